@@ -1,0 +1,86 @@
+"""Element types: MLIR name <-> numpy dtype <-> bits; one table for compiler and runtime.
+
+Types numpy lacks (bf16, fp8, sub-byte ints) come from ml-dtypes when it is installed; without
+it they keep their size and are carried as unsigned integers of the same width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from iree_base.errors import PluginError
+
+try:
+    import ml_dtypes as _ml
+except ImportError:  # run-only installs may do without
+    _ml = None  # type: ignore[assignment]
+
+
+class ElementType(NamedTuple):
+    """One element type: ``bits`` is its packed width, ``dtype`` its numpy form (one per byte if sub-byte)."""
+
+    name: str
+    bits: int
+    dtype: np.dtype[Any]
+    kind: str
+    """``i`` signless/signed int, ``u`` unsigned int, ``f`` float, ``b`` boolean, ``c`` complex."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes one element takes in a buffer (sub-byte types: at least 1)."""
+        return max(1, self.bits // 8)
+
+
+def _extra(name: str, carrier: type[Any]) -> np.dtype[Any]:
+    return np.dtype(getattr(_ml, name)) if _ml is not None else np.dtype(carrier)
+
+
+_ROWS: tuple[tuple[str, int, np.dtype[Any], str], ...] = (
+    ("i1", 8, np.dtype(np.bool_), "b"),
+    ("i8", 8, np.dtype(np.int8), "i"),
+    ("i16", 16, np.dtype(np.int16), "i"),
+    ("i32", 32, np.dtype(np.int32), "i"),
+    ("i64", 64, np.dtype(np.int64), "i"),
+    ("ui8", 8, np.dtype(np.uint8), "u"),
+    ("ui16", 16, np.dtype(np.uint16), "u"),
+    ("ui32", 32, np.dtype(np.uint32), "u"),
+    ("ui64", 64, np.dtype(np.uint64), "u"),
+    ("index", 64, np.dtype(np.int64), "i"),
+    ("f16", 16, np.dtype(np.float16), "f"),
+    ("bf16", 16, _extra("bfloat16", np.uint16), "f"),
+    ("f32", 32, np.dtype(np.float32), "f"),
+    ("f64", 64, np.dtype(np.float64), "f"),
+    ("f8E4M3FN", 8, _extra("float8_e4m3fn", np.uint8), "f"),
+    ("f8E5M2", 8, _extra("float8_e5m2", np.uint8), "f"),
+    ("f8E4M3FNUZ", 8, _extra("float8_e4m3fnuz", np.uint8), "f"),
+    ("f8E5M2FNUZ", 8, _extra("float8_e5m2fnuz", np.uint8), "f"),
+    ("i4", 4, _extra("int4", np.int8), "i"),
+    ("ui4", 4, _extra("uint4", np.uint8), "u"),
+    ("complex<f32>", 64, np.dtype(np.complex64), "c"),
+    ("complex<f64>", 128, np.dtype(np.complex128), "c"),
+)
+
+ELEMENT_TYPES: dict[str, ElementType] = {row[0]: ElementType(*row) for row in _ROWS}
+_BY_DTYPE: dict[np.dtype[Any], ElementType] = {}
+for _row in ELEMENT_TYPES.values():
+    if _row.name != "index":
+        _BY_DTYPE.setdefault(_row.dtype, _row)
+
+
+def element_type(name: str) -> ElementType:
+    """The row of an MLIR element type name. Raises PluginError 5 for an unknown one."""
+    try:
+        return ELEMENT_TYPES[name]
+    except KeyError:
+        raise PluginError(5, name, hint="one of " + ", ".join(ELEMENT_TYPES)) from None
+
+
+def from_dtype(dtype: np.dtype[Any] | type[Any]) -> ElementType:
+    """The row of a numpy dtype (byte order ignored). Raises PluginError 5 for an unknown one."""
+    key = np.dtype(dtype).newbyteorder("=")
+    try:
+        return _BY_DTYPE[key]
+    except KeyError:
+        raise PluginError(5, str(key)) from None

@@ -1,0 +1,1 @@
+"""The IR: types, ops, text, verifier, rewriter, passes, interpreter, constant store."""

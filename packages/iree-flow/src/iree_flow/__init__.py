@@ -1,0 +1,1 @@
+"""Placement, dispatch creation, scheduling, memory planning; runs the pipeline."""

@@ -1,0 +1,1 @@
+"""Runtime: drivers, devices, buffers, command buffers, executor, executable loaders."""

@@ -1,0 +1,1 @@
+"""Target llvm-cpu: kernel IR to native objects through LLVM."""

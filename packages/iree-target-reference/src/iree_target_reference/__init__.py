@@ -1,0 +1,1 @@
+"""Target reference: carries the dispatch IR, its driver interprets it."""

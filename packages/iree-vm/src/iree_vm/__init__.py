@@ -1,0 +1,1 @@
+"""Runtime: bytecode, artefact, modules, load()."""
