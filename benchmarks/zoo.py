@@ -291,7 +291,7 @@ MODELS: dict[str, Model] = {
             "vit_s",
             "ViT-S/16 (random weights)",
             _IMAGE,
-            export=_timm_export("vit_small_patch16_224", False, weight_init="jax"),
+            export=_timm_export("vit_small_patch16_224", False),
             needs=(*_TORCH, "timm"),
         ),
     )
