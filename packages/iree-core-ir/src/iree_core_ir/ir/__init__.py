@@ -1,0 +1,1 @@
+"""The data structures of the IR: attributes, types, affine maps, locations, operations."""

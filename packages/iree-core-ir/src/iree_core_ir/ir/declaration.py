@@ -1,0 +1,362 @@
+"""How an op class declares its signature: the class body *is* the signature.
+
+    class AddF(Op, name="arith.addf", traits=(PURE, COMMUTATIVE, SAME_TYPE)):
+        lhs = operand(FLOAT_LIKE)
+        rhs = operand(FLOAT_LIKE)
+        fastmath = optional_attribute(FastMathAttr)
+        result = result(FLOAT_LIKE)
+        assembly_format = "$lhs `,` $rhs (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
+
+Fields become read-only descriptors; ``cls.signature`` keeps them in order for the parser, printer and
+verifier. More than one variadic group of operands (results) needs ``operandSegmentSizes``
+(``resultSegmentSizes``) as in MLIR; the descriptors read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, overload
+
+from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, Type
+from iree_core_ir.ir.operation import Block, Op, OpResult, Region, Value
+
+A = TypeVar("A", bound=Attribute)
+OPERAND_SEGMENTS = "operandSegmentSizes"
+RESULT_SEGMENTS = "resultSegmentSizes"
+
+ONE, OPTIONAL, VARIADIC = "one", "optional", "variadic"
+
+
+@dataclass(frozen=True)
+class TypeConstraint:
+    """A named predicate on types; the name appears in verifier errors."""
+
+    name: str
+    accepts: Callable[[Type], bool]
+
+
+Constraint = TypeConstraint | type[Type] | tuple[type[Type], ...] | None
+
+
+def constraint_accepts(constraint: Constraint, type: Type) -> bool:
+    if constraint is None:
+        return True
+    if isinstance(constraint, TypeConstraint):
+        return constraint.accepts(type)
+    return isinstance(type, constraint)
+
+
+def constraint_text(constraint: Constraint) -> str:
+    if constraint is None:
+        return "any type"
+    if isinstance(constraint, TypeConstraint):
+        return constraint.name
+    classes = constraint if isinstance(constraint, tuple) else (constraint,)
+    return " or ".join(c.__name__ for c in classes)
+
+
+class _Field:
+    """Common part of all declared fields."""
+
+    kind: str
+    name: str = ""
+    owner: type[Op]
+    position: int = 0
+
+
+class _GroupField(_Field):
+    """An operand or result group: its values are a slice of the op's."""
+
+    def __init__(self, constraint: Constraint, arity: str) -> None:
+        self.constraint = constraint
+        self.arity = arity
+
+    def slice(self, op: Op) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+
+def _segment(
+    values: tuple[Any, ...], position: int, groups: tuple[_GroupField, ...], n_variable: int, sizes: Any
+) -> tuple[Any, ...]:
+    """The values of group ``position``."""
+    if n_variable == 0:
+        return values[position : position + 1]
+    if n_variable == 1:
+        extra = len(values) - (len(groups) - 1)
+        start = 0
+        for i, group in enumerate(groups):
+            size = 1 if group.arity == ONE else extra
+            if i == position:
+                return values[start : start + size]
+            start += size
+    if sizes is None:
+        return ()
+    start = sum(sizes.values[:position])
+    return values[start : start + sizes.values[position]]
+
+
+class _OperandField(_GroupField):
+    kind = "operand"
+
+    def slice(self, op: Op) -> tuple[Value, ...]:
+        s = op.signature
+        sizes = op.attributes.get(OPERAND_SEGMENTS) if s.operand_segments else None
+        return _segment(op.operands, self.position, s.operands, s.n_variable_operands, sizes)
+
+
+class _ResultField(_GroupField):
+    kind = "result"
+
+    def slice(self, op: Op) -> tuple[OpResult, ...]:
+        s = op.signature
+        sizes = op.attributes.get(RESULT_SEGMENTS) if s.result_segments else None
+        return _segment(op.results, self.position, s.results, s.n_variable_results, sizes)
+
+
+class OneOperand(_OperandField):
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> OneOperand: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> Value: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        if op is None:
+            return self
+        return op.operands[self.position] if op.signature.n_variable_operands == 0 else self.slice(op)[0]
+
+
+class OptionalOperand(_OperandField):
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> OptionalOperand: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> Value | None: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        if op is None:
+            return self
+        values = self.slice(op)
+        return values[0] if values else None
+
+
+class VariadicOperand(_OperandField):
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> VariadicOperand: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> tuple[Value, ...]: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else self.slice(op)
+
+
+class OneResult(_ResultField):
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> OneResult: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> OpResult: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        if op is None:
+            return self
+        return op.results[self.position] if op.signature.n_variable_results == 0 else self.slice(op)[0]
+
+
+class VariadicResult(_ResultField):
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> VariadicResult: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> tuple[OpResult, ...]: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else self.slice(op)
+
+
+class RequiredAttribute(_Field, Generic[A]):
+    kind = "attribute"
+    required = True
+
+    def __init__(self, cls: type[A] | tuple[type[A], ...], key: str | None = None) -> None:
+        self.cls = cls
+        self.key = key
+
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> RequiredAttribute[A]: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> A: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else op.attributes[self.key or self.name]
+
+
+class OptionalAttribute(_Field, Generic[A]):
+    kind = "attribute"
+    required = False
+
+    def __init__(
+        self, cls: type[A] | tuple[type[A], ...], key: str | None = None, default: A | None = None
+    ) -> None:
+        self.cls = cls
+        self.key = key
+        self.default = default
+
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> OptionalAttribute[A]: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> A | None: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else op.attributes.get(self.key or self.name, self.default)
+
+
+class OneRegion(_Field):
+    kind = "region"
+    arity = ONE
+
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> OneRegion: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> Region: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else op.regions[self.position]
+
+
+class VariadicRegion(_Field):
+    """The remaining regions; must be declared last."""
+
+    kind = "region"
+    arity = VARIADIC
+
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> VariadicRegion: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> tuple[Region, ...]: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else op.regions[self.position :]
+
+
+class OneSuccessor(_Field):
+    kind = "successor"
+    arity = ONE
+
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> OneSuccessor: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> Block: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else op.successors[self.position]
+
+
+class VariadicSuccessor(_Field):
+    """The remaining successors; must be declared last."""
+
+    kind = "successor"
+    arity = VARIADIC
+
+    @overload
+    def __get__(self, op: None, owner: type[Op]) -> VariadicSuccessor: ...
+    @overload
+    def __get__(self, op: Op, owner: type[Op]) -> tuple[Block, ...]: ...
+    def __get__(self, op: Op | None, owner: type[Op]) -> Any:
+        return self if op is None else op.successors[self.position :]
+
+
+def operand(constraint: Constraint = None) -> OneOperand:
+    return OneOperand(constraint, ONE)
+
+
+def optional_operand(constraint: Constraint = None) -> OptionalOperand:
+    return OptionalOperand(constraint, OPTIONAL)
+
+
+def variadic_operand(constraint: Constraint = None) -> VariadicOperand:
+    return VariadicOperand(constraint, VARIADIC)
+
+
+def result(constraint: Constraint = None) -> OneResult:
+    return OneResult(constraint, ONE)
+
+
+def variadic_result(constraint: Constraint = None) -> VariadicResult:
+    return VariadicResult(constraint, VARIADIC)
+
+
+def attribute(cls: type[A] | tuple[type[A], ...], key: str | None = None) -> RequiredAttribute[A]:
+    """A required inherent attribute of class ``cls``; ``key`` is its name in the text if it differs."""
+    return RequiredAttribute(cls, key)
+
+
+def optional_attribute(
+    cls: type[A] | tuple[type[A], ...], key: str | None = None, default: A | None = None
+) -> OptionalAttribute[A]:
+    return OptionalAttribute(cls, key, default)
+
+
+def region() -> OneRegion:
+    return OneRegion()
+
+
+def variadic_region() -> VariadicRegion:
+    return VariadicRegion()
+
+
+def successor() -> OneSuccessor:
+    return OneSuccessor()
+
+
+def variadic_successor() -> VariadicSuccessor:
+    return VariadicSuccessor()
+
+
+@dataclass
+class Signature:
+    """The declared fields of an op class, in order, and what verifier and parser derive from them."""
+
+    operands: tuple[_OperandField, ...] = ()
+    results: tuple[_ResultField, ...] = ()
+    attributes: tuple[RequiredAttribute[Any] | OptionalAttribute[Any], ...] = ()
+    regions: tuple[OneRegion | VariadicRegion, ...] = ()
+    successors: tuple[OneSuccessor | VariadicSuccessor, ...] = ()
+    fields: dict[str, _Field] = field(default_factory=dict)
+    n_variable_operands: int = 0
+    n_variable_results: int = 0
+    operand_segments: bool = False
+    result_segments: bool = False
+    inherent: frozenset[str] = frozenset()
+    """Attribute keys that generic assembly prints in ``<{...}>``."""
+
+
+def declare(cls: type[Op], name: str | None, traits: Iterable[str]) -> None:
+    """Collect the fields of ``cls`` (own and inherited) and, when it has a name, register it."""
+    fields: dict[str, _Field] = {}
+    for base in reversed(cls.__mro__):
+        for key, value in vars(base).items():
+            if isinstance(value, _Field):
+                fields[key] = value
+    groups: dict[str, list[Any]] = {"operand": [], "result": [], "attribute": [], "region": [], "successor": []}
+    for key, value in fields.items():
+        value.name = key
+        value.position = len(groups[value.kind])
+        groups[value.kind].append(value)
+    n_operands = sum(f.arity != ONE for f in groups["operand"])
+    n_results = sum(f.arity != ONE for f in groups["result"])
+    keys = {f.key or f.name for f in groups["attribute"]}
+    if n_operands > 1:
+        keys.add(OPERAND_SEGMENTS)
+    if n_results > 1:
+        keys.add(RESULT_SEGMENTS)
+    cls.signature = Signature(
+        tuple(groups["operand"]),
+        tuple(groups["result"]),
+        tuple(groups["attribute"]),
+        tuple(groups["region"]),
+        tuple(groups["successor"]),
+        fields,
+        n_operands,
+        n_results,
+        n_operands > 1,
+        n_results > 1,
+        frozenset(keys),
+    )
+    cls.traits = cls.traits | frozenset(traits)
+    if name is not None:
+        cls.name = name
+
+
+def segment_sizes(*groups: Iterable[Value]) -> DenseArrayAttr:
+    """``operandSegmentSizes`` for operand groups given in declaration order."""
+    from iree_core_ir.ir.types import i32
+
+    return DenseArrayAttr(i32, [len(tuple(g)) for g in groups])
