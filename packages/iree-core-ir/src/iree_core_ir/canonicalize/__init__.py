@@ -1,0 +1,1 @@
+"""Canonicalization patterns of the dialects' ops, one module per dialect."""

@@ -1,0 +1,1 @@
+"""The dialects: one module each, imported when first needed (see ``ir.dialect``)."""

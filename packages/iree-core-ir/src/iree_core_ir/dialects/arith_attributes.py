@@ -1,0 +1,96 @@
+"""Attributes of ``arith``: fast-math and overflow flags, comparison predicates, constants from numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from iree_base.element_types import element_type
+from iree_core_ir.ir.attributes import Attribute, DenseElementsAttr, FloatAttr, IntegerAttr, Type
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, ShapedType
+
+CMPI_PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
+CMPF_PREDICATES = (
+    "false", "oeq", "ogt", "oge", "olt", "ole", "one", "ord",
+    "ueq", "ugt", "uge", "ult", "ule", "une", "uno", "true",
+)  # fmt: skip
+
+
+class _FlagsAttr(Attribute):
+    """A set of flags, kept in declaration order; prints as ``<a,b>``, empty as ``<none>``."""
+
+    __slots__ = _fields = ("flags",)
+    flags: tuple[str, ...]
+    ALL: ClassVar[tuple[str, ...]] = ()
+    WHOLE: ClassVar[str] = ""
+    """Keyword for all flags at once, if there is one."""
+    SEPARATOR: ClassVar[str] = ","
+
+    def __new__(cls, flags: Iterable[str] = ()) -> Any:
+        given = set(flags)
+        if cls.WHOLE in given:
+            given = set(cls.ALL)
+        given.discard("none")
+        unknown = given - set(cls.ALL)
+        if unknown:
+            raise ValueError(f"unknown flag '{min(unknown)}'; one of {', '.join(cls.ALL)}")
+        return super().__new__(cls, tuple(f for f in cls.ALL if f in given))
+
+    def flags_text(self) -> str:
+        """What stands between the angle brackets."""
+        if not self.flags:
+            return "none"
+        return self.WHOLE if self.WHOLE and self.flags == self.ALL else self.SEPARATOR.join(self.flags)
+
+    def __contains__(self, flag: str) -> bool:
+        return flag in self.flags
+
+
+class FastMathAttr(_FlagsAttr):
+    """``#arith.fastmath<contract>``: value-changing float rewrites that are allowed."""
+
+    __slots__ = ()
+    mnemonic = "arith.fastmath"
+    ALL = ("reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn")
+    WHOLE = "fast"
+
+
+class OverflowAttr(_FlagsAttr):
+    """``#arith.overflow<nsw, nuw>``: overflow that does not happen (wrapping otherwise)."""
+
+    __slots__ = ()
+    mnemonic = "arith.overflow"
+    ALL = ("nsw", "nuw")
+    SEPARATOR = ", "
+
+
+def wrap_integer(value: int, type: Type) -> int:
+    """``value`` modulo 2^n in the range attributes use: signed, 0/1 for i1, unsigned for ``ui``."""
+    if isinstance(type, IndexType):
+        width, signed = 64, True
+    elif isinstance(type, IntegerType):
+        width, signed = type.width, type.signedness != "u" and type.width > 1
+    else:
+        raise ValueError(f"{type} is no integer type")
+    value &= (1 << width) - 1
+    return value - (1 << width) if signed and value >> (width - 1) else value
+
+
+def constant_attribute(value: Any, type: Type) -> Attribute:
+    """The attribute of a number as ``type``: wrapped or rounded to it, a splat for a shaped type.
+
+    Raises ValueError for a type without numbers.
+    """
+    if isinstance(type, ShapedType):
+        return DenseElementsAttr.from_splat(_scalar(value, type.element_type), type)
+    number = _scalar(value, type)
+    return FloatAttr(float(number), type) if isinstance(type, FloatType) else IntegerAttr(int(number), type)
+
+
+def _scalar(value: Any, type: Type) -> Any:
+    if isinstance(type, FloatType):
+        with np.errstate(over="ignore"):
+            return np.asarray(value, np.float64).astype(element_type(type.name).dtype)
+    return wrap_integer(int(value), type)

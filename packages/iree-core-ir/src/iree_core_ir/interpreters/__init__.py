@@ -1,0 +1,1 @@
+"""Numpy meanings of the dialects' ops, one module per dialect."""
