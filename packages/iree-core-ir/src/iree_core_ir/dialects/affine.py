@@ -1,0 +1,126 @@
+"""``affine``: index arithmetic through affine maps (``apply``, ``min``, ``max`` and (de)linearization)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from iree_core_ir.dialects.mixed import Mixed, dynamic_part, join, static_part
+from iree_core_ir.ir.affine import AffineMap
+from iree_core_ir.ir.attributes import UNIT, AffineMapAttr, Attribute, DenseArrayAttr, Type, UnitAttr
+from iree_core_ir.ir.declaration import (
+    attribute,
+    operand,
+    optional_attribute,
+    result,
+    segment_sizes,
+    variadic_operand,
+    variadic_result,
+)
+from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.traits import PURE
+from iree_core_ir.ir.types import IndexType, index
+
+
+class _MapOp(Op, traits=(PURE,)):
+    map = attribute(AffineMapAttr)
+    map_operands = variadic_operand(IndexType)
+    result = result(IndexType)
+
+    @classmethod
+    def make(cls, map: AffineMap, operands: Sequence[Value]) -> Self:
+        """``operands``: the map's dims, then its symbols."""
+        return cls(operands, (index,), {"map": AffineMapAttr(map)})
+
+    @property
+    def affine_map(self) -> AffineMap:
+        map: AffineMap = self.map.value
+        return map
+
+
+class Apply(_MapOp, name="affine.apply"):
+    """The map's only result."""
+
+
+class Min(_MapOp, name="affine.min"):
+    """The smallest of the map's results."""
+
+
+class Max(_MapOp, name="affine.max"):
+    """The largest of the map's results."""
+
+
+class DelinearizeIndex(Op, name="affine.delinearize_index", traits=(PURE,)):
+    """Splits a linear index into coordinates over ``basis``, slowest first.
+
+    Without an outer bound (one basis element fewer than results) the first result is unbounded.
+    """
+
+    linear_index = operand(IndexType)
+    dynamic_basis = variadic_operand(IndexType)
+    static_basis = attribute(DenseArrayAttr)
+    multi_index = variadic_result(IndexType)
+    assembly_format = (
+        "$linear_index `into` custom<DynamicIndexList>($dynamic_basis, $static_basis) "
+        "attr-dict `:` type($multi_index)"
+    )
+
+    @classmethod
+    def make(cls, linear_index: Value, basis: Sequence[Mixed], outer_bound: bool = True) -> Self:
+        n_results = len(basis) if outer_bound else len(basis) + 1
+        return cls(
+            (linear_index, *dynamic_part(basis)), [index] * n_results, {"static_basis": static_part(basis)}
+        )
+
+    @property
+    def basis(self) -> tuple[Mixed, ...]:
+        return join(self.static_basis, self.dynamic_basis)
+
+    @property
+    def has_outer_bound(self) -> bool:
+        return len(self.static_basis) == len(self.results)
+
+
+class LinearizeIndex(Op, name="affine.linearize_index", traits=(PURE,)):
+    """Combines coordinates over ``basis`` (slowest first) into one index; the inverse of delinearize."""
+
+    multi_index = variadic_operand(IndexType)
+    dynamic_basis = variadic_operand(IndexType)
+    static_basis = attribute(DenseArrayAttr)
+    disjoint = optional_attribute(UnitAttr)
+    linear_index = result(IndexType)
+    assembly_format = (
+        "(`disjoint` $disjoint^)? `[` $multi_index `]` `by` "
+        "custom<DynamicIndexList>($dynamic_basis, $static_basis) attr-dict `:` type($linear_index)"
+    )
+
+    @classmethod
+    def make(cls, multi_index: Sequence[Value], basis: Sequence[Mixed], disjoint: bool = False) -> Self:
+        """``disjoint``: every coordinate is within its bound."""
+        dynamic = dynamic_part(basis)
+        attributes: dict[str, Attribute] = {
+            "static_basis": static_part(basis),
+            "operandSegmentSizes": segment_sizes(multi_index, dynamic),
+        }
+        if disjoint:
+            attributes["disjoint"] = UNIT
+        return cls((*multi_index, *dynamic), (index,), attributes)
+
+    @property
+    def basis(self) -> tuple[Mixed, ...]:
+        return join(self.static_basis, self.dynamic_basis)
+
+
+def materialize_constant(value: Attribute, type: Type) -> Op:
+    """arith's constant."""
+    from iree_core_ir.dialects import arith
+
+    return arith.materialize_constant(value, type)
+
+
+DIALECT = Dialect(
+    "affine",
+    ops=[Apply, DelinearizeIndex, LinearizeIndex, Max, Min],
+    materialize_constant=materialize_constant,
+)

@@ -1,0 +1,145 @@
+"""``cf``: branches between the blocks of a region, and assertions, as in MLIR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from iree_base.element_types import element_type
+from iree_core_ir.dialects.arith_attributes import wrap_integer
+from iree_core_ir.dialects.constraints import I1, SIGNLESS
+from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, DenseElementsAttr, StringAttr
+from iree_core_ir.ir.declaration import (
+    attribute,
+    operand,
+    optional_attribute,
+    segment_sizes,
+    successor,
+    variadic_operand,
+    variadic_successor,
+)
+from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.traits import TERMINATOR
+from iree_core_ir.ir.types import VectorType, i32
+
+
+class Assert(Op, name="cf.assert"):
+    """Stops with ``message`` when the argument is false."""
+
+    argument = operand(I1)
+    message = attribute(StringAttr, key="msg")
+    assembly_format = "$argument `,` $message attr-dict"
+
+    @classmethod
+    def make(cls, argument: Value, message: str) -> Self:
+        return cls((argument,), (), {"msg": StringAttr(message)})
+
+
+class Branch(Op, name="cf.br", traits=(TERMINATOR,)):
+    """Go to a block with arguments."""
+
+    arguments = variadic_operand()
+    target = successor()
+    assembly_format = "$target (`(` $arguments^ `:` type($arguments) `)`)? attr-dict"
+
+    @classmethod
+    def make(cls, target: Block, arguments: Sequence[Value] = ()) -> Self:
+        return cls(arguments, (), {}, (), (target,))
+
+
+class CondBranch(Op, name="cf.cond_br", traits=(TERMINATOR,)):
+    """Go to one block or the other."""
+
+    condition = operand(I1)
+    true_arguments = variadic_operand()
+    false_arguments = variadic_operand()
+    branch_weights = optional_attribute(DenseArrayAttr)
+    true_target = successor()
+    false_target = successor()
+    assembly_format = (
+        "$condition (`weights` `(` $branch_weights^ `)`)? `,` "
+        "$true_target (`(` $true_arguments^ `:` type($true_arguments) `)`)? `,` "
+        "$false_target (`(` $false_arguments^ `:` type($false_arguments) `)`)? attr-dict"
+    )
+
+    @classmethod
+    def make(
+        cls,
+        condition: Value,
+        true_target: Block,
+        true_arguments: Sequence[Value],
+        false_target: Block,
+        false_arguments: Sequence[Value],
+    ) -> Self:
+        sizes = segment_sizes((condition,), true_arguments, false_arguments)
+        return cls(
+            (condition, *true_arguments, *false_arguments),
+            (),
+            {"operandSegmentSizes": sizes},
+            (),
+            (true_target, false_target),
+        )
+
+
+class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
+    """Go to the block whose case value equals the flag, else to the default block."""
+
+    flag = operand(SIGNLESS)
+    default_arguments = variadic_operand()
+    case_arguments = variadic_operand()
+    case_values = optional_attribute(DenseElementsAttr)
+    case_segments = attribute(DenseArrayAttr, key="case_operand_segments")
+    default_target = successor()
+    case_targets = variadic_successor()
+
+    @classmethod
+    def make(
+        cls,
+        flag: Value,
+        default_target: Block,
+        default_arguments: Sequence[Value],
+        cases: Sequence[tuple[int, Block, Sequence[Value]]],
+    ) -> Self:
+        """``cases``: (value, target, arguments) each."""
+        arguments = [argument for _, _, values in cases for argument in values]
+        attributes: dict[str, Attribute] = {
+            "case_operand_segments": DenseArrayAttr(i32, [len(values) for _, _, values in cases]),
+            "operandSegmentSizes": segment_sizes((flag,), default_arguments, arguments),
+        }
+        if cases:
+            attributes["case_values"] = case_values([value for value, _, _ in cases], flag)
+        return cls(
+            (flag, *default_arguments, *arguments),
+            (),
+            attributes,
+            (),
+            (default_target, *(target for _, target, _ in cases)),
+        )
+
+    @property
+    def cases(self) -> list[tuple[int, Block, tuple[Value, ...]]]:
+        """(value, target, arguments) per case."""
+        values = self.case_values
+        numbers = [] if values is None else [int(v) for v in values.to_array()]
+        arguments = self.case_arguments
+        result = []
+        start = 0
+        for number, target, size in zip(numbers, self.case_targets, self.case_segments, strict=True):
+            result.append((number, target, arguments[start : start + size]))
+            start += size
+        return result
+
+
+def case_values(values: Sequence[int], flag: Value) -> DenseElementsAttr:
+    """The case attribute of ``cf.switch``: a vector of the flag's type, of any length."""
+    dtype = element_type(str(flag.type)).dtype
+    raw = np.asarray([wrap_integer(value, flag.type) for value in values]).astype(dtype).tobytes()
+    type = VectorType((len(values),), flag.type)
+    splat = raw == raw[: dtype.itemsize] * len(values)
+    return DenseElementsAttr(type, raw[: dtype.itemsize] if splat else raw, splat)
+
+
+DIALECT = Dialect("cf", ops=[Assert, Branch, CondBranch, Switch])
