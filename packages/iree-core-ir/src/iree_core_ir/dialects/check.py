@@ -1,0 +1,106 @@
+"""``check``: test assertions on scalars and tensors, named and written as in IREE.
+
+A failed expectation is an error when interpreted.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from iree_core_ir.dialects.constraints import SIGNLESS
+from iree_core_ir.ir.attributes import Attribute, FloatAttr
+from iree_core_ir.ir.declaration import attribute, operand, optional_attribute
+from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.traits import SAME_OPERAND_TYPES
+from iree_core_ir.ir.types import TensorType, f32
+
+DEFAULT_ATOL = FloatAttr(1e-4, f32)
+DEFAULT_RTOL = FloatAttr(0.0, f32)
+
+
+class _One(Op):
+    operand = operand(SIGNLESS)
+    assembly_format = "`(` $operand `)` attr-dict `:` type($operand)"
+
+    @classmethod
+    def make(cls, operand: Value) -> Self:
+        return cls((operand,))
+
+
+class ExpectTrue(_One, name="check.expect_true"):
+    """The integer is not 0."""
+
+
+class ExpectFalse(_One, name="check.expect_false"):
+    """The integer is 0."""
+
+
+class ExpectAllTrue(_One, name="check.expect_all_true"):
+    """No element is 0."""
+
+    operand = operand(TensorType)
+
+
+class ExpectEq(Op, name="check.expect_eq", traits=(SAME_OPERAND_TYPES,)):
+    """Two tensors are equal, element by element (floats by value: NaN differs from itself)."""
+
+    lhs = operand(TensorType)
+    rhs = operand(TensorType)
+    assembly_format = "`(` $lhs `,` $rhs `)` attr-dict `:` type($lhs)"
+
+    @classmethod
+    def make(cls, lhs: Value, rhs: Value) -> Self:
+        return cls((lhs, rhs))
+
+
+class ExpectEqConst(Op, name="check.expect_eq_const"):
+    """A tensor equals a constant."""
+
+    lhs = operand(TensorType)
+    value = attribute(Attribute)
+    assembly_format = "`(` $lhs `,` $value `)` attr-dict `:` type($lhs)"
+
+    @classmethod
+    def make(cls, lhs: Value, value: Attribute) -> Self:
+        return cls((lhs,), (), {"value": value})
+
+
+def _tolerances(atol: float | None, rtol: float | None) -> dict[str, Attribute]:
+    given = {"atol": atol, "rtol": rtol}
+    return {name: FloatAttr(value, f32) for name, value in given.items() if value is not None}
+
+
+class ExpectAlmostEq(Op, name="check.expect_almost_eq", traits=(SAME_OPERAND_TYPES,)):
+    """Two float tensors agree within ``|lhs - rhs| <= atol + rtol * |rhs|``."""
+
+    lhs = operand(TensorType)
+    rhs = operand(TensorType)
+    atol = optional_attribute(FloatAttr, default=DEFAULT_ATOL)
+    rtol = optional_attribute(FloatAttr, default=DEFAULT_RTOL)
+
+    @classmethod
+    def make(cls, lhs: Value, rhs: Value, atol: float | None = None, rtol: float | None = None) -> Self:
+        """Tolerances: 1e-4 and 0 unless given."""
+        return cls((lhs, rhs), (), _tolerances(atol, rtol))
+
+
+class ExpectAlmostEqConst(Op, name="check.expect_almost_eq_const"):
+    """A float tensor agrees with a constant; tolerances as in ``expect_almost_eq``."""
+
+    lhs = operand(TensorType)
+    value = attribute(Attribute)
+    atol = optional_attribute(FloatAttr, default=DEFAULT_ATOL)
+    rtol = optional_attribute(FloatAttr, default=DEFAULT_RTOL)
+
+    @classmethod
+    def make(cls, lhs: Value, value: Attribute, atol: float | None = None, rtol: float | None = None) -> Self:
+        return cls((lhs,), (), {"value": value, **_tolerances(atol, rtol)})
+
+
+DIALECT = Dialect(
+    "check",
+    ops=[
+        ExpectAllTrue, ExpectAlmostEq, ExpectAlmostEqConst, ExpectEq, ExpectEqConst, ExpectFalse, ExpectTrue,
+    ],
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""``ml_program``: globals as torch-mlir and JAX write them; the input phase turns them into ``util`` ones."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from iree_core_ir.ir.attributes import UNIT, Attribute, StringAttr, SymbolRefAttr, Type, TypeAttr, UnitAttr
+from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
+from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.traits import PURE, READS, SYMBOL
+
+
+class ExternAttr(Attribute):
+    """``#ml_program.extern<type>``: an initial value provided from outside."""
+
+    __slots__ = _fields = ("type",)
+    type: Type
+    mnemonic = "ml_program.extern"
+
+
+class Global(Op, name="ml_program.global", traits=(SYMBOL,)):
+    """A variable of the module."""
+
+    sym_name = attribute(StringAttr)
+    type_attribute = attribute(TypeAttr, key="type")
+    is_mutable = optional_attribute(UnitAttr)
+    value = optional_attribute(Attribute)
+    sym_visibility = optional_attribute(StringAttr)
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        type: Type,
+        value: Attribute | None = None,
+        mutable: bool = False,
+        visibility: str = "private",
+    ) -> Self:
+        attributes: dict[str, Attribute] = {"sym_name": StringAttr(name), "type": TypeAttr(type)}
+        if mutable:
+            attributes["is_mutable"] = UNIT
+        if value is not None:
+            attributes["value"] = value
+        attributes["sym_visibility"] = StringAttr(visibility)
+        return cls((), (), attributes)
+
+    @property
+    def type(self) -> Type:
+        return self.type_attribute.value
+
+
+class _Load(Op):
+    global_name = attribute(SymbolRefAttr, key="global")
+    result = result()
+    assembly_format = "$global_name attr-dict `:` type($result)"
+
+    @classmethod
+    def make(cls, name: str, type: Type) -> Self:
+        return cls((), (type,), {"global": SymbolRefAttr(name)})
+
+
+class GlobalLoad(_Load, name="ml_program.global_load", traits=(READS,)):
+    """The value of a global."""
+
+
+class GlobalLoadConst(_Load, name="ml_program.global_load_const", traits=(PURE,)):
+    """The value of an immutable global."""
+
+
+class GlobalStore(Op, name="ml_program.global_store"):
+    """Writes a mutable global."""
+
+    global_name = attribute(SymbolRefAttr, key="global")
+    value = operand()
+    assembly_format = "$global_name `=` $value attr-dict `:` type($value)"
+
+    @classmethod
+    def make(cls, value: Value, name: str) -> Self:
+        return cls((value,), (), {"global": SymbolRefAttr(name)})
+
+
+DIALECT = Dialect(
+    "ml_program", ops=[Global, GlobalLoad, GlobalLoadConst, GlobalStore], attributes=[ExternAttr]
+)

@@ -1,0 +1,251 @@
+"""``util``: globals, hints and host helpers, named and written as in IREE; plus ``util.broadcast_dim``.
+
+``util.broadcast_dim`` is ours: the size of a dimension that broadcasts two sizes, checked when it runs.
+Frontends emit it where two dynamic dims are not known to agree; it goes away when they are proven to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
+from iree_core_ir.ir.attributes import (
+    UNIT,
+    ArrayAttr,
+    Attribute,
+    StringAttr,
+    SymbolRefAttr,
+    Type,
+    TypeAttr,
+    UnitAttr,
+)
+from iree_core_ir.ir.declaration import (
+    attribute,
+    operand,
+    optional_attribute,
+    region,
+    result,
+    variadic_operand,
+    variadic_result,
+)
+from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
+from iree_core_ir.ir.traits import ISOLATED, PURE, READS, RETURN_LIKE, SAME_TYPE, SYMBOL, TERMINATOR
+from iree_core_ir.ir.types import IndexType, index
+
+
+class Global(Op, name="util.global", traits=(SYMBOL,)):
+    """A variable of the module that lives as long as its load; written only when mutable."""
+
+    sym_visibility = optional_attribute(StringAttr)
+    sym_name = attribute(StringAttr)
+    type_attribute = attribute(TypeAttr, key="type")
+    is_mutable = optional_attribute(UnitAttr)
+    initial_value = optional_attribute(Attribute)
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        type: Type,
+        initial_value: Attribute | None = None,
+        mutable: bool = False,
+        visibility: str = "private",
+    ) -> Self:
+        attributes: dict[str, Attribute] = {
+            "sym_visibility": StringAttr(visibility),
+            "sym_name": StringAttr(name),
+            "type": TypeAttr(type),
+        }
+        if mutable:
+            attributes["is_mutable"] = UNIT
+        if initial_value is not None:
+            attributes["initial_value"] = initial_value
+        return cls((), (), attributes)
+
+    @property
+    def type(self) -> Type:
+        return self.type_attribute.value
+
+
+class GlobalLoad(Op, name="util.global.load", traits=(READS,)):
+    """The value of a global."""
+
+    global_name = attribute(SymbolRefAttr, key="global")
+    is_immutable = optional_attribute(UnitAttr)
+    result = result()
+    assembly_format = "(`immutable` $is_immutable^)? $global_name attr-dict `:` type($result)"
+
+    @classmethod
+    def make(cls, name: str, type: Type, immutable: bool = False) -> Self:
+        attributes: dict[str, Attribute] = {"global": SymbolRefAttr(name)}
+        if immutable:
+            attributes["is_immutable"] = UNIT
+        return cls((), (type,), attributes)
+
+
+class GlobalStore(Op, name="util.global.store"):
+    """Writes a mutable global (or any, inside an initializer)."""
+
+    value = operand()
+    global_name = attribute(SymbolRefAttr, key="global")
+    assembly_format = "$value `,` $global_name attr-dict `:` type($value)"
+
+    @classmethod
+    def make(cls, value: Value, name: str) -> Self:
+        return cls((value,), (), {"global": SymbolRefAttr(name)})
+
+
+class Initializer(Op, name="util.initializer", traits=(ISOLATED,)):
+    """Runs when the module is loaded, in order of definition."""
+
+    body = region()
+    assembly_format = "attr-dict-with-keyword $body"
+
+    @classmethod
+    def make(cls) -> Self:
+        """With an empty block: fill it and end it with ``util.return``."""
+        return cls((), (), {}, (single_block_region(),))
+
+    @property
+    def block(self) -> Block:
+        return self.regions[0].block
+
+
+class Return(Op, name="util.return", traits=(TERMINATOR, RETURN_LIKE)):
+    """Leaves an initializer."""
+
+    values = variadic_operand()
+    assembly_format = "attr-dict ($values^ `:` type($values))?"
+
+    @classmethod
+    def make(cls, values: Sequence[Value] = ()) -> Self:
+        return cls(values)
+
+
+class Align(Op, name="util.align", traits=(PURE, SAME_TYPE)):
+    """The value rounded up to a multiple of ``alignment``, a power of two."""
+
+    value = operand(INTEGER_OR_INDEX)
+    alignment = operand(INTEGER_OR_INDEX)
+    result = result(INTEGER_OR_INDEX)
+    assembly_format = "$value `,` $alignment attr-dict `:` type($result)"
+
+    @classmethod
+    def make(cls, value: Value, alignment: Value) -> Self:
+        return cls((value, alignment), (value.type,))
+
+
+class SizeOf(Op, name="util.sizeof", traits=(PURE,)):
+    """Bytes of a scalar type, rounded up."""
+
+    sized_type = attribute(TypeAttr, key="sizedType")
+    size = result(IndexType)
+    assembly_format = "$sized_type attr-dict-with-keyword"
+
+    @classmethod
+    def make(cls, type: Type) -> Self:
+        return cls((), (index,), {"sizedType": TypeAttr(type)})
+
+
+class OptimizationBarrier(Op, name="util.optimization_barrier"):
+    """Its operands, opaque to the optimizer."""
+
+    values = variadic_operand()
+    outs = variadic_result()
+    assembly_format = "attr-dict ($values^ `:` type($values))?"
+
+    @classmethod
+    def make(cls, values: Sequence[Value]) -> Self:
+        return cls(values, [value.type for value in values])
+
+    @classmethod
+    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
+        return list(operand_types)
+
+
+class Unreachable(Op, name="util.unreachable", traits=(TERMINATOR,)):
+    """Stops with ``message``: control must not come here."""
+
+    message = attribute(StringAttr)
+    assembly_format = "$message attr-dict"
+
+    @classmethod
+    def make(cls, message: str) -> Self:
+        return cls((), (), {"message": StringAttr(message)})
+
+
+class IntAssumptionAttr(Attribute):
+    """``#util.int.assumption<umin = 0, umax = 10, udiv = 4>``; None where nothing is assumed."""
+
+    __slots__ = _fields = ("umin", "umax", "udiv")
+    umin: int | None
+    umax: int | None
+    udiv: int | None
+    mnemonic = "util.int.assumption"
+
+    def __new__(cls, umin: int | None = None, umax: int | None = None, udiv: int | None = None) -> Any:
+        return super().__new__(cls, umin, umax, udiv)
+
+    def check(self) -> None:
+        if self.umin is not None and self.umax is not None and self.umin > self.umax:
+            raise ValueError(f"umin {self.umin} is larger than umax {self.umax}")
+        if self.udiv is not None and self.udiv <= 0:
+            raise ValueError("udiv must be positive")
+
+    def holds(self, value: int) -> bool:
+        """Whether the unsigned number ``value`` is as assumed."""
+        return (
+            (self.umin is None or value >= self.umin)
+            and (self.umax is None or value <= self.umax)
+            and (self.udiv is None or value % self.udiv == 0)
+        )
+
+
+class AssumeInt(Op, name="util.assume.int", traits=(PURE,)):
+    """Its operands, with what may be assumed of each: one assumption, or one per call site."""
+
+    values = variadic_operand(INTEGER_OR_INDEX)
+    assumptions = attribute(ArrayAttr)
+    outs = variadic_result(INTEGER_OR_INDEX)
+
+    @classmethod
+    def make(cls, values: Sequence[Value], assumptions: Sequence[Sequence[IntAssumptionAttr]]) -> Self:
+        """``assumptions``: a list for each value, one entry per call site (or one for all)."""
+        attribute = ArrayAttr([ArrayAttr(row) for row in assumptions])
+        return cls(values, [value.type for value in values], {"assumptions": attribute})
+
+
+class BroadcastDim(Op, name="util.broadcast_dim"):
+    """The common size of two dims that broadcast: equal, or one of them 1; anything else is an error.
+
+    Not PURE although it computes a value: an unused one must still stop on bad shapes.
+    """
+
+    lhs = operand(IndexType)
+    rhs = operand(IndexType)
+    result = result(IndexType)
+    assembly_format = "$lhs `,` $rhs attr-dict"
+
+    @classmethod
+    def make(cls, lhs: Value, rhs: Value) -> Self:
+        return cls((lhs, rhs), (index,))
+
+
+def materialize_constant(value: Attribute, type: Type) -> Op:
+    """arith's constant."""
+    from iree_core_ir.dialects import arith
+
+    return arith.materialize_constant(value, type)
+
+
+DIALECT = Dialect(
+    "util",
+    ops=[
+        Align, AssumeInt, BroadcastDim, Global, GlobalLoad, GlobalStore, Initializer, OptimizationBarrier,
+        Return, SizeOf, Unreachable,
+    ],
+    attributes=[IntAssumptionAttr],
+    materialize_constant=materialize_constant,
+)  # fmt: skip
