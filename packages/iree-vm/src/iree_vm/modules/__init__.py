@@ -1,0 +1,1 @@
+"""VM modules provided by the runtime itself."""
