@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from iree_core_ir.dialects.arith_attributes import FastMathAttr
+from iree_core_ir.dialects.arith_attributes import FastMathAttr, constant_attribute
 from iree_core_ir.dialects.constraints import BOOL_LIKE, COMPLEX_LIKE, FLOAT_LIKE, bool_like, with_element
-from iree_core_ir.ir.attributes import ArrayAttr, Attribute, FloatAttr, Type
+from iree_core_ir.ir.attributes import ArrayAttr, Attribute, Type
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
@@ -33,10 +33,9 @@ class Constant(Op, name="complex.constant", traits=(PURE, CONSTANT_LIKE)):
     assembly_format = "$value attr-dict `:` type($complex)"
 
     @classmethod
-    def make(cls, value: complex, type: ComplexType) -> Self:
-        parts = ArrayAttr(
-            [FloatAttr(value.real, type.element_type), FloatAttr(value.imag, type.element_type)]
-        )
+    def make(cls, real: float, imaginary: float, type: ComplexType) -> Self:
+        part = type.element_type
+        parts = ArrayAttr([constant_attribute(real, part), constant_attribute(imaginary, part)])
         return cls((), (type,), {"value": parts})
 
 
@@ -50,8 +49,6 @@ class Create(Op, name="complex.create", traits=(PURE, ELEMENTWISE)):
 
     @classmethod
     def make(cls, real: Value, imaginary: Value) -> Self:
-        from iree_core_ir.ir.types import element_of
-
         return cls((real, imaginary), (with_element(real.type, ComplexType(element_of(real.type))),))
 
     @classmethod

@@ -167,7 +167,7 @@ class SubgroupReduce(Op, name="gpu.subgroup_reduce", traits=(SAME_TYPE,)):
 
 
 class Shuffle(Op, name="gpu.shuffle"):
-    """The value of another lane (``xor``/``up``/``down`` by, or ``idx`` of the offset), and whether it exists.
+    """Another lane's value, and whether the lane exists: ``xor``, ``up``, ``down`` by the offset or ``idx``.
 
     Lanes exchange within groups of ``width``; the value of a lane outside is the invocation's own.
     """
