@@ -1,0 +1,177 @@
+"""``iree compile model.onnx -o model.vmfb``: a source file -> an artefact, or the IR of a phase.
+
+All work is ``iree_flow.compile``'s; this file turns options into its arguments and its answer into files.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from iree_cli import console, files, options, progress
+from iree_cli.errors import CliError
+
+_SHAPE = re.compile(r"\d+(x\d+)*|")
+
+
+class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
+    """``NAME=1x3x48x320``; nothing after ``=`` is a scalar."""
+
+    name = "NAME=SIZES"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, sizes = str(value).rpartition("=")
+        if not equals or not name or not _SHAPE.fullmatch(sizes):
+            self.fail(f"'{value}' is not like x=1x3x48x320", param, ctx)
+        return name, tuple(int(size) for size in sizes.split("x") if size)
+
+
+def _complete_targets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from iree_cli import discovery
+
+    try:
+        return [name for name in discovery.names("iree.compiler", "targets") if name.startswith(incomplete)]
+    except Exception:  # completion never fails, it completes nothing
+        return []
+
+
+@click.command()
+@click.argument("source", type=options.INPUT_FILE)
+@click.option("-o", "--output", type=options.OUTPUT_FILE, help="Default: the source's name with .vmfb, here.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    shell_complete=_complete_targets,
+    help="May be repeated. Default: the host's CPU.",
+)
+@click.option("--target-cpu", metavar="NAME", help="The CPU to compile for. Default: the host's.")
+@click.option("--target-features", metavar="+A,-B", help="CPU features to add or leave out.")
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    type=ShapeType(),
+    help="Fix an input's sizes; may be repeated: x=1x3x48x320.",
+)
+@click.option("--compile-to", metavar="PHASE", help="Stop after this phase and write its IR.")
+@click.option("--compile-from", metavar="PHASE", help="The source is the IR of this phase.")
+@click.option("--dump-phases-to", metavar="FOLDER", type=options.OUTPUT_FILE, help="Write every IR.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Compile processes. Default: one a core.")
+@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of compiled kernels.")
+@click.option("--report", is_flag=True, help="Print where everything went and what it took.")
+@options.json_option
+@options.print_config_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    source: Path,
+    output: Path | None,
+    targets: tuple[str, ...],
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    report: bool,
+    as_json: bool,
+    print_config: bool,
+    no_cache: bool,
+    **passed_on: Any,
+) -> None:
+    """Compile SOURCE (ONNX, or MLIR text) into an artefact that iree run and iree_vm.load accept.
+
+    \b
+    iree compile model.onnx -o model.vmfb
+    iree compile model.onnx --input-shape x=1x3x224x224 --target-cpu x86-64-v3
+    iree compile model.onnx --compile-to stream -o -
+    """
+    phase = passed_on["compile_to"]
+    target = output if output is not None else _default_output(source, phase)
+    arguments = {name: value for name, value in passed_on.items() if value is not None}
+    if targets:
+        arguments["target"] = targets[0] if len(targets) == 1 else list(targets)
+    if input_shapes:
+        arguments["input_shapes"] = _unique(input_shapes)
+    if no_cache:
+        arguments["cache"] = False
+    if print_config:
+        options.print_config(ctx, {"output": target, **_effective(arguments)}, as_json=as_json)
+        return
+
+    files.check_readable(source)
+    to_stdout = str(target) == "-"
+    if to_stdout:
+        _check_stdout(phase, as_json, report)
+    else:
+        files.check_writable(target)
+    flow = import_flow()
+    start = time.monotonic()
+    with progress.listening(console.stderr()) as listener:
+        if listener is not None:
+            arguments["progress"] = listener
+        compiled = flow.compile(source, **arguments)
+    seconds = time.monotonic() - start
+    if to_stdout:
+        click.echo(str(compiled), nl=False)
+        return
+    compiled.save(target)
+
+    size = target.stat().st_size
+    if as_json:
+        facts = {"output": target, "bytes": size, "seconds": round(seconds, 3), "report": compiled.report}
+        console.print_json(facts)
+        return
+    if report:
+        click.echo(str(compiled.report))
+    console.stderr().print(f"{target}: {console.size_text(size)} in {seconds:.1f} s")
+
+
+def import_flow() -> ModuleType:
+    """``iree_flow``, or CliError 5 with the command that installs it."""
+    try:
+        import iree_flow
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("iree_"):
+            raise
+        raise CliError(
+            5,
+            "iree-flow",
+            cause="this installation can only run artefacts",
+            hint="pip install 'iree-cli[compile]' iree-target-llvm",
+        ) from error
+    return iree_flow
+
+
+def _default_output(source: Path, phase: str | None) -> Path:
+    return Path(f"{source.stem}.vmfb" if phase is None else f"{source.stem}.{phase}.mlir")
+
+
+def _unique(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[int, ...]]:
+    result: dict[str, tuple[int, ...]] = {}
+    for name, sizes in shapes:
+        if name in result:
+            raise CliError(9, f"'{name}' by --input-shape")
+        result[name] = sizes
+    return result
+
+
+def _check_stdout(phase: str | None, as_json: bool, report: bool) -> None:
+    if phase is None:
+        raise CliError(4, "-o -", cause="an artefact is binary", hint="name a file, or add --compile-to")
+    for given, name in ((as_json, "--json"), (report, "--report")):
+        if given:
+            raise CliError(4, name, cause="the IR goes to stdout", hint="write it to a file: -o FILE")
+
+
+def _effective(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What the compiler makes of the arguments, where it is installed and says so."""
+    flow = import_flow()
+    effective = getattr(flow, "effective_options", None)
+    return dict(effective(**arguments)) if effective is not None else {}

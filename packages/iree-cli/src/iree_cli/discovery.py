@@ -1,0 +1,88 @@
+"""All plugins of this environment, by entry-point group.
+
+A group's contract belongs to its host package: ``iree.compiler`` to iree-core-ir, ``iree.runtime`` to
+iree-hal. Where the host is not installed, the group's entry points are shown as unused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from importlib.metadata import entry_points
+
+from iree_base.plugins import PluginManager, PluginRecord
+from iree_cli import main
+
+HOSTS = {"iree.compiler": "iree_core_ir", "iree.runtime": "iree_hal"}
+
+
+def manager(group: str) -> PluginManager | None:
+    """The plugins of ``group``, loaded, or None where its host package is not installed."""
+    try:
+        specs = importlib.import_module(f"{HOSTS[group]}.hookspecs")
+    except ModuleNotFoundError:
+        return None
+    return PluginManager(group, specs, specs.API)
+
+
+def hooks(group: str) -> list[str]:
+    """The hooks of a group that return names with getters."""
+    specs = importlib.import_module(f"{HOSTS[group]}.hookspecs")
+    marker = f"{group}_spec"
+    return [name for name, value in vars(specs).items() if hasattr(value, marker)]
+
+
+def names(group: str, hook: str) -> list[str]:
+    """What plugins of ``group`` provide through ``hook``."""
+    found = manager(group)
+    return sorted(found.provided(hook)) if found is not None else []
+
+
+def records() -> list[PluginRecord]:
+    """Every plugin with what became of it; what it owns is filled in."""
+    result: list[PluginRecord] = []
+    for group in HOSTS:
+        found = manager(group)
+        if found is None:
+            result += _unused(group)
+            continue
+        for hook in hooks(group):
+            found.provided(hook)
+        result += found.records
+    return result + _commands()
+
+
+def _unused(group: str) -> list[PluginRecord]:
+    host = HOSTS[group].replace("_", "-")
+    return [
+        PluginRecord(
+            entry.name,
+            group,
+            entry.value,
+            entry.dist.name if entry.dist else "?",
+            entry.dist.version if entry.dist else "?",
+            status="disabled",
+            reason=f"{host} is not installed",
+        )
+        for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)
+    ]
+
+
+def _commands() -> list[PluginRecord]:
+    result = []
+    for entry in sorted(entry_points(group=main.GROUP), key=lambda entry: entry.name):
+        record = PluginRecord(
+            entry.name,
+            main.GROUP,
+            entry.value,
+            entry.dist.name if entry.dist else "?",
+            entry.dist.version if entry.dist else "?",
+            owns={"command": [entry.name]},
+        )
+        try:
+            main.load_extension(entry)
+        except Exception as error:
+            record.status, record.reason = "failed", str(error.__cause__ or error)
+            record.traceback = traceback.format_exc()
+        result.append(record)
+    return result

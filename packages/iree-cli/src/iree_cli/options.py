@@ -1,0 +1,116 @@
+"""Options that several commands share, and ``--print-config``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from iree_cli import console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INPUT_FILE = click.Path(dir_okay=False, path_type=Path)
+OUTPUT_FILE = click.Path(path_type=Path)
+
+_SOURCES = {
+    ParameterSource.COMMANDLINE: "command line",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT: "default",
+    ParameterSource.DEFAULT_MAP: "default",
+    ParameterSource.PROMPT: "prompt",
+}
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def print_config_option(function: F) -> F:
+    return click.option(
+        "--print-config", is_flag=True, help="Print every option's effective value and do nothing else."
+    )(function)
+
+
+def artifact_argument(function: F) -> F:
+    return click.argument("artifact", type=INPUT_FILE)(function)
+
+
+def function_option(function: F) -> F:
+    return click.option("--function", "function_name", help="Default: main, or the only one.")(function)
+
+
+def execution_options(function: F) -> F:
+    """``--device``, ``--threads`` and ``--verify``: how an artefact is loaded."""
+    function = click.option("--verify", is_flag=True, help="Check constants against their digests first.")(
+        function
+    )
+    function = click.option(
+        "--threads", type=click.IntRange(min=1), help="At most so many threads. Default: all cores."
+    )(function)
+    return click.option(
+        "--device",
+        metavar="DRIVER",
+        shell_complete=_complete_drivers,
+        help="The driver to run on. Default: the one that the artefact was compiled for.",
+    )(function)
+
+
+def input_option(function: F) -> F:
+    from iree_cli.inputs import SYNTAX
+
+    return click.option(
+        "--input", "texts", multiple=True, metavar="VALUE", help=f"May be repeated: {SYNTAX}"
+    )(function)
+
+
+def _complete_drivers(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        import iree_hal
+
+        return [name for name in iree_hal.drivers() if name.startswith(incomplete)]
+    except Exception:  # completion never fails, it completes nothing
+        return []
+
+
+def given(ctx: click.Context, name: str) -> bool:
+    """True when the user set this parameter, by an option or by the environment."""
+    return ctx.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+
+
+def print_config(ctx: click.Context, resolved: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print every parameter of the command with its value and where that came from.
+
+    ``resolved`` replaces values that the command works out itself, such as the file it will write.
+    """
+    rows = []
+    for parameter in ctx.command.get_params(ctx):
+        name = parameter.name
+        if name in (None, "print_config", "as_json", "help"):
+            continue
+        assert name is not None
+        shown = max(parameter.opts, key=len).lstrip("-") if parameter.opts else name
+        source = ctx.get_parameter_source(name)
+        value = resolved.get(name, ctx.params.get(name))
+        if name in resolved and not given(ctx, name):
+            origin = "worked out"
+        else:
+            origin = _SOURCES.get(source, "default") if source is not None else "default"
+        rows.append((shown, value, origin))
+    if as_json:
+        console.print_json({name: {"value": value, "from": origin} for name, value, origin in rows})
+        return
+    console.print_table(
+        ["option", "value", "from"], [[name, _value_text(value), origin] for name, value, origin in rows]
+    )
+
+
+def _value_text(value: Any) -> str:
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
