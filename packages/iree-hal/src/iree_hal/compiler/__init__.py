@@ -1,0 +1,1 @@
+"""The compile-time half of iree-hal (extra ``[compiler]``): the ``hal`` dialect and recordings from it."""

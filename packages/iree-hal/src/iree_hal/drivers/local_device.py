@@ -1,0 +1,157 @@
+"""What ``local-sync`` and ``local-task`` share: command buffers with plans and frames, and running them."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from iree_base import debug
+
+from iree_hal.allocator import Allocator
+from iree_hal.buffer import Buffer
+from iree_hal.command_buffer import CommandBuffer, HostFunction
+from iree_hal.device import Device, check_counts
+from iree_hal.driver import executable_loaders
+from iree_hal.errors import BAD_ARGUMENTS, EXECUTABLE_MISMATCH, HalError
+from iree_hal.executable import Executable, NativeExecutable
+from iree_hal.executor.frame import Frame
+from iree_hal.executor.native import native
+from iree_hal.executor.plan import Plan
+from iree_hal.executor.pool import pool
+from iree_hal.executor.structs import DONE, ERROR, GROW, HOST_CALL, INDIRECT
+from iree_hal.param_ops import wrap
+from iree_hal.queue import InlineQueue, ThreadQueue
+from iree_hal.recording import ARENA_BYTES, HostCall, Recording
+from iree_hal.storage import ARRAY_DATA_OFFSET, aligned_bytes
+
+FRAME_CACHE_BYTES = 512 << 20
+MAX_CACHED_FRAMES = 8
+
+_ndarray = np.ndarray
+
+
+class LocalCommandBuffer(CommandBuffer):
+    """A command buffer with its native plan and a free list of frames, bounded by FRAME_CACHE_BYTES."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        executables: Sequence[Executable],
+        host_functions: Sequence[HostFunction],
+        pool_address: int,
+        threads: int,
+    ) -> None:
+        super().__init__(recording, executables, host_functions)
+        for executable in executables:
+            if not isinstance(executable, NativeExecutable):
+                raise HalError(EXECUTABLE_MISMATCH, f"'{executable.name}' was loaded by another device")
+        self.plan = Plan(recording, cast("Sequence[NativeExecutable]", executables))
+        self.frames: deque[Frame] = deque()
+        self._pool_address = pool_address
+        self._threads = threads
+
+    def new_frame(self) -> Frame:
+        """A frame with an arena that fits the last one's size, or none yet."""
+        frame = Frame(self.plan, self._pool_address, self._threads)
+        if ARENA_BYTES not in self.recording.outputs:
+            frame.set_arena(aligned_bytes(0))
+        return frame
+
+
+class LocalDevice(Device):
+    """Runs native executables in this process. ``threads`` bounds the threads of one call."""
+
+    def __init__(
+        self, driver_name: str, queue: InlineQueue | ThreadQueue, *, threads: int, verify: bool | None
+    ) -> None:
+        self.verify = debug.verifying() if verify is None else verify
+        super().__init__(driver_name, Allocator(verify=self.verify), executable_loaders(), queue)
+        self.threads = threads
+        self._run = native().run
+        self._pool = pool()
+        self._pool_address = self._pool.address if threads > 1 else 0
+        self._workers = threads - 1
+        if self.verify:
+            from iree_hal.executor.verify import execute_verified
+
+            self._execute_verified = execute_verified
+        debug.log(debug.PLUGINS, f"device {self.id}: {threads} thread(s), verify {self.verify}")
+
+    def create_command_buffer(
+        self,
+        recording: Recording,
+        executables: Sequence[Executable],
+        host_functions: Sequence[HostFunction] = (),
+    ) -> LocalCommandBuffer:
+        return LocalCommandBuffer(recording, executables, host_functions, self._pool_address, self.threads)
+
+    def execute(self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()) -> None:
+        if self.verify:
+            self._execute_verified(self, command_buffer, bindings, params)
+            return
+        frames = command_buffer.frames  # type: ignore[attr-defined]
+        try:
+            frame = frames.pop()
+        except IndexError:
+            frame = command_buffer.new_frame()  # type: ignore[attr-defined]
+        if self._workers > self._pool.n_workers:
+            self._pool.ensure(self._workers)
+        rows: list[int] = []
+        for binding in bindings:
+            if type(binding) is _ndarray:
+                rows += (id(binding), binding.nbytes | INDIRECT)
+            else:
+                rows += binding.row
+        try:
+            frame.pack_table(frame.view, frame.table_at, *rows)
+            if params or frame.n_inputs:
+                frame.pack_params(frame.view, frame.params_at, *params)
+            status = self._run(frame.pointer)
+            if status:
+                self.finish(command_buffer, frame, status)
+        except BaseException as error:
+            frame.abandon()
+            if isinstance(error, struct.error):
+                raise self._explain(command_buffer, bindings, params, error) from None
+            raise
+        if len(frames) < frame.keep:
+            frames.append(frame)
+
+    def finish(self, command_buffer: CommandBuffer, frame: Frame, status: int) -> None:
+        """Bring a frame whose run returned ``status`` to its end. Raises what the run reports."""
+        while status != DONE:
+            if status == ERROR:
+                raise frame.error()
+            if status == GROW:
+                self.grow(command_buffer, frame)
+            elif status == HOST_CALL:
+                self.call_host(command_buffer, frame)
+            status = self._run(frame.pointer)
+
+    def grow(self, command_buffer: CommandBuffer, frame: Frame) -> None:
+        """Give ``frame`` the arena its parameters ask for. Raises HalError OUT_OF_MEMORY."""
+        slot = command_buffer.recording.outputs[ARENA_BYTES]
+        nbytes = int(frame.params[slot])
+        frame.set_arena(aligned_bytes(max(nbytes, 0) if nbytes < 1 << 62 else 1 << 62))
+        frame.keep = max(1, min(MAX_CACHED_FRAMES, FRAME_CACHE_BYTES // (frame.nbytes + nbytes)))
+
+    def call_host(self, command_buffer: CommandBuffer, frame: Frame) -> None:
+        """Call the host function whose wave the frame stands behind."""
+        recording = command_buffer.recording
+        wave = recording.waves()[frame.state.wave - 1]
+        command = recording.commands[wave[0]]
+        assert isinstance(command, HostCall)
+        values = [int(frame.params[slot]) for slot in command.arguments]
+        command_buffer.host_functions[command.index](*values)
+
+    def _explain(
+        self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int], error: Exception
+    ) -> HalError:
+        try:
+            check_counts(command_buffer.recording, bindings, params)
+        except HalError as mistake:
+            return mistake
+        return HalError(BAD_ARGUMENTS, f"parameters {tuple(params)!r}", cause=str(error))

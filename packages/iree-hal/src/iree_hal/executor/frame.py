@@ -1,0 +1,105 @@
+"""Frames: the mutable state of one invocation of a command buffer, in one block of memory.
+
+A frame holds the parameter block, the binding table, the Dispatch structs, worker scratch and the arena.
+It is used by one thread at a time and reused from its command buffer's free list.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+import numpy as np
+
+from iree_hal.errors import HalError
+from iree_hal.executor import structs
+from iree_hal.executor.native import native
+from iree_hal.executor.plan import Plan
+from iree_hal.storage import ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET, aligned_bytes
+
+BUDGET_MS = 50
+"""How long a native run goes on before Python gets a chance to see Ctrl-C."""
+SMALL_US = 3
+"""Waves of less work than this stay on the caller: waking a worker costs about as much."""
+
+
+class Frame:
+    """``pointer`` goes to the native run(); ``table_at`` and ``params_at`` are offsets into ``memory``.
+
+    ``pack_table`` and ``pack_params`` write all rows but the arena's, and all inputs, in one call.
+    """
+
+    def __init__(self, plan: Plan, pool_address: int, threads: int) -> None:
+        self.plan = plan
+        recording = plan.recording
+        n = threads
+        sizes = {
+            "frame": structs.FRAME.size,
+            "params": 8 * recording.n_params,
+            "table": structs.ROW.size * recording.n_bindings,
+            "ends": 4 * plan.max_wave,
+            "dispatches": plan.dispatches.nbytes,
+            "scratch": n * plan.scratch_bytes,
+        }
+        at: dict[str, int] = {}
+        position = 0
+        for name, size in sizes.items():
+            at[name] = position = -(-position // 64) * 64
+            position += size
+        self.memory = aligned_bytes(position, zeroed_bytes=at["scratch"])
+        self.nbytes = position
+        self.view = memoryview(self.memory)
+        address = int(self.memory.ctypes.data)
+        self.pointer = ctypes.c_void_p(address)
+        self.state = structs.FRAME.ctype.from_address(address)
+        self.params_at, self.table_at = at["params"], at["table"] + structs.ROW.size
+        self.arena_at = at["table"]
+        state = self.state
+        state.plan = plan.address
+        state.pool = pool_address or None
+        state.params, state.table = address + at["params"], address + at["table"]
+        state.ends, state.dispatches = address + at["ends"], address + at["dispatches"]
+        state.scratch = address + at["scratch"]
+        state.scratch_stride = state.scratch_bytes = plan.scratch_bytes
+        per_ms = native().ticks_per_ms
+        state.budget = per_ms * BUDGET_MS
+        state.threshold = max(1, per_ms * SMALL_US // 1000)
+        state.error = structs.NO_ERROR
+        state.threads = n
+        # A ticket takes an eighth to a quarter of a thread's share of what remains.
+        state.chunk_shift = n.bit_length() + 2
+        state.data_offset, state.flags_offset = ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET
+        params = self.memory[at["params"] : at["params"] + 8 * recording.n_params].view(np.int64)
+        params[:] = plan.params
+        self.params = params
+        start = at["dispatches"]
+        dispatches = self.memory[start : start + plan.dispatches.nbytes]
+        dispatches[:] = plan.dispatches
+        if len(plan.pointers):
+            dispatches.view(np.int64)[plan.pointers[:, 0] // 8] = plan.pointers[:, 1] + (address + start)
+        self.pack_table = struct.Struct(f"<{2 * (recording.n_bindings - 1)}Q").pack_into
+        self.pack_params = struct.Struct(f"<{recording.n_inputs}q").pack_into
+        self.n_inputs = recording.n_inputs
+        self.arena: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None
+        self.keep = 1
+        """How many frames like this one the free list may hold."""
+
+    def set_arena(self, arena: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+        """Give the frame ``arena`` (bytes, 64-byte aligned); it replaces the one before."""
+        self.arena = arena
+        struct.pack_into("<QQ", self.memory, self.arena_at, int(arena.ctypes.data), arena.nbytes)
+
+    def abandon(self) -> None:
+        """Wait until no worker holds a tile of this frame, which is then safe to drop."""
+        while self.state.state == structs.STRAGGLING:
+            try:
+                self.state.stop = 1
+                native().run(self.pointer)
+            except KeyboardInterrupt:
+                continue
+
+    def error(self) -> HalError:
+        """The error of the run that returned ERROR, as an exception to raise."""
+        from iree_hal.executor.faults import fault
+
+        return fault(self.plan, self.state.error, self.state.detail)

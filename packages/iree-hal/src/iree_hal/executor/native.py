@@ -1,0 +1,68 @@
+"""The executor object of this machine, loaded once per process and never unmapped."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import time
+from collections.abc import Callable
+from importlib.resources import files
+
+from iree_hal import platform
+from iree_hal.elf.load import load
+from iree_hal.errors import BAD_OBJECT, UNSUPPORTED_PLATFORM, HalError
+from iree_hal.executor import structs
+
+CALIBRATION_NS = 2_000_000
+
+
+class Native:
+    """The functions of the executor; see ``executor.ll`` for what they do. Make it with :func:`native`."""
+
+    def __init__(self) -> None:
+        machine = platform.machine()
+        resource = files("iree_hal.executor") / "objects" / f"{machine}.o"
+        if not resource.is_file():
+            raise HalError(
+                UNSUPPORTED_PLATFORM,
+                f"no executor for {machine}",
+                hint="compile for the target 'reference', which needs no native code",
+            )
+        imports = platform.current().library_functions()
+        symbols = load(resource.read_bytes(), imports, keep=True).symbols
+        pointer = ctypes.c_void_p
+
+        def function(name: str, result: type[ctypes._SimpleCData[int]] | None, *arguments: type) -> Callable[..., int]:
+            prototype = ctypes.CFUNCTYPE(result, *arguments)
+            return prototype(symbols[name])  # type: ignore[return-value]
+
+        version = function("iree_layout_version", ctypes.c_uint32)()
+        if version != structs.layout_version():
+            raise HalError(
+                BAD_OBJECT,
+                f"executor for layout {version:#x}, this package has {structs.layout_version():#x}",
+                hint="reinstall iree-hal, or run python -m iree_hal.executor.build",
+            )
+        self.run = function("iree_run", ctypes.c_int32, pointer)
+        self.evaluate = function("iree_evaluate", None, pointer)
+        self.worker = function("iree_worker", None, pointer, ctypes.c_uint32)
+        self.lease = function("iree_lease", ctypes.c_uint32, pointer)
+        self.release = function("iree_release", None, pointer)
+        self.shutdown = function("iree_shutdown", None, pointer)
+        self._ticks = function("iree_ticks", ctypes.c_uint64)
+        self._start = (self._ticks(), time.perf_counter_ns())
+
+    @functools.cached_property
+    def ticks_per_ms(self) -> int:
+        """Ticks of the executor's clock in a millisecond, measured since the object was loaded."""
+        wait = CALIBRATION_NS - (time.perf_counter_ns() - self._start[1])
+        if wait > 0:
+            time.sleep(wait * 1e-9)
+        ticks, ns = self._ticks() - self._start[0], time.perf_counter_ns() - self._start[1]
+        return max(1, ticks * 1_000_000 // ns)
+
+
+@functools.cache
+def native() -> Native:
+    """The executor of this process. Raises HalError UNSUPPORTED_PLATFORM."""
+    return Native()
