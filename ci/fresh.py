@@ -24,7 +24,7 @@ BUILD_BACKEND = ("hatchling", "editables")
 TEST = ("pytest", "pytest-xdist", "hypothesis")
 ORACLES = ("onnxruntime", "scipy", "xdsl")
 """Independent implementations that tests compare with; no package needs them."""
-CHECKS = ("ruff", "mypy", "build")
+CHECKS = ("ruff", "mypy", "nox", "build")
 RUNTIME = ("iree-base", "iree-hal", "iree-vm")
 """What a machine that only runs compiled models has, lowest layer first."""
 ALL = (
@@ -40,6 +40,16 @@ ALL = (
     "iree-cli",
 )
 """Every distribution, each after the ones it needs."""
+TYPED = (
+    *(f"packages/{name}/src" for name in ALL),
+    "benchmarks",
+    "examples",
+    "ci",
+    "ci/demo",
+    "ci/test",
+    "noxfile.py",
+)
+"""What mypy checks in strict mode."""
 
 
 def say(text: str) -> None:
