@@ -7,13 +7,14 @@ ConstantStore and appear here as ``dense_resource<key>``).
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from iree_base.element_types import element_type
+from iree_base.element_types import ELEMENT_TYPES, element_type
 
 A = TypeVar("A", bound="Attribute")
 
@@ -103,8 +104,28 @@ class IntegerAttr(Attribute):
         return cls._create(key, key)
 
 
+def rounded(value: float, type: Any) -> float:
+    """``value`` as the float type ``type`` holds it (overflow becomes infinity)."""
+    if type.name == "f32":
+        try:
+            return float(_F32.unpack(_F32.pack(value))[0])
+        except OverflowError:
+            return math.copysign(math.inf, value)
+    if type.name in ELEMENT_TYPES:
+        dtype = ELEMENT_TYPES[type.name].dtype
+        with np.errstate(over="ignore"):
+            return float(np.asarray(value).astype(dtype)) if dtype.kind in "fV" else value
+    return value
+
+
+_F32 = struct.Struct("<f")
+
+
 class FloatAttr(Attribute):
-    """``value : type``. Interned by bit pattern, so -0.0 and NaN payloads stay distinct."""
+    """``value : type``, rounded to the type on construction.
+
+    Interned by bit pattern, so -0.0 and NaN payloads stay distinct.
+    """
 
     __slots__ = _fields = ("value", "type")
     value: float
@@ -115,6 +136,8 @@ class FloatAttr(Attribute):
 
         type = f64 if type is None else type
         value = float(value)
+        if type is not f64:
+            value = rounded(value, type)
         key = (struct.pack("<d", value), type)
         found = cls._interned.get(key)
         if found is not None:

@@ -44,8 +44,8 @@ class Builder:
 
     def insert(self, op: OpT) -> OpT:
         """Insert; an op without a location gets the current one."""
-        if op.location is UNKNOWN:
-            op.location = self.location
+        if op._location is UNKNOWN:
+            op._location = self.location
         if self.before is None:
             self.block.append(op)
         else:

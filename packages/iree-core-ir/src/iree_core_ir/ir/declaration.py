@@ -36,7 +36,8 @@ class TypeConstraint:
     accepts: Callable[[Type], bool]
 
 
-Constraint = TypeConstraint | type[Type] | tuple[type[Type], ...] | None
+Constraint = TypeConstraint | Type | type[Type] | tuple[type[Type], ...] | None
+"""A predicate, one exact type, a class or classes of types, or anything."""
 
 
 def constraint_accepts(constraint: Constraint, type: Type) -> bool:
@@ -44,7 +45,14 @@ def constraint_accepts(constraint: Constraint, type: Type) -> bool:
         return True
     if isinstance(constraint, TypeConstraint):
         return constraint.accepts(type)
+    if isinstance(constraint, Type):
+        return type is constraint
     return isinstance(type, constraint)
+
+
+def fixed_type(constraint: Constraint) -> Type | None:
+    """The one type a constraint allows, if it is an exact type."""
+    return constraint if isinstance(constraint, Type) else None
 
 
 def constraint_text(constraint: Constraint) -> str:
@@ -52,6 +60,8 @@ def constraint_text(constraint: Constraint) -> str:
         return "any type"
     if isinstance(constraint, TypeConstraint):
         return constraint.name
+    if isinstance(constraint, Type):
+        return str(constraint)
     classes = constraint if isinstance(constraint, tuple) else (constraint,)
     return " or ".join(c.__name__ for c in classes)
 
@@ -170,9 +180,13 @@ class RequiredAttribute(_Field, Generic[A]):
     kind = "attribute"
     required = True
 
-    def __init__(self, cls: type[A] | tuple[type[A], ...], key: str | None = None) -> None:
+    def __init__(
+        self, cls: type[A] | tuple[type[A], ...], key: str | None = None, type: Type | None = None
+    ) -> None:
         self.cls = cls
         self.key = key
+        self.type = type
+        self.default: A | None = None
 
     @overload
     def __get__(self, op: None, owner: type[Op]) -> RequiredAttribute[A]: ...
@@ -187,11 +201,16 @@ class OptionalAttribute(_Field, Generic[A]):
     required = False
 
     def __init__(
-        self, cls: type[A] | tuple[type[A], ...], key: str | None = None, default: A | None = None
+        self,
+        cls: type[A] | tuple[type[A], ...],
+        key: str | None = None,
+        default: A | None = None,
+        type: Type | None = None,
     ) -> None:
         self.cls = cls
         self.key = key
         self.default = default
+        self.type = type
 
     @overload
     def __get__(self, op: None, owner: type[Op]) -> OptionalAttribute[A]: ...
@@ -273,15 +292,24 @@ def variadic_result(constraint: Constraint = None) -> VariadicResult:
     return VariadicResult(constraint, VARIADIC)
 
 
-def attribute(cls: type[A] | tuple[type[A], ...], key: str | None = None) -> RequiredAttribute[A]:
-    """A required inherent attribute of class ``cls``; ``key`` is its name in the text if it differs."""
-    return RequiredAttribute(cls, key)
+def attribute(
+    cls: type[A] | tuple[type[A], ...], key: str | None = None, type: Type | None = None
+) -> RequiredAttribute[A]:
+    """A required inherent attribute of class ``cls``; ``key`` is its name in the text if it differs.
+
+    ``type`` fixes the type of an integer or float attribute, which pretty assembly then leaves out.
+    """
+    return RequiredAttribute(cls, key, type)
 
 
 def optional_attribute(
-    cls: type[A] | tuple[type[A], ...], key: str | None = None, default: A | None = None
+    cls: type[A] | tuple[type[A], ...],
+    key: str | None = None,
+    default: A | None = None,
+    type: Type | None = None,
 ) -> OptionalAttribute[A]:
-    return OptionalAttribute(cls, key, default)
+    """As ``attribute``, absent or of class ``cls``; reading an absent one gives ``default``."""
+    return OptionalAttribute(cls, key, default, type)
 
 
 def region() -> OneRegion:

@@ -41,7 +41,28 @@ class Dialect:
         register(self)
 
 
-CORE = ["builtin", "func", "arith", "math", "complex", "index", "cf", "scf", "affine", "tensor", "linalg", "linalg_ext", "memref", "vector", "gpu", "bufferization", "ml_program", "util", "check", "ub"]
+CORE = (
+    "builtin",
+    "func",
+    "arith",
+    "math",
+    "complex",
+    "index",
+    "cf",
+    "scf",
+    "affine",
+    "tensor",
+    "linalg",
+    "linalg_ext",
+    "memref",
+    "vector",
+    "gpu",
+    "bufferization",
+    "ml_program",
+    "util",
+    "check",
+    "ub",
+)
 
 _dialects: dict[str, Dialect] = {}
 _ops: dict[str, type[Op]] = {}

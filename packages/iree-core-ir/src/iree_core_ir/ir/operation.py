@@ -94,8 +94,8 @@ class Op:
 
     __slots__ = (
         "__weakref__",
+        "_location",
         "attributes",
-        "location",
         "next",
         "operands",
         "parent",
@@ -109,6 +109,10 @@ class Op:
     signature: ClassVar[Signature]
     assembly_format: ClassVar[str | None] = None
     """MLIR's declarative assembly format; None with no ``parse``/``print`` means generic form."""
+    default_dialect: ClassVar[str] = ""
+    """Ops of this dialect print without prefix directly inside this op's regions."""
+    implicit_terminator: ClassVar[str | None] = None
+    """Terminator that pretty assembly leaves out when it has no operands and no attributes."""
 
     operands: tuple[Value, ...]
     results: tuple[OpResult, ...]
@@ -118,7 +122,7 @@ class Op:
     parent: Block | None
     prev: Op | None
     next: Op | None
-    location: Location
+    _location: Any
 
     def __init_subclass__(cls, name: str | None = None, traits: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -138,7 +142,7 @@ class Op:
         self.operands = operands = tuple(operands)
         self.attributes = attributes if attributes is not None else {}
         self.parent = self.prev = self.next = None
-        self.location = location
+        self._location = location
         self.successors = tuple(successors)
         self.regions = regions = tuple(regions)
         for region in regions:
@@ -150,6 +154,19 @@ class Op:
         self.results = tuple([OpResult(t, self, (i := i + 1)) for t in result_types])
 
     # -- shape of the op -----------------------------------------------------------------
+
+    @property
+    def location(self) -> Location:
+        """Where the op comes from. The parser stores (source, offset); resolved when first asked."""
+        location = self._location
+        if location.__class__ is tuple:
+            source, offset = location
+            self._location = location = source.location(offset)
+        return location  # type: ignore[no-any-return]
+
+    @location.setter
+    def location(self, location: Location) -> None:
+        self._location = location
 
     @property
     def result(self) -> OpResult:
@@ -295,7 +312,7 @@ class Op:
             dict(self.attributes),
             [region.clone(mapping) for region in self.regions] if self.regions else (),
             [get(s, s) for s in self.successors] if self.successors else (),
-            self.location,
+            self._location,
         )
         for old, new in zip(self.results, copy.results, strict=True):
             mapping[old] = new
@@ -316,6 +333,14 @@ class Op:
         ``constants`` holds per operand its constant attribute, if it is one.
         """
         return None
+
+    @classmethod
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Attribute]) -> None:
+        """Fill in the types that the assembly format leaves out.
+
+        ``types`` maps group names to their types; an operand group of unknown type holds None
+        entries, an unknown result group is absent.
+        """
 
     parse: ClassVar[Any] = None
     """``classmethod parse(cls, parser) -> Op``: custom assembly where no format string fits."""

@@ -174,6 +174,17 @@ class MemRefType(ShapedType):
         return MemRefType(shape, self.element_type, self.layout, self.memory_space)
 
 
+class UnrankedMemRefType(Type):
+    """``memref<*xf32>``."""
+
+    __slots__ = _fields = ("element_type", "memory_space")
+    element_type: Type
+    memory_space: Attribute | None
+
+    def __new__(cls, element_type: Type, memory_space: Attribute | None = None) -> UnrankedMemRefType:
+        return super().__new__(cls, element_type, memory_space)
+
+
 class VectorType(ShapedType):
     """``vector<16xf32>``; scalable dims are not supported."""
 

@@ -1,0 +1,150 @@
+"""What a compile target is: the protocol between the pipeline and target packages.
+
+A target receives one dispatch at a time, a ``func.func`` in destination-passing style on tensors,
+and returns an object for a runtime driver. Nothing here imports a target or its tools.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+Expression = list[Any]
+"""An integer expression over a dispatch's scalar arguments, as plain lists.
+
+``["arg", i]`` (i-th scalar argument), ``["const", n]``, ``[op, a, b]`` with op one of ``add sub mul
+floordiv ceildiv mod min max``: it goes into the recording's parameter program.
+"""
+
+
+class SupportLevel(enum.Enum):
+    YES = "yes"
+    PARTLY = "partly"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class Support:
+    """The answer of ``query_support`` with its reasons (empty for a plain yes)."""
+
+    level: SupportLevel
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def yes(cls) -> Support:
+        return cls(SupportLevel.YES)
+
+    @classmethod
+    def partly(cls, *reasons: str) -> Support:
+        return cls(SupportLevel.PARTLY, reasons)
+
+    @classmethod
+    def no(cls, *reasons: str) -> Support:
+        return cls(SupportLevel.NO, reasons)
+
+    def __bool__(self) -> bool:
+        return self.level is not SupportLevel.NO
+
+
+@dataclass(frozen=True)
+class TargetDescription:
+    """The machine to compile for. Targets subclass it with fields of their own.
+
+    Every field must be a JSON value or a tuple of them: the description is part of the cache key
+    and travels to compile workers.
+    """
+
+    target: str
+    features: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def key(self) -> str:
+        """A text that is equal for equal descriptions."""
+        return json.dumps(self.to_json(), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class ConstantLayout:
+    """A target's wish: constant argument ``argument`` transformed before it is stored.
+
+    ``kind`` and ``parameters`` name a ConstantStore transform; ``type`` is the resulting type.
+    """
+
+    argument: int
+    kind: str
+    parameters: Mapping[str, Any]
+    type: Any
+
+
+@dataclass(frozen=True)
+class DispatchRequest:
+    """One dispatch to compile. Picklable: it may be compiled in a worker process.
+
+    ``text`` is a module holding exactly the function ``name``. ``options`` are those that reach
+    code generation.
+    """
+
+    name: str
+    text: str
+    description: TargetDescription
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportObject:
+    """One entry point of an executable object; see ``iree_hal.abi`` for how it is called.
+
+    ``bindings``: per tensor argument ``read``, ``write`` or ``readwrite``; ``alignments``: the bytes
+    each binding's address must be a multiple of; ``workgroup_count``: three expressions (x, y, z).
+    """
+
+    name: str
+    bindings: tuple[str, ...]
+    n_constants: int
+    workgroup_count: tuple[Expression, Expression, Expression]
+    scratch_bytes: int = 0
+    alignments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExecutableObject:
+    """What ``compile_dispatch`` returns: bytes for a loader of the target's format."""
+
+    data: bytes
+    exports: tuple[ExportObject, ...]
+    features: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """At least ``strategy`` and ``why``."""
+
+
+@runtime_checkable
+class Target(Protocol):
+    """One compile target, such as ``llvm-cpu``."""
+
+    name: str
+    driver: str
+    """Runtime driver that runs its objects."""
+    format: str
+    """Executable format, the key of the runtime's loaders."""
+
+    def describe(self, options: Mapping[str, str]) -> TargetDescription:
+        """Validate ``options`` and resolve them to a machine. Raises a coded error for a bad one."""
+        ...
+
+    def query_support(self, op: Any, description: TargetDescription) -> Support:
+        """Whether this target can run ``op`` (an Op of the placement level)."""
+        ...
+
+    def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
+        """Which constant arguments of the dispatch function should be stored transformed."""
+        ...
+
+    def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
+        """Compile one dispatch. May run in another process. Raises a coded error naming the op."""
+        ...

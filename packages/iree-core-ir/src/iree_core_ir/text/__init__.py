@@ -1,0 +1,1 @@
+"""MLIR text: lexer, parser, printer and the compiler of declarative assembly formats."""

@@ -1,0 +1,57 @@
+"""The IR around an op, for error messages."""
+
+from __future__ import annotations
+
+from iree_core_ir.ir.operation import Op
+
+CONTEXT = 3
+"""Neighbours shown on each side."""
+WIDTH = 160
+
+
+def context_text(op: Op) -> str:
+    """A few lines of IR around ``op``, which is marked with ``>``; never raises."""
+    try:
+        return _context_text(op)
+    except Exception as error:  # the IR is invalid: printing may fail anywhere
+        return f"  (cannot print the op: {type(error).__name__}: {error})"
+
+
+def _context_text(op: Op) -> str:
+    from iree_core_ir.text.printer import Printer
+
+    before: list[Op] = []
+    around = op.prev
+    while around is not None and len(before) < CONTEXT:
+        before.append(around)
+        around = around.prev
+    after: list[Op] = []
+    around = op.next
+    while around is not None and len(after) < CONTEXT:
+        after.append(around)
+        around = around.next
+    lines: list[str] = []
+    enclosing = op.parent_op
+    if enclosing is not None:
+        lines.append("  in " + _line(enclosing, Printer(generic=False)))
+    if len(before) == CONTEXT and before[-1].prev is not None:
+        lines.append("    ...")
+    for other in (*reversed(before), op, *after):
+        mark = "  > " if other is op else "    "
+        lines.append(mark + _line(other, Printer(generic=other is op)))
+    if len(after) == CONTEXT and after[-1].next is not None:
+        lines.append("    ...")
+    return "\n".join(lines)
+
+
+def _line(op: Op, printer: Printer) -> str:  # type: ignore[name-defined]  # noqa: F821
+    """The op's first line; an op that cannot be printed is named."""
+    try:
+        printer.op(op)
+        text = printer.result()
+    except Exception:
+        text = f"{op.name} ..."
+    line, newline, _ = text.partition("\n")
+    if newline:
+        line += " ... }"
+    return line if len(line) <= WIDTH else line[: WIDTH - 4] + " ..."
