@@ -20,13 +20,13 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import PURE
-from iree_core_ir.ir.types import IndexType, index
+from iree_core_ir.ir.types import index
 
 
 class _MapOp(Op, traits=(PURE,)):
     map = attribute(AffineMapAttr)
-    map_operands = variadic_operand(IndexType)
-    result = result(IndexType)
+    map_operands = variadic_operand(index)
+    result = result(index)
 
     @classmethod
     def make(cls, map: AffineMap, operands: Sequence[Value]) -> Self:
@@ -57,10 +57,10 @@ class DelinearizeIndex(Op, name="affine.delinearize_index", traits=(PURE,)):
     Without an outer bound (one basis element fewer than results) the first result is unbounded.
     """
 
-    linear_index = operand(IndexType)
-    dynamic_basis = variadic_operand(IndexType)
+    linear_index = operand(index)
+    dynamic_basis = variadic_operand(index)
     static_basis = attribute(DenseArrayAttr)
-    multi_index = variadic_result(IndexType)
+    multi_index = variadic_result(index)
     assembly_format = (
         "$linear_index `into` custom<DynamicIndexList>($dynamic_basis, $static_basis) "
         "attr-dict `:` type($multi_index)"
@@ -85,11 +85,11 @@ class DelinearizeIndex(Op, name="affine.delinearize_index", traits=(PURE,)):
 class LinearizeIndex(Op, name="affine.linearize_index", traits=(PURE,)):
     """Combines coordinates over ``basis`` (slowest first) into one index; the inverse of delinearize."""
 
-    multi_index = variadic_operand(IndexType)
-    dynamic_basis = variadic_operand(IndexType)
+    multi_index = variadic_operand(index)
+    dynamic_basis = variadic_operand(index)
     static_basis = attribute(DenseArrayAttr)
     disjoint = optional_attribute(UnitAttr)
-    linear_index = result(IndexType)
+    linear_index = result(index)
     assembly_format = (
         "(`disjoint` $disjoint^)? `[` $multi_index `]` `by` "
         "custom<DynamicIndexList>($dynamic_basis, $static_basis) attr-dict `:` type($linear_index)"

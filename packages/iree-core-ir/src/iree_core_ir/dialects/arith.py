@@ -6,7 +6,6 @@ Ops are elementwise over vectors and tensors of one shape. What MLIR leaves unde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from iree_core_ir.dialects.arith_attributes import (
@@ -55,8 +54,8 @@ class Constant(Op, name="arith.constant", traits=(PURE, CONSTANT_LIKE)):
         return cls.make(IntegerAttr(value, index))
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [attributes["value"].type]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [attributes["value"].type]
 
 
 class _Binary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
@@ -251,8 +250,8 @@ class AddUIExtended(Op, name="arith.addui_extended", traits=(PURE, COMMUTATIVE, 
         return cls((lhs, rhs), (lhs.type, bool_like(lhs.type)))
 
     @classmethod
-    def infer_operand_types(cls, result_types: Sequence[Type]) -> list[Type]:
-        return [result_types[0], result_types[0]]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["lhs"] = types["rhs"] = types["sum"]
 
 
 class _MulExtended(Op, traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
@@ -295,8 +294,8 @@ class CmpI(Op, name="arith.cmpi", traits=(PURE, ELEMENTWISE)):
         return self.PREDICATES[self.predicate.value]
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [bool_like(operand_types[0])]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [bool_like(types["lhs"][0])]
 
 
 class CmpF(Op, name="arith.cmpf", traits=(PURE, ELEMENTWISE)):
@@ -324,8 +323,8 @@ class CmpF(Op, name="arith.cmpf", traits=(PURE, ELEMENTWISE)):
         return self.PREDICATES[self.predicate.value]
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [bool_like(operand_types[0])]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [bool_like(types["lhs"][0])]
 
 
 class Select(Op, name="arith.select", traits=(PURE, ELEMENTWISE)):

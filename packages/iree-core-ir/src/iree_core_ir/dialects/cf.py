@@ -9,7 +9,7 @@ import numpy as np
 
 from iree_base.element_types import element_type
 from iree_core_ir.dialects.arith_attributes import wrap_integer
-from iree_core_ir.dialects.constraints import I1, SIGNLESS
+from iree_core_ir.dialects.constraints import SIGNLESS
 from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, DenseElementsAttr, StringAttr
 from iree_core_ir.ir.declaration import (
     attribute,
@@ -23,13 +23,13 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import TERMINATOR
-from iree_core_ir.ir.types import VectorType, i32
+from iree_core_ir.ir.types import VectorType, i1, i32
 
 
 class Assert(Op, name="cf.assert"):
     """Stops with ``message`` when the argument is false."""
 
-    argument = operand(I1)
+    argument = operand(i1)
     message = attribute(StringAttr, key="msg")
     assembly_format = "$argument `,` $message attr-dict"
 
@@ -53,7 +53,7 @@ class Branch(Op, name="cf.br", traits=(TERMINATOR,)):
 class CondBranch(Op, name="cf.cond_br", traits=(TERMINATOR,)):
     """Go to one block or the other."""
 
-    condition = operand(I1)
+    condition = operand(i1)
     true_arguments = variadic_operand()
     false_arguments = variadic_operand()
     branch_weights = optional_attribute(DenseArrayAttr)

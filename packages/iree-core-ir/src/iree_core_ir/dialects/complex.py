@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 from iree_core_ir.dialects.arith_attributes import FastMathAttr, constant_attribute
@@ -52,9 +51,8 @@ class Create(Op, name="complex.create", traits=(PURE, ELEMENTWISE)):
         return cls((real, imaginary), (with_element(real.type, ComplexType(element_of(real.type))),))
 
     @classmethod
-    def infer_operand_types(cls, result_types: Sequence[Type]) -> list[Type]:
-        part = _part_type(result_types[0])
-        return [part, part]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["real"] = types["imaginary"] = [_part_type(types["complex"][0])]
 
 
 class _Part(Op, traits=(PURE, ELEMENTWISE)):
@@ -68,8 +66,8 @@ class _Part(Op, traits=(PURE, ELEMENTWISE)):
         return cls((complex,), (_part_type(complex.type),), _flags(fastmath))
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [_part_type(operand_types[0])]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [_part_type(types["complex"][0])]
 
 
 class Re(_Part, name="complex.re"):
@@ -135,8 +133,8 @@ class _Compare(Op, traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
         return cls((lhs, rhs), (bool_like(lhs.type),))
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [bool_like(operand_types[0])]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [bool_like(types["lhs"][0])]
 
 
 class Equal(_Compare, name="complex.eq"):

@@ -41,7 +41,6 @@ BOOL_LIKE = like("i1", lambda t: t is i1)
 INDEX_LIKE = like("index", lambda t: isinstance(t, IndexType))
 COMPLEX_LIKE = like("complex", lambda t: isinstance(t, ComplexType))
 BITCASTABLE = like("signless integer or float", lambda t: _signless(t) or isinstance(t, FloatType))
-I1 = TypeConstraint("i1", lambda t: t is i1)
 SIGNLESS = TypeConstraint("signless integer", _signless)
 FLOAT = TypeConstraint("float", lambda t: isinstance(t, FloatType))
 INTEGER_OR_INDEX = TypeConstraint(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Self
 
-from iree_core_ir.dialects.constraints import I1, like
+from iree_core_ir.dialects.constraints import like
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
-from iree_core_ir.ir.declaration import TypeConstraint, attribute, operand, optional_attribute, result
+from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import PURE, SAME_TYPE
@@ -21,7 +21,6 @@ REDUCTIONS = (
     "minimumf", "maximumf",
 )  # fmt: skip
 SHUFFLES = ("xor", "up", "down", "idx")
-I32 = TypeConstraint("i32", lambda t: t is i32)
 NUMBER_LIKE = like("integer or float", lambda t: isinstance(t, (IntegerType, FloatType, IndexType)))
 
 
@@ -62,7 +61,7 @@ class ShuffleModeAttr(_EnumAttr):
 class _DimensionOp(Op, traits=(PURE,)):
     dimension = attribute(DimensionAttr)
     upper_bound = optional_attribute(IntegerAttr)
-    result = result(IndexType)
+    result = result(index)
 
     @classmethod
     def make(cls, dimension: str, upper_bound: int | None = None) -> Self:
@@ -99,7 +98,7 @@ class GlobalId(_DimensionOp, name="gpu.global_id"):
 
 class _IndexOp(Op, traits=(PURE,)):
     upper_bound = optional_attribute(IntegerAttr)
-    result = result(IndexType)
+    result = result(index)
 
     @classmethod
     def make(cls, upper_bound: int | None = None) -> Self:
@@ -173,11 +172,11 @@ class Shuffle(Op, name="gpu.shuffle"):
     """
 
     value = operand(NUMBER_LIKE)
-    offset = operand(I32)
-    width = operand(I32)
+    offset = operand(i32)
+    width = operand(i32)
     mode = attribute(ShuffleModeAttr)
     shuffled = result(NUMBER_LIKE)
-    valid = result(I1)
+    valid = result(i1)
 
     @classmethod
     def make(cls, mode: str, value: Value, offset: Value, width: Value) -> Self:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
-from iree_core_ir.dialects.constraints import I1, INTEGER_OR_INDEX
+from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
 from iree_core_ir.ir.attributes import Attribute, IntegerAttr, Type
 from iree_core_ir.ir.declaration import attribute, operand, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import COMMUTATIVE, CONSTANT_LIKE, PURE, SAME_TYPE
-from iree_core_ir.ir.types import IndexType, i1, index
+from iree_core_ir.ir.types import i1, index
 
 
 class Constant(Op, name="index.constant", traits=(PURE, CONSTANT_LIKE)):
     """An index constant."""
 
     value = attribute(IntegerAttr)
-    result = result(IndexType)
+    result = result(index)
     assembly_format = "attr-dict custom<Value>($value)"
 
     @classmethod
@@ -30,7 +30,7 @@ class BoolConstant(Op, name="index.bool.constant", traits=(PURE, CONSTANT_LIKE))
     """An i1 constant."""
 
     value = attribute(IntegerAttr)
-    result = result(I1)
+    result = result(i1)
     assembly_format = "attr-dict $value"
 
     @classmethod
@@ -39,9 +39,9 @@ class BoolConstant(Op, name="index.bool.constant", traits=(PURE, CONSTANT_LIKE))
 
 
 class _Binary(Op, traits=(PURE, SAME_TYPE)):
-    lhs = operand(IndexType)
-    rhs = operand(IndexType)
-    result = result(IndexType)
+    lhs = operand(index)
+    rhs = operand(index)
+    result = result(index)
     assembly_format = "$lhs `,` $rhs attr-dict"
 
     @classmethod
@@ -163,9 +163,9 @@ class Cmp(Op, name="index.cmp", traits=(PURE,)):
     """Comparison; predicates as in ``arith.cmpi``."""
 
     predicate = attribute(IndexCmpPredicateAttr, key="pred")
-    lhs = operand(IndexType)
-    rhs = operand(IndexType)
-    result = result(I1)
+    lhs = operand(index)
+    rhs = operand(index)
+    result = result(i1)
     PREDICATES: ClassVar[tuple[str, ...]] = CMPI_PREDICATES
     assembly_format = "custom<Predicate>($predicate) `(` $lhs `,` $rhs `)` attr-dict"
 
@@ -181,7 +181,7 @@ class Cmp(Op, name="index.cmp", traits=(PURE,)):
 class SizeOf(Op, name="index.sizeof", traits=(PURE,)):
     """Bits of an index: 64."""
 
-    result = result(IndexType)
+    result = result(index)
     assembly_format = "attr-dict"
 
     @classmethod

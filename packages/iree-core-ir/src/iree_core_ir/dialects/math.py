@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 from iree_core_ir.dialects.arith import materialize_constant
 from iree_core_ir.dialects.arith_attributes import FastMathAttr
 from iree_core_ir.dialects.constraints import BOOL_LIKE, FLOAT_LIKE, INTEGER_LIKE, bool_like
-from iree_core_ir.ir.attributes import Attribute, Type
+from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.declaration import operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
@@ -63,8 +62,8 @@ class _Classify(Op, traits=(PURE, ELEMENTWISE)):
         return cls((operand,), (bool_like(operand.type),), _flags(fastmath))
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [bool_like(operand_types[0])]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [bool_like(types["operand"][0])]
 
 
 class AbsF(_FloatUnary, name="math.absf"):
@@ -245,8 +244,8 @@ class FPowI(Op, name="math.fpowi", traits=(PURE, ELEMENTWISE)):
         return cls((lhs, rhs), (lhs.type,), _flags(fastmath))
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return [operand_types[0]]
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = types["lhs"]
 
 
 class IPowI(Op, name="math.ipowi", traits=(PURE, SAME_TYPE, ELEMENTWISE)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from iree_core_ir.dialects.constraints import I1, INTEGER_OR_INDEX
+from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
 from iree_core_ir.dialects.mixed import Mixed, dynamic_part, join, static_part
 from iree_core_ir.ir.attributes import ArrayAttr, Attribute, DenseArrayAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import (
@@ -27,7 +27,7 @@ from iree_core_ir.ir.traits import (
     SINGLE_BLOCK,
     TERMINATOR,
 )
-from iree_core_ir.ir.types import IndexType, i64, index
+from iree_core_ir.ir.types import i1, i64, index
 
 
 class Yield(Op, name="scf.yield", traits=(TERMINATOR, RETURN_LIKE)):
@@ -78,7 +78,7 @@ class For(Op, name="scf.for", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
 class If(Op, name="scf.if", traits=(RECURSIVE_EFFECTS,)):
     """Runs the then region or the else region; without results the else region may be empty."""
 
-    condition = operand(I1)
+    condition = operand(i1)
     then_region = region()
     else_region = region()
     outs = variadic_result()
@@ -103,7 +103,7 @@ class If(Op, name="scf.if", traits=(RECURSIVE_EFFECTS,)):
 class Condition(Op, name="scf.condition", traits=(TERMINATOR,)):
     """Ends ``scf.while``'s before region: go on when true; the arguments go to the body or out."""
 
-    condition = operand(I1)
+    condition = operand(i1)
     arguments = variadic_operand()
     assembly_format = "`(` $condition `)` attr-dict ($arguments^ `:` type($arguments))?"
 
@@ -150,7 +150,7 @@ class ExecuteRegion(Op, name="scf.execute_region", traits=(RECURSIVE_EFFECTS,)):
 class IndexSwitch(Op, name="scf.index_switch", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     """Runs the region whose case equals the index, else the default region."""
 
-    value = operand(IndexType)
+    value = operand(index)
     cases = attribute(DenseArrayAttr)
     default_region = region()
     case_regions = variadic_region()
@@ -182,9 +182,9 @@ class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     Bounds are mixed lists (see ``dialects.mixed``).
     """
 
-    dynamic_lower = variadic_operand(IndexType)
-    dynamic_upper = variadic_operand(IndexType)
-    dynamic_step = variadic_operand(IndexType)
+    dynamic_lower = variadic_operand(index)
+    dynamic_upper = variadic_operand(index)
+    dynamic_step = variadic_operand(index)
     outputs = variadic_operand()
     static_lower = attribute(DenseArrayAttr, key="staticLowerBound")
     static_upper = attribute(DenseArrayAttr, key="staticUpperBound")
@@ -278,9 +278,9 @@ class Reduce(Op, name="scf.reduce", traits=(TERMINATOR, RECURSIVE_EFFECTS)):
 class Parallel(Op, name="scf.parallel", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     """Independent iterations over a box, ended by ``scf.reduce``."""
 
-    lower = variadic_operand(IndexType)
-    upper = variadic_operand(IndexType)
-    step = variadic_operand(IndexType)
+    lower = variadic_operand(index)
+    upper = variadic_operand(index)
+    step = variadic_operand(index)
     inits = variadic_operand()
     body = region()
     outs = variadic_result()

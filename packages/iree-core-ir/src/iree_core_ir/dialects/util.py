@@ -32,7 +32,7 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
 from iree_core_ir.ir.traits import ISOLATED, PURE, READS, RETURN_LIKE, SAME_TYPE, SYMBOL, TERMINATOR
-from iree_core_ir.ir.types import IndexType, index
+from iree_core_ir.ir.types import index
 
 
 class Global(Op, name="util.global", traits=(SYMBOL,)):
@@ -141,7 +141,7 @@ class SizeOf(Op, name="util.sizeof", traits=(PURE,)):
     """Bytes of a scalar type, rounded up."""
 
     sized_type = attribute(TypeAttr, key="sizedType")
-    size = result(IndexType)
+    size = result(index)
     assembly_format = "$sized_type attr-dict-with-keyword"
 
     @classmethod
@@ -161,8 +161,8 @@ class OptimizationBarrier(Op, name="util.optimization_barrier"):
         return cls(values, [value.type for value in values])
 
     @classmethod
-    def infer_result_types(cls, operand_types: Sequence[Type], attributes: dict[str, Any]) -> list[Type]:
-        return list(operand_types)
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["outs"] = types["values"]
 
 
 class Unreachable(Op, name="util.unreachable", traits=(TERMINATOR,)):
@@ -223,9 +223,9 @@ class BroadcastDim(Op, name="util.broadcast_dim"):
     Not PURE although it computes a value: an unused one must still stop on bad shapes.
     """
 
-    lhs = operand(IndexType)
-    rhs = operand(IndexType)
-    result = result(IndexType)
+    lhs = operand(index)
+    rhs = operand(index)
+    result = result(index)
     assembly_format = "$lhs `,` $rhs attr-dict"
 
     @classmethod
