@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 from iree_core_ir.dialects import linalg_named, linalg_windows
+from iree_core_ir.dialects import linalg_text as text
 from iree_core_ir.dialects.linalg_attributes import (
     BinaryFnAttr,
     IteratorTypeAttr,
@@ -114,6 +115,30 @@ class Generic(StructuredOp, name="linalg.generic"):
         }
         return cls([*inputs, *outputs], output_types(outputs), attributes, [body])
 
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        attributes = text.parse_trait(p)
+        inputs, outputs = text.parse_group(p, "ins"), text.parse_group(p, "outs")
+        if p.accept("attrs"):
+            p.expect("=")
+            attributes.update(p.attribute_dict())
+        body = p.region()
+        types = text.parse_results(p)
+        attributes["operandSegmentSizes"] = segment_sizes(inputs, outputs)
+        return cls([*inputs, *outputs], types, attributes, [body])
+
+    def print(self, printer: Any) -> None:
+        trait = ("doc", "indexing_maps", "iterator_types", "library_call")
+        printer.write(f" {text.trait_text(printer, self, trait)}")
+        text.print_groups(printer, self.inputs, self.outputs)
+        elided = (*trait, "operandSegmentSizes")
+        if any(key not in elided for key in self.attributes):
+            printer.write(" attrs =")
+            printer.attribute_dict(self.attributes, elided)
+        printer.write(" ")
+        printer.region(self.regions[0])
+        text.print_results(printer, self)
+
     @property
     def indexing_maps(self) -> tuple[AffineMap, ...]:
         return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
@@ -133,7 +158,7 @@ class Map(StructuredOp, name="linalg.map"):
     inputs = variadic_operand()
     init = operand(SHAPED)
     mapper = region()
-    result = variadic_result(TensorType)
+    result_tensors = variadic_result(TensorType)
 
     @classmethod
     def make(cls, inputs: Sequence[Value], output: Value, body: BodyFunction | Region) -> Self:
@@ -141,8 +166,29 @@ class Map(StructuredOp, name="linalg.map"):
             body = build_body([element_of(v.type) for v in (*inputs, output)], body)
         return cls([*inputs, output], output_types([output]), {}, [body])
 
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        given = text.parse_payload(p)
+        inputs, outputs = text.parse_group(p, "ins"), text.parse_group(p, "outs")
+        attributes = p.attribute_dict()
+        values = [*inputs, *outputs]
+        if given is None:
+            body = p.region(text.parse_arguments(p))
+        else:
+            body = text.payload_region(given, values, range(len(inputs)), len(values), Yield)
+        return cls(values, text.tensor_types(outputs), attributes, [body])
+
+    def print(self, printer: Any) -> None:
+        op = text.payload(self.body, self.body.args[: len(self.operands) - 1])
+        if op is not None:
+            text.print_payload(printer, op)
+        text.print_groups(printer, self.inputs, self.outputs)
+        printer.attribute_dict(self.attributes)
+        if op is None:
+            text.print_region_with_arguments(printer, self.regions[0])
+
     @property
-    def outputs(self) -> tuple[Value, ...]:  # type: ignore[override]
+    def outputs(self) -> tuple[Value, ...]:
         return (self.init,)
 
     @property
@@ -151,7 +197,8 @@ class Map(StructuredOp, name="linalg.map"):
 
     @property
     def iterator_types(self) -> tuple[str, ...]:
-        return (PARALLEL,) * self.init.type.rank
+        rank: int = self.init.type.rank
+        return (PARALLEL,) * rank
 
     @property
     def body(self) -> Block:
@@ -184,12 +231,44 @@ class Reduce(StructuredOp, name="linalg.reduce"):
         attributes: dict[str, Attribute] = {"dimensions": DenseArrayAttr(i64, dimensions)}
         return cls([*inputs, *outputs], output_types(outputs), attributes, [body])
 
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        given = text.parse_payload(p)
+        inputs, outputs = text.parse_group(p, "ins"), text.parse_group(p, "outs")
+        p.expect("dimensions")
+        p.expect("=")
+        attributes: dict[str, Attribute] = {
+            "dimensions": DenseArrayAttr(i64, p.comma_list(p.integer, "[", "]"))
+        }
+        attributes.update(p.attribute_dict())
+        values = [*inputs, *outputs]
+        if given is None:
+            body = p.region(text.parse_arguments(p))
+        else:
+            # The payload combines the accumulators with the inputs, in this order.
+            n = len(inputs)
+            order = [*range(n, len(values)), *range(n)]
+            body = text.payload_region(given, values, order, len(values), Yield)
+        return cls(values, text.tensor_types(outputs), attributes, [body])
+
+    def print(self, printer: Any) -> None:
+        arguments = self.body.args
+        n = len(arguments) // 2
+        op = text.payload(self.body, [*arguments[n:], *arguments[:n]])
+        if op is not None:
+            text.print_payload(printer, op)
+        text.print_groups(printer, self.inputs, self.outputs)
+        printer.write(f" dimensions = [{printer.array_items(self.dimensions)}]")
+        printer.attribute_dict(self.attributes, ("dimensions",))
+        if op is None:
+            text.print_region_with_arguments(printer, self.regions[0])
+
     @property
-    def inputs(self) -> tuple[Value, ...]:  # type: ignore[override]
+    def inputs(self) -> tuple[Value, ...]:
         return self.operands[: len(self.operands) // 2]
 
     @property
-    def outputs(self) -> tuple[Value, ...]:  # type: ignore[override]
+    def outputs(self) -> tuple[Value, ...]:
         return self.operands[len(self.operands) // 2 :]
 
     @property
@@ -225,19 +304,20 @@ class _DataMovement(StructuredOp):
 
     input = operand(SHAPED)
     init = operand(SHAPED)
-    result = variadic_result(TensorType)
+    result_tensors = variadic_result(TensorType)
 
     @property
-    def inputs(self) -> tuple[Value, ...]:  # type: ignore[override]
+    def inputs(self) -> tuple[Value, ...]:
         return (self.operands[0],)
 
     @property
-    def outputs(self) -> tuple[Value, ...]:  # type: ignore[override]
+    def outputs(self) -> tuple[Value, ...]:
         return (self.operands[1],)
 
     @property
     def iterator_types(self) -> tuple[str, ...]:
-        return (PARALLEL,) * self.init.type.rank
+        rank: int = self.init.type.rank
+        return (PARALLEL,) * rank
 
     @property
     def body(self) -> Block:
@@ -247,11 +327,13 @@ class _DataMovement(StructuredOp):
             block = Block(types)
             block.append(Yield.make([block.args[0]]))
             self._body = cached = (types, block)
-        return cached[1]  # type: ignore[no-any-return]
+        block = cached[1]
+        assert isinstance(block, Block)
+        return block
 
     @classmethod
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Attribute]) -> None:
-        types["result"] = [t for t in types["init"] if isinstance(t, TensorType)]
+        types["result_tensors"] = [t for t in types["init"] if isinstance(t, TensorType)]
 
 
 class Transpose(_DataMovement, name="linalg.transpose"):
@@ -424,7 +506,7 @@ def _concrete(module: Any) -> list[type[Op]]:
     ]
 
 
-_OPS = [
+_OPS: list[type[Op]] = [
     Index,
     Generic,
     Map,

@@ -25,13 +25,13 @@ from iree_core_ir.ir.declaration import (
     variadic_region,
     variadic_result,
 )
-from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.traits import RETURN_LIKE, TERMINATOR
 from iree_core_ir.ir.types import MemRefType, TensorType, element_of
 
 INS_OUTS = (
     "(`ins` `(` $inputs^ `:` type($inputs) `)`)? `outs` `(` $outputs `:` type($outputs) `)`"
-    " (`->` type($result_tensors)^)?"
+    " (`->` type($result_tensors)^)? `` custom<ImpliedBody>($implied)"
 )
 
 
@@ -74,11 +74,19 @@ class NamedOp(StructuredOp):
     inputs = variadic_operand()
     outputs = variadic_operand((TensorType, MemRefType))
     result_tensors = variadic_result(TensorType)
-    regions_given = variadic_region()
-    """MLIR's generic form repeats the body here; when given it must be the one the name implies."""
+    implied = variadic_region()
+    """MLIR's generic form repeats the implied body here; accepted, not looked at, never in pretty form."""
     assembly_format = f"attr-dict {INS_OUTS}"
 
     n_declared_inputs: ClassVar[int] = 1
+
+    @staticmethod
+    def parse_ImpliedBody(p: Any) -> tuple[list[Region]]:
+        return ([],)
+
+    @staticmethod
+    def print_ImpliedBody(printer: Any, op: Op, implied: Sequence[Region]) -> None:
+        pass
 
     @classmethod
     def make(
@@ -413,7 +421,7 @@ class Dot(Contraction, name="linalg.dot", loops="k", subscripts="k, k ->"):
 class MMT4D(
     Contraction, name="linalg.mmt4d", loops="m n k m0 n0 k0", subscripts="m k m0 k0, n k n0 k0 -> m n m0 n0"
 ):
-    """Matmul of tiled operands, the right one transposed: C[m, n, m0, n0] += A[m, k, m0, k0] * B[n, k, n0, k0]."""
+    """Tiled operands, the right one transposed: C[m, n, m0, n0] += A[m, k, m0, k0] * B[n, k, n0, k0]."""
 
 
 class BatchMMT4D(

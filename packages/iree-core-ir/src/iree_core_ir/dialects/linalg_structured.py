@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iree_core_ir.dialects.effects import TensorOrMemRefOp
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.attributes import Type
-from iree_core_ir.ir.operation import Block, Op, Value
-from iree_core_ir.ir.traits import DESTINATION_STYLE, PURE, SINGLE_BLOCK
+from iree_core_ir.ir.operation import Block, Value
+from iree_core_ir.ir.traits import DESTINATION_STYLE, SINGLE_BLOCK
 from iree_core_ir.ir.types import DYNAMIC, MemRefType, ShapedType, TensorType, element_of
 
 PARALLEL, REDUCTION = "parallel", "reduction"
@@ -24,28 +25,8 @@ LoopRange = int | tuple[int, int]
 """A static size, or (operand index, axis) of the operand dim that gives the size at run time."""
 
 
-class EffectsByOperands:
-    """``traits`` of ops that are pure on tensors and scalars but read or write memory given memrefs.
-
-    On the class it is the declared set; on an op PURE is in it when no operand is a memref.
-    """
-
-    def __init__(self, declared: frozenset[str]) -> None:
-        self.declared = declared
-        self.pure = declared | {PURE}
-
-    def __get__(self, op: Op | None, owner: type[Op]) -> frozenset[str]:
-        if op is None or any(isinstance(v.type, MemRefType) for v in op.operands):
-            return self.declared
-        return self.pure
-
-
-class StructuredOp(Op, traits=(DESTINATION_STYLE, SINGLE_BLOCK)):
+class StructuredOp(TensorOrMemRefOp, traits=(DESTINATION_STYLE, SINGLE_BLOCK)):
     """Base of the structured ops; subclasses give maps, iterators and body."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.traits = EffectsByOperands(cls.traits)  # type: ignore[assignment]
 
     inputs: Any
     """The operands read, in order (scalars, tensors, memrefs)."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from iree_core_ir.ir.attributes import DenseArrayAttr, IntegerAttr
-from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, i64
 
 DYNAMIC_INDEX = -(1 << 63)
@@ -57,3 +57,30 @@ def staticize(mixed: Iterable[Mixed]) -> tuple[Mixed, ...]:
         known = constant_value(m) if isinstance(m, Value) else None
         result.append(m if known is None else known)
     return tuple(result)
+
+
+class MixedIndexOp(Op):
+    """Base of ops whose assembly format uses ``custom<DynamicIndexList>``: ``[%a, 4, %b]``."""
+
+    @staticmethod
+    def parse_DynamicIndexList(p: Any) -> tuple[list[str], DenseArrayAttr]:
+        names: list[str] = []
+        static: list[int] = []
+
+        def entry() -> None:
+            if p.kind == "value":
+                names.append(p.operand_name())
+                static.append(DYNAMIC_INDEX)
+            else:
+                static.append(p.integer())
+
+        p.comma_list(entry, "[", "]")
+        return names, DenseArrayAttr(i64, static)
+
+    @staticmethod
+    def print_DynamicIndexList(printer: Any, op: Op, values: Sequence[Value], static: DenseArrayAttr) -> None:
+        entries = [
+            printer.name(entry) if isinstance(entry, Value) else str(entry)
+            for entry in join(static.values, values)
+        ]
+        printer.write(f"[{', '.join(entries)}]")

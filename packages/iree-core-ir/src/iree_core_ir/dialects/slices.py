@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iree_core_ir.dialects.mixed import Mixed, dynamic_part, join, shape_of, static_part
+from iree_core_ir.dialects.mixed import Mixed, MixedIndexOp, dynamic_part, join, shape_of, static_part
 from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr
 from iree_core_ir.ir.declaration import segment_sizes
-from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import DYNAMIC
 
 
-class SliceOp(Op):
+class SliceOp(MixedIndexOp):
     """Mixed offsets, sizes and strides, one of each per dim of the sliced value.
 
     A subclass declares the fields ``offsets sizes strides`` (after its own operands) and
@@ -46,7 +46,10 @@ class SliceOp(Op):
 
 
 def slice_parts(
-    leading: Sequence[Value], offsets: Sequence[Mixed], sizes: Sequence[Mixed], strides: Sequence[Mixed] | None
+    leading: Sequence[Value],
+    offsets: Sequence[Mixed],
+    sizes: Sequence[Mixed],
+    strides: Sequence[Mixed] | None,
 ) -> tuple[list[Value], dict[str, Attribute]]:
     """Operands and attributes of a slice op whose first operands are ``leading``; strides default to 1."""
     strides = [1] * len(offsets) if strides is None else strides

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from iree_core_ir.dialects.mixed import (
     Mixed,
+    MixedIndexOp,
     constant_value,
     dynamic_part,
     join,
@@ -177,7 +178,11 @@ class Bitcast(Op, name="tensor.bitcast", traits=(PURE,)):
         width_a, width_b = (getattr(t.element_type, "width", 64) for t in (a, b))
         if width_a != width_b:
             raise VerifyError(self, f"cannot bitcast {a} to {b}: element widths differ")
-        if isinstance(a, TensorType) and isinstance(b, TensorType) and not compatible_shapes(a.shape, b.shape):
+        if (
+            isinstance(a, TensorType)
+            and isinstance(b, TensorType)
+            and not compatible_shapes(a.shape, b.shape)
+        ):
             raise VerifyError(self, f"cannot bitcast {a} to {b}: shapes are incompatible")
 
 
@@ -495,7 +500,7 @@ def _check_reassociation(op: Op, expanded: TensorType, collapsed: TensorType, gr
         raise VerifyError(op, error)
 
 
-class ExpandShape(Op, name="tensor.expand_shape", traits=(PURE,)):
+class ExpandShape(MixedIndexOp, name="tensor.expand_shape", traits=(PURE,)):
     """Dims split, as ``reassociation`` groups the result's; ``output_shape`` gives every result size."""
 
     src = operand(TensorType)
@@ -536,7 +541,8 @@ class ExpandShape(Op, name="tensor.expand_shape", traits=(PURE,)):
         _check_reassociation(self, self.result.type, self.src.type, self.groups)
         if not compatible_shapes(shape_of(self.mixed_output_shape), self.result.type.shape):
             raise VerifyError(
-                self, f"output_shape {list(shape_of(self.mixed_output_shape))} does not fit {self.result.type}"
+                self,
+                f"output_shape {list(shape_of(self.mixed_output_shape))} does not fit {self.result.type}",
             )
 
 
@@ -565,7 +571,7 @@ class Reshape(Op, name="tensor.reshape", traits=(PURE,)):
                 raise VerifyError(self, f"{a} and {b} differ in element count")
 
 
-class Pad(Op, name="tensor.pad", traits=(PURE, SINGLE_BLOCK)):
+class Pad(MixedIndexOp, name="tensor.pad", traits=(PURE, SINGLE_BLOCK)):
     """``low`` and ``high`` elements added along each dim (taken away when negative), computed by the body."""
 
     source = operand(TensorType)

@@ -105,6 +105,14 @@ class AttributePrinter:
     def texts(self, attributes: Iterable[Attribute]) -> str:
         return ", ".join([self.text(a) for a in attributes])
 
+    def element(self, attribute: Attribute) -> str:
+        """An element of an array: i64 and f64 numbers go without their type."""
+        if isinstance(attribute, at.IntegerAttr) and attribute.type is ty.i64:
+            return str(attribute.value)
+        if isinstance(attribute, at.FloatAttr) and attribute.type is ty.f64:
+            return float_text(attribute.value, attribute.type)
+        return self.text(attribute)
+
     def symbol(self, name: str) -> str:
         return symbol_text(name)
 
@@ -243,7 +251,7 @@ _TEXTS: dict[type[Any], Callable[[AttributePrinter, Any], str]] = {
     at.StringAttr: lambda p, a: quoted(a.value),
     at.SymbolRefAttr: AttributePrinter._symbol_ref,
     at.TypeAttr: lambda p, a: p.text(a.value),
-    at.ArrayAttr: lambda p, a: f"[{p.texts(a.items)}]",
+    at.ArrayAttr: lambda p, a: f"[{', '.join(map(p.element, a.items))}]",
     at.DictAttr: lambda p, a: f"{{{p.dict_items(a.items)}}}",
     at.DenseArrayAttr: AttributePrinter._dense_array,
     at.DenseElementsAttr: AttributePrinter._dense,
