@@ -10,6 +10,7 @@ import importlib
 import traceback
 from importlib.metadata import entry_points
 
+import iree_hal
 from iree_base.plugins import PluginManager, PluginRecord
 from iree_cli import main
 
@@ -18,18 +19,19 @@ HOSTS = {"iree.compiler": "iree_core_ir", "iree.runtime": "iree_hal"}
 
 def manager(group: str) -> PluginManager | None:
     """The plugins of ``group``, loaded, or None where its host package is not installed."""
+    if group == "iree.runtime":
+        return iree_hal.plugins()
     try:
-        specs = importlib.import_module(f"{HOSTS[group]}.hookspecs")
+        from iree_core_ir import plugins
     except ModuleNotFoundError:
         return None
-    return PluginManager(group, specs, specs.API)
+    return plugins.manager()
 
 
 def hooks(group: str) -> list[str]:
-    """The hooks of a group that return names with getters."""
+    """The hooks of a group, each of which returns names with getters."""
     specs = importlib.import_module(f"{HOSTS[group]}.hookspecs")
-    marker = f"{group}_spec"
-    return [name for name, value in vars(specs).items() if hasattr(value, marker)]
+    return [name for name, value in vars(specs).items() if hasattr(value, f"{group}_spec")]
 
 
 def names(group: str, hook: str) -> list[str]:

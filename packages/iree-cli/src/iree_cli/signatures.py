@@ -1,7 +1,7 @@
 """A function's inputs and outputs as the command line needs them: name, element type, sizes.
 
-Read from an artefact's manifest, whose entries are ``{"name", "dtype", "shape"}``; a size is a number or,
-where it is only known at run time, the dimension's name.
+Read from an artefact's manifest. A size is a number or, where it is only known at run time, the dimension's
+name.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from iree_base.element_types import ELEMENT_TYPES, ElementType, element_type, from_dtype
+from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_cli.errors import CliError
+from iree_vm.artifact import Manifest, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,20 @@ def array_text(value: np.ndarray[Any, Any]) -> str:
     return type_text(value.shape, from_dtype(value.dtype))
 
 
-def from_manifest(manifest: Mapping[str, Any]) -> dict[str, Signature]:
-    """The functions of an artefact's manifest by name."""
+def from_manifest(manifest: Manifest) -> dict[str, Signature]:
+    """The functions of an artefact by name."""
     return {
-        function["name"]: Signature(
-            function["name"],
-            tuple(_slot(entry) for entry in function["inputs"]),
-            tuple(_slot(entry) for entry in function["outputs"]),
+        function.name: Signature(
+            function.name,
+            tuple(_slot(spec) for spec in function.inputs),
+            tuple(_slot(spec) for spec in function.outputs),
         )
-        for function in manifest["functions"]
+        for function in manifest.functions
     }
 
 
-def _slot(entry: Mapping[str, Any]) -> Slot:
-    name = entry["dtype"]
-    kind = element_type(name) if name in ELEMENT_TYPES else from_dtype(np.dtype(name))
-    return Slot(entry["name"], kind, tuple(entry["shape"]))
+def _slot(spec: TensorSpec) -> Slot:
+    return Slot(spec.name, element_type(spec.dtype), spec.shape)
 
 
 def choose(functions: Mapping[str, Signature], name: str | None) -> Signature:

@@ -39,7 +39,9 @@ def _complete_targets(ctx: click.Context, parameter: click.Parameter, incomplete
     from iree_cli import discovery
 
     try:
-        return [name for name in discovery.names("iree.compiler", "targets") if name.startswith(incomplete)]
+        return [
+            name for name in discovery.names("iree.compiler", "iree_targets") if name.startswith(incomplete)
+        ]
     except Exception:  # completion never fails, it completes nothing
         return []
 
@@ -172,6 +174,10 @@ def _check_stdout(phase: str | None, as_json: bool, report: bool) -> None:
 
 def _effective(arguments: dict[str, Any]) -> dict[str, Any]:
     """What the compiler makes of the arguments, where it is installed and says so."""
-    flow = import_flow()
-    effective = getattr(flow, "effective_options", None)
-    return dict(effective(**arguments)) if effective is not None else {}
+    import_flow()
+    from iree_flow.options import CompileOptions
+
+    rest = {name: value for name, value in arguments.items() if name != "target"}
+    target = arguments.get("target", CompileOptions().target)
+    configuration = CompileOptions.from_arguments(target, rest).configuration()
+    return {"targets": configuration["target"]}

@@ -12,11 +12,6 @@ from iree_cli import console, files, options, signatures
 from iree_cli.errors import CliError
 
 
-def summary(path: Path, manifest: dict[str, Any], sizes: dict[str, int]) -> dict[str, Any]:
-    """What ``--json`` prints: the manifest, with the size of every member."""
-    return {"artifact": path, "bytes": path.stat().st_size, "members": sizes, "manifest": manifest}
-
-
 @click.command()
 @options.artifact_argument
 @click.option("--kernels", is_flag=True, help="List every kernel with its bindings.")
@@ -33,18 +28,21 @@ def command(artifact: Path, kernels: bool, disassemble: bool, as_json: bool) -> 
     files.check_readable(artifact)
     opened = iree_vm.Artifact.open(artifact)
     if disassemble:
-        click.echo(opened.disassemble())
+        from iree_vm.bytecode import disassembler, encoding
+
+        click.echo(disassembler.disassemble(encoding.decode(opened.bytecode)))
         return
-    manifest = opened.manifest
-    sizes = dict(opened.member_sizes)
+    manifest: dict[str, Any] = opened.manifest.to_json()
+    sizes = {name: member.size for name, member in opened.members.items()}
     if as_json:
-        console.print_json(summary(artifact, manifest, sizes))
+        facts = {"artifact": artifact, "bytes": opened.nbytes, "members": sizes, "manifest": manifest}
+        console.print_json({**facts, "debug": opened.debug.to_json()})
         return
 
     click.echo(f"{artifact}: {console.size_text(artifact.stat().st_size)}, module {manifest['module']}")
     click.echo(f"made by {', '.join(f'{name} {version}' for name, version in manifest['producer'].items())}")
     click.echo("\nfunctions")
-    for signature in signatures.from_manifest(manifest).values():
+    for signature in signatures.from_manifest(opened.manifest).values():
         click.echo(f"  {signature}")
     for name, dim in manifest.get("dims", {}).items():
         click.echo(
@@ -65,12 +63,16 @@ def command(artifact: Path, kernels: bool, disassemble: bool, as_json: bool) -> 
     click.echo(f"constants  {len(manifest['constants'])}, {console.size_text(constants)}")
     if kernels:
         click.echo("")
-        rows = [
-            [x["name"], e["format"], " ".join(x["bindings"]), str(x["n_constants"]), str(x["scratch_bytes"])]
-            for e, x in exports
-        ]
+        known = opened.debug.dispatches
+        rows = []
+        for entry, export in exports:
+            info = known.get(export["name"])
+            access = " ".join(export["bindings"])
+            sizes_text = [str(export["n_constants"]), str(export["scratch_bytes"])]
+            why = [info.strategy, ", ".join(info.sources)] if info is not None else ["", ""]
+            rows.append([export["name"], entry["format"], access, *sizes_text, *why])
         console.print_table(
-            ["kernel", "format", "bindings", "constants", "scratch bytes"],
+            ["kernel", "format", "bindings", "constants", "scratch bytes", "strategy", "source nodes"],
             rows,
             right=["constants", "scratch bytes"],
         )

@@ -31,7 +31,14 @@ def facts(record: PluginRecord) -> dict[str, Any]:
 
 def provides(record: PluginRecord) -> str:
     """``targets: a, b; drivers: c``."""
-    return "; ".join(f"{hook}: {', '.join(names)}" for hook, names in sorted(record.owns.items()) if names)
+    return "; ".join(
+        f"{kind(hook)}: {', '.join(names)}" for hook, names in sorted(record.owns.items()) if names
+    )
+
+
+def kind(hook: str) -> str:
+    """``iree_executable_loaders`` -> ``executable loaders``."""
+    return hook.removeprefix("iree_").replace("_", " ")
 
 
 @command.command("list")
@@ -104,4 +111,4 @@ def explain(name: str, as_json: bool) -> None:
         click.echo(f"  package   {record.distribution} {record.version}")
         click.echo(f"  status    {record.status}{f': {record.reason}' if record.reason else ''}")
         for hook, names in sorted(record.owns.items()):
-            click.echo(f"  {hook.ljust(9)} {', '.join(names)}")
+            click.echo(f"  {kind(hook).ljust(9)} {', '.join(names)}")
