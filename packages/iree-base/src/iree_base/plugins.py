@@ -104,7 +104,9 @@ class PluginManager:
             record.plugin = plugin
         else:
             self.records.append(
-                PluginRecord(name=name, group=self.group, value=name, distribution="?", version="?", plugin=plugin)
+                PluginRecord(
+                    name=name, group=self.group, value=name, distribution="?", version="?", plugin=plugin
+                )
             )
 
     def provided(self, hook: str) -> dict[str, Any]:
