@@ -23,12 +23,20 @@ from iree_core_ir.dialects.constraints import (
     INTEGER_OR_INDEX_LIKE,
     bool_like,
 )
+from iree_core_ir.dialects.words import parse_case
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.traits import COMMUTATIVE, CONSTANT_LIKE, ELEMENTWISE, PURE, SAME_TYPE
-from iree_core_ir.ir.types import i64, index
+from iree_core_ir.ir.traits import (
+    COMMUTATIVE,
+    CONSTANT_LIKE,
+    ELEMENTWISE,
+    PURE,
+    SAME_OPERAND_TYPES,
+    SAME_TYPE,
+)
+from iree_core_ir.ir.types import i1, i64, index
 
 
 class Constant(Op, name="arith.constant", traits=(PURE, CONSTANT_LIKE)):
@@ -274,7 +282,7 @@ class MulUIExtended(_MulExtended, name="arith.mului_extended", traits=(SAME_TYPE
     """Low and high half of the unsigned 2n-bit product."""
 
 
-class CmpI(Op, name="arith.cmpi", traits=(PURE, ELEMENTWISE)):
+class CmpI(Op, name="arith.cmpi", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)):
     """Integer comparison; the predicate is one of ``CMPI_PREDICATES``."""
 
     predicate = attribute(IntegerAttr)
@@ -297,8 +305,16 @@ class CmpI(Op, name="arith.cmpi", traits=(PURE, ELEMENTWISE)):
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
         types["result"] = [bool_like(types["lhs"][0])]
 
+    @classmethod
+    def parse_Predicate(cls, p: Any) -> tuple[IntegerAttr]:
+        return (parse_case(p, cls.PREDICATES),)
 
-class CmpF(Op, name="arith.cmpf", traits=(PURE, ELEMENTWISE)):
+    @staticmethod
+    def print_Predicate(printer: Any, op: Any, predicate: IntegerAttr) -> None:
+        printer.write(op.PREDICATES[predicate.value])
+
+
+class CmpF(Op, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)):
     """Float comparison; the predicate is one of ``CMPF_PREDICATES`` (``o``: ordered, ``u``: or NaN)."""
 
     predicate = attribute(IntegerAttr)
@@ -326,6 +342,14 @@ class CmpF(Op, name="arith.cmpf", traits=(PURE, ELEMENTWISE)):
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
         types["result"] = [bool_like(types["lhs"][0])]
 
+    @classmethod
+    def parse_Predicate(cls, p: Any) -> tuple[IntegerAttr]:
+        return (parse_case(p, cls.PREDICATES),)
+
+    @staticmethod
+    def print_Predicate(printer: Any, op: Any, predicate: IntegerAttr) -> None:
+        printer.write(op.PREDICATES[predicate.value])
+
 
 class Select(Op, name="arith.select", traits=(PURE, ELEMENTWISE)):
     """``condition ? true_value : false_value``; one i1 for all elements or one per element."""
@@ -338,6 +362,28 @@ class Select(Op, name="arith.select", traits=(PURE, ELEMENTWISE)):
     @classmethod
     def make(cls, condition: Value, true_value: Value, false_value: Value) -> Self:
         return cls((condition, true_value, false_value), (true_value.type,))
+
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        names = [p.operand_name()]
+        for _ in range(2):
+            p.expect(",")
+            names.append(p.operand_name())
+        attributes = p.attribute_dict()
+        p.expect(":")
+        type = p.type()
+        condition_type = i1
+        if p.accept(","):
+            condition_type, type = type, p.type()
+        operands = p.resolve_all(names, [condition_type, type, type])
+        return cls(operands, (type,), attributes)
+
+    def print(self, printer: Any) -> None:
+        printer.write(f" {printer.names(self.operands)}")
+        printer.attribute_dict(self.attributes)
+        condition = self.condition.type
+        prefix = "" if condition is i1 else f"{printer.text(condition)}, "
+        printer.write(f" : {prefix}{printer.text(self.result.type)}")
 
 
 class _Cast(Op, traits=(PURE, ELEMENTWISE)):

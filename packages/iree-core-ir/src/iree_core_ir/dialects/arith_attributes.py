@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from iree_base.element_types import element_type
 from iree_core_ir.ir.attributes import Attribute, DenseElementsAttr, FloatAttr, IntegerAttr, Type
+from iree_core_ir.ir.enums import BitEnumAttr
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, ShapedType
 
 CMPI_PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
@@ -18,52 +18,24 @@ CMPF_PREDICATES = (
 )  # fmt: skip
 
 
-class _FlagsAttr(Attribute):
-    """A set of flags, kept in declaration order; prints as ``<a,b>``, empty as ``<none>``."""
-
-    __slots__ = _fields = ("flags",)
-    flags: tuple[str, ...]
-    ALL: ClassVar[tuple[str, ...]] = ()
-    WHOLE: ClassVar[str] = ""
-    """Keyword for all flags at once, if there is one."""
-    SEPARATOR: ClassVar[str] = ","
-
-    def __new__(cls, flags: Iterable[str] = ()) -> Any:
-        given = set(flags)
-        if cls.WHOLE in given:
-            given = set(cls.ALL)
-        given.discard("none")
-        unknown = given - set(cls.ALL)
-        if unknown:
-            raise ValueError(f"unknown flag '{min(unknown)}'; one of {', '.join(cls.ALL)}")
-        return super().__new__(cls, tuple(f for f in cls.ALL if f in given))
-
-    def flags_text(self) -> str:
-        """What stands between the angle brackets."""
-        if not self.flags:
-            return "none"
-        return self.WHOLE if self.WHOLE and self.flags == self.ALL else self.SEPARATOR.join(self.flags)
-
-    def __contains__(self, flag: str) -> bool:
-        return flag in self.flags
-
-
-class FastMathAttr(_FlagsAttr):
+class FastMathAttr(BitEnumAttr):
     """``#arith.fastmath<contract>``: value-changing float rewrites that are allowed."""
 
     __slots__ = ()
     mnemonic = "arith.fastmath"
-    ALL = ("reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn")
-    WHOLE = "fast"
+    cases = ("reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn")
+    groups = {"fast": cases}
 
 
-class OverflowAttr(_FlagsAttr):
+class OverflowAttr(BitEnumAttr):
     """``#arith.overflow<nsw, nuw>``: overflow that does not happen (wrapping otherwise)."""
 
     __slots__ = ()
     mnemonic = "arith.overflow"
-    ALL = ("nsw", "nuw")
-    SEPARATOR = ", "
+    cases = ("nsw", "nuw")
+
+    def print_parameters(self, printer: Any) -> str:
+        return f"<{', '.join(self.values) or 'none'}>"
 
 
 def wrap_integer(value: int, type: Type) -> int:

@@ -10,7 +10,14 @@ from iree_core_ir.ir.attributes import ArrayAttr, Attribute, Type
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.traits import COMMUTATIVE, CONSTANT_LIKE, ELEMENTWISE, PURE, SAME_TYPE
+from iree_core_ir.ir.traits import (
+    COMMUTATIVE,
+    CONSTANT_LIKE,
+    ELEMENTWISE,
+    PURE,
+    SAME_OPERAND_TYPES,
+    SAME_TYPE,
+)
 from iree_core_ir.ir.types import ComplexType, element_of
 
 
@@ -122,7 +129,7 @@ class Atan2(_Binary, name="complex.atan2"):
     """-i * log((rhs + i * lhs) / sqrt(lhs^2 + rhs^2))."""
 
 
-class _Compare(Op, traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
+class _Compare(Op, traits=(PURE, COMMUTATIVE, SAME_OPERAND_TYPES, ELEMENTWISE)):
     lhs = operand(COMPLEX_LIKE)
     rhs = operand(COMPLEX_LIKE)
     result = result(BOOL_LIKE)

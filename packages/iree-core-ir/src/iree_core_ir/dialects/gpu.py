@@ -5,9 +5,10 @@ In workgroup form (CPU) only ``block_id`` and ``grid_dim`` occur; invocation for
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from iree_core_ir.dialects.constraints import like
+from iree_core_ir.dialects.words import WordAttr
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
@@ -24,44 +25,35 @@ SHUFFLES = ("xor", "up", "down", "idx")
 NUMBER_LIKE = like("integer or float", lambda t: isinstance(t, (IntegerType, FloatType, IndexType)))
 
 
-class _EnumAttr(Attribute):
-    __slots__ = _fields = ("name",)
-    name: str
-    NAMES: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        if self.name not in self.NAMES:
-            raise ValueError(f"unknown {self.mnemonic} '{self.name}'; one of {', '.join(self.NAMES)}")
-
-
-class DimensionAttr(_EnumAttr):
+class DimensionAttr(WordAttr):
     """``#gpu<dim x>``."""
 
     __slots__ = ()
     mnemonic = "gpu.dim"
-    NAMES = DIMENSIONS
+    cases = DIMENSIONS
 
 
-class ReductionAttr(_EnumAttr):
+class ReductionAttr(WordAttr):
     """``#gpu<all_reduce_op add>``."""
 
     __slots__ = ()
     mnemonic = "gpu.all_reduce_op"
-    NAMES = REDUCTIONS
+    cases = REDUCTIONS
 
 
-class ShuffleModeAttr(_EnumAttr):
+class ShuffleModeAttr(WordAttr):
     """``#gpu<shuffle_mode xor>``."""
 
     __slots__ = ()
     mnemonic = "gpu.shuffle_mode"
-    NAMES = SHUFFLES
+    cases = SHUFFLES
 
 
 class _DimensionOp(Op, traits=(PURE,)):
     dimension = attribute(DimensionAttr)
-    upper_bound = optional_attribute(IntegerAttr)
+    upper_bound = optional_attribute(IntegerAttr, type=index)
     result = result(index)
+    assembly_format = "custom<Dimension>($dimension) (`upper_bound` $upper_bound^)? attr-dict"
 
     @classmethod
     def make(cls, dimension: str, upper_bound: int | None = None) -> Self:
@@ -73,7 +65,15 @@ class _DimensionOp(Op, traits=(PURE,)):
 
     @property
     def axis(self) -> int:
-        return DIMENSIONS.index(self.dimension.name)
+        return DIMENSIONS.index(self.dimension.value)
+
+    @staticmethod
+    def parse_Dimension(p: Any) -> tuple[DimensionAttr]:
+        return (DimensionAttr.parse_parameters(p),)
+
+    @staticmethod
+    def print_Dimension(printer: Any, op: Op, dimension: DimensionAttr) -> None:
+        printer.write(dimension.value)
 
 
 class ThreadId(_DimensionOp, name="gpu.thread_id"):
@@ -97,8 +97,9 @@ class GlobalId(_DimensionOp, name="gpu.global_id"):
 
 
 class _IndexOp(Op, traits=(PURE,)):
-    upper_bound = optional_attribute(IntegerAttr)
+    upper_bound = optional_attribute(IntegerAttr, type=index)
     result = result(index)
+    assembly_format = "(`upper_bound` $upper_bound^)? attr-dict"
 
     @classmethod
     def make(cls, upper_bound: int | None = None) -> Self:
@@ -111,15 +112,19 @@ class LaneId(_IndexOp, name="gpu.lane_id"):
     """Invocation's id in its subgroup."""
 
 
-class SubgroupId(_IndexOp, name="gpu.subgroup_id"):
+class _TypedIndexOp(_IndexOp):
+    assembly_format = "(`upper_bound` $upper_bound^)? attr-dict `:` type($result)"
+
+
+class SubgroupId(_TypedIndexOp, name="gpu.subgroup_id"):
     """Subgroup's id in its workgroup."""
 
 
-class NumSubgroups(_IndexOp, name="gpu.num_subgroups"):
+class NumSubgroups(_TypedIndexOp, name="gpu.num_subgroups"):
     """Subgroups in the workgroup."""
 
 
-class SubgroupSize(_IndexOp, name="gpu.subgroup_size"):
+class SubgroupSize(_TypedIndexOp, name="gpu.subgroup_size"):
     """Invocations per subgroup."""
 
 
@@ -142,9 +147,22 @@ class SubgroupReduce(Op, name="gpu.subgroup_reduce", traits=(SAME_TYPE,)):
     operation = attribute(ReductionAttr, key="op")
     value = operand(NUMBER_LIKE)
     uniform = optional_attribute(UnitAttr)
-    cluster_size = optional_attribute(IntegerAttr)
-    cluster_stride = optional_attribute(IntegerAttr)
+    cluster_size = optional_attribute(IntegerAttr, type=i32)
+    cluster_stride = optional_attribute(IntegerAttr, type=i32)
     result = result(NUMBER_LIKE)
+    assembly_format = (
+        "custom<Operation>($operation) $value (`uniform` $uniform^)? "
+        "(`cluster` `(` `size` `=` $cluster_size^ (`,` `stride` `=` $cluster_stride^)? `)`)? "
+        "attr-dict `:` functional-type(operands, results)"
+    )
+
+    @staticmethod
+    def parse_Operation(p: Any) -> tuple[ReductionAttr]:
+        return (ReductionAttr.parse_parameters(p),)
+
+    @staticmethod
+    def print_Operation(printer: Any, op: Op, operation: ReductionAttr) -> None:
+        printer.write(operation.value)
 
     @classmethod
     def make(
@@ -177,6 +195,19 @@ class Shuffle(Op, name="gpu.shuffle"):
     mode = attribute(ShuffleModeAttr)
     shuffled = result(NUMBER_LIKE)
     valid = result(i1)
+    assembly_format = "custom<Mode>($mode) $value `,` $offset `,` $width attr-dict `:` type($value)"
+
+    @staticmethod
+    def parse_Mode(p: Any) -> tuple[ShuffleModeAttr]:
+        return (ShuffleModeAttr.parse_parameters(p),)
+
+    @staticmethod
+    def print_Mode(printer: Any, op: Op, mode: ShuffleModeAttr) -> None:
+        printer.write(mode.value)
+
+    @classmethod
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["shuffled"] = types["value"]
 
     @classmethod
     def make(cls, mode: str, value: Value, offset: Value, width: Value) -> Self:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
 from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
+from iree_core_ir.dialects.words import WordAttr
 from iree_core_ir.ir.attributes import Attribute, IntegerAttr, Type
 from iree_core_ir.ir.declaration import attribute, operand, result
 from iree_core_ir.ir.dialect import Dialect
@@ -17,9 +18,9 @@ from iree_core_ir.ir.types import i1, index
 class Constant(Op, name="index.constant", traits=(PURE, CONSTANT_LIKE)):
     """An index constant."""
 
-    value = attribute(IntegerAttr)
+    value = attribute(IntegerAttr, type=index)
     result = result(index)
-    assembly_format = "attr-dict custom<Value>($value)"
+    assembly_format = "attr-dict $value"
 
     @classmethod
     def make(cls, value: int) -> Self:
@@ -29,7 +30,7 @@ class Constant(Op, name="index.constant", traits=(PURE, CONSTANT_LIKE)):
 class BoolConstant(Op, name="index.bool.constant", traits=(PURE, CONSTANT_LIKE)):
     """An i1 constant."""
 
-    value = attribute(IntegerAttr)
+    value = attribute(IntegerAttr, type=i1)
     result = result(i1)
     assembly_format = "attr-dict $value"
 
@@ -147,16 +148,12 @@ class CastU(_Cast, name="index.castu"):
     """Between index and an integer; zero extends or truncates."""
 
 
-class IndexCmpPredicateAttr(Attribute):
+class IndexCmpPredicateAttr(WordAttr):
     """``#index<cmp_predicate slt>``."""
 
-    __slots__ = _fields = ("name",)
-    name: str
+    __slots__ = ()
     mnemonic = "index.cmp_predicate"
-
-    def check(self) -> None:
-        if self.name not in CMPI_PREDICATES:
-            raise ValueError(f"unknown predicate '{self.name}'; one of {', '.join(CMPI_PREDICATES)}")
+    cases = CMPI_PREDICATES
 
 
 class Cmp(Op, name="index.cmp", traits=(PURE,)):
@@ -166,7 +163,6 @@ class Cmp(Op, name="index.cmp", traits=(PURE,)):
     lhs = operand(index)
     rhs = operand(index)
     result = result(i1)
-    PREDICATES: ClassVar[tuple[str, ...]] = CMPI_PREDICATES
     assembly_format = "custom<Predicate>($predicate) `(` $lhs `,` $rhs `)` attr-dict"
 
     @classmethod
@@ -175,7 +171,15 @@ class Cmp(Op, name="index.cmp", traits=(PURE,)):
 
     @property
     def predicate_name(self) -> str:
-        return self.predicate.name
+        return self.predicate.value
+
+    @staticmethod
+    def parse_Predicate(p: Any) -> tuple[IndexCmpPredicateAttr]:
+        return (IndexCmpPredicateAttr.parse_parameters(p),)
+
+    @staticmethod
+    def print_Predicate(printer: Any, op: Op, predicate: IndexCmpPredicateAttr) -> None:
+        printer.write(predicate.value)
 
 
 class SizeOf(Op, name="index.sizeof", traits=(PURE,)):

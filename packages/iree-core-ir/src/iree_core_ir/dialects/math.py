@@ -285,7 +285,7 @@ class ClampF(Op, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     fastmath = optional_attribute(FastMathAttr)
     result = result(FLOAT_LIKE)
     assembly_format = (
-        "$value `to` `[` $min `,` $max `]` (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
+        "$value `to` ` ` `[` $min `,` $max `]` (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
     )
 
     @classmethod
