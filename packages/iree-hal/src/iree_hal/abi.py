@@ -73,7 +73,8 @@ def llvm_types() -> str:
 def c_header() -> str:
     """A C header with both structs, the kernel type and the error kinds."""
     kinds = "\n".join(
-        f"#define IREE_ERROR_{text.upper().replace(' ', '_')} {number}" for number, text in ERROR_KINDS.items()
+        f"#define IREE_ERROR_{text.upper().replace(' ', '_')} {number}"
+        for number, text in ERROR_KINDS.items()
     )
     body = "\n\n".join(s.c for s in STRUCTS)
     return (

@@ -49,7 +49,8 @@ class Buffer:
                 raise ValueError("it is not C-contiguous")
             flat = array.reshape(-1).view(np.uint8) if array.dtype != np.uint8 or array.ndim != 1 else array
         except (TypeError, ValueError, BufferError) as error:
-            raise HalError(BAD_ARGUMENTS, f"a buffer over {type(source).__name__}", cause=str(error)) from None
+            name = type(source).__name__
+            raise HalError(BAD_ARGUMENTS, f"a buffer over {name}", cause=str(error)) from None
         return cls(flat, readonly=readonly)
 
     @property
@@ -76,7 +77,7 @@ class Buffer:
             raise HalError(ACCESS, "mapping a read-only buffer for writing")
         size = self.nbytes - offset if length is None else length
         self.check_range(offset, size)
-        view = memoryview(self.array)[offset : offset + size]
+        view = self.array.data[offset : offset + size]
         return view if "w" in access else view.toreadonly()
 
     def subspan(self, offset: int, length: int) -> Buffer:

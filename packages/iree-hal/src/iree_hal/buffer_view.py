@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from iree_base.element_types import ELEMENT_TYPES, ElementType, from_dtype
 from iree_base.errors import PluginError
-
 from iree_hal.buffer import Buffer
 from iree_hal.errors import ELEMENT_TYPE, SHAPE, HalError
 
@@ -55,7 +55,8 @@ def _pack(array: Array, bits: int) -> npt.NDArray[np.uint8]:
     padded[:, : rows.shape[1]] = rows
     groups = padded.reshape(rows.shape[0], -1, per_byte)
     shifts = (np.arange(per_byte) * bits).astype(np.uint8)
-    return np.bitwise_or.reduce(groups << shifts, axis=-1).astype(np.uint8).reshape(-1)
+    packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(groups << shifts, axis=-1).astype(np.uint8)
+    return packed.reshape(-1)
 
 
 def _unpack(data: npt.NDArray[np.uint8], shape: tuple[int, ...], element: ElementType) -> Array:
@@ -66,7 +67,8 @@ def _unpack(data: npt.NDArray[np.uint8], shape: tuple[int, ...], element: Elemen
     spread = (data.reshape(rows, -1, 1) >> shifts) & ((1 << bits) - 1)
     values = spread.reshape(rows, -1)[:, :row].astype(np.uint8)
     if element.kind == "i":  # sign-extend within the byte
-        values = ((values.astype(np.int16) ^ (1 << (bits - 1))) - (1 << (bits - 1))).astype(np.int8).view(np.uint8)
+        sign = 1 << (bits - 1)
+        values = ((values.astype(np.int16) ^ sign) - sign).astype(np.int8).view(np.uint8)
     return values.reshape(shape).view(element.dtype) if row else np.empty(shape, element.dtype)
 
 
@@ -85,7 +87,8 @@ class BufferView:
             raise HalError(SHAPE, f"negative dimension in {self.shape}")
         if self.nbytes > buffer.nbytes:
             raise HalError(
-                SHAPE, f"{self.shape} of {element_type} needs {self.nbytes} bytes, the buffer has {buffer.nbytes}"
+                SHAPE,
+                f"{self.shape} of {element_type} needs {self.nbytes} bytes, the buffer has {buffer.nbytes}",
             )
 
     @property

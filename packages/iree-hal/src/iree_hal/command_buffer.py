@@ -32,7 +32,8 @@ class CommandBuffer:
         if recording.n_host_calls > len(self.host_functions):
             raise HalError(
                 EXECUTABLE_MISMATCH,
-                f"the recording calls {recording.n_host_calls} host functions, {len(self.host_functions)} are given",
+                f"the recording calls {recording.n_host_calls} host functions",
+                cause=f"{len(self.host_functions)} are given",
             )
         for index, command in enumerate(recording.commands):
             if isinstance(command, Dispatch):
@@ -60,7 +61,9 @@ class CommandBuffer:
             slot = self.recording.outputs[name]
         except (KeyError, IndexError):
             raise HalError(
-                BAD_ARGUMENTS, f"no parameter {output!r}", cause="exported are " + ", ".join(self._output_names)
+                BAD_ARGUMENTS,
+                f"no parameter {output!r}",
+                cause="exported are " + ", ".join(self._output_names),
             ) from None
         return self.evaluate(inputs)[slot]
 

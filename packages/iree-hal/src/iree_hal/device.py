@@ -87,7 +87,9 @@ class Device(ABC):
         return CommandBuffer(recording, executables, host_functions)
 
     @abstractmethod
-    def execute(self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()) -> None:
+    def execute(
+        self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()
+    ) -> None:
         """Run to the end on the calling thread (and workers).
 
         ``bindings`` are the table rows 1..n-1 (row 0, the arena, is the device's): Buffers or C-contiguous
@@ -169,11 +171,11 @@ class Device(ABC):
         if len(pattern) not in (1, 2, 4):
             raise HalError(BAD_ARGUMENTS, f"a fill pattern of {len(pattern)} bytes", hint="use 1, 2 or 4")
         data = bytes(pattern)
-        self._queue.submit(
-            lambda: self._fill(target, offset, length, data), as_fence(wait), as_fence(signal)
-        )
+        self._queue.submit(lambda: self._fill(target, offset, length, data), as_fence(wait), as_fence(signal))
 
-    def queue_host_call(self, function: Callable[[], object], *, wait: Fences = (), signal: Fences = ()) -> None:
+    def queue_host_call(
+        self, function: Callable[[], object], *, wait: Fences = (), signal: Fences = ()
+    ) -> None:
         """Call ``function()`` on a thread of the device's choice; what it raises fails ``signal``."""
 
         def operation() -> None:
@@ -184,7 +186,9 @@ class Device(ABC):
     def _copy(
         self, source: Buffer, source_offset: int, target: Buffer, target_offset: int, length: int
     ) -> None:
-        target.array[target_offset : target_offset + length] = source.array[source_offset : source_offset + length]
+        target.array[target_offset : target_offset + length] = source.array[
+            source_offset : source_offset + length
+        ]
 
     def _fill(self, target: Buffer, offset: int, length: int, pattern: bytes) -> None:
         view = target.map("w", offset, length)
@@ -206,7 +210,8 @@ def check_counts(recording: Recording, bindings: Sequence[Any], params: Sequence
     """Raises HalError BAD_ARGUMENTS unless the numbers of bindings and parameters fit."""
     if len(bindings) != recording.n_bindings - 1:
         raise HalError(
-            BAD_ARGUMENTS, f"{len(bindings)} bindings, expected {recording.n_bindings - 1} (the arena is not one)"
+            BAD_ARGUMENTS,
+            f"{len(bindings)} bindings, expected {recording.n_bindings - 1} (the arena is not one)",
         )
     if len(params) != recording.n_inputs:
         raise HalError(BAD_ARGUMENTS, f"{len(params)} parameters, expected {recording.n_inputs}")

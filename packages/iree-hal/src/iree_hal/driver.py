@@ -8,7 +8,6 @@ from typing import Any
 
 from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager
-
 from iree_hal import hookspecs
 from iree_hal.device import Device
 from iree_hal.errors import OPTION, HalError

@@ -30,6 +30,7 @@ OPTION = 21
 UNSUPPORTED = 22
 SEMAPHORE = 23
 PROGRAM = 24
+HAZARD = 25
 
 
 class HalError(IreeError):
@@ -70,6 +71,7 @@ class HalError(IreeError):
         OPTION: "invalid option",
         UNSUPPORTED: "the device does not support this operation",
         SEMAPHORE: "a semaphore was moved backwards",
+        HAZARD: "commands that run together touch the same bytes",
         PROGRAM: "a workgroup count or size computed for this call is out of range",
     }
 

@@ -67,8 +67,8 @@ def as_fence(fences: Fences | None) -> Fence:
     if isinstance(fences, Fence):
         return fences
     if isinstance(fences, tuple) and len(fences) == 2 and isinstance(fences[0], Semaphore):
-        return Fence([(fences[0], int(fences[1]))])  # type: ignore[call-overload]
+        return Fence([(fences[0], int(fences[1]))])
     points: list[Timepoint] = []
     for item in fences:
-        points += as_fence(item).points  # type: ignore[arg-type]
+        points += as_fence(item).points
     return Fence(points)

@@ -110,7 +110,13 @@ class Struct:
     @cached_property
     def markdown(self) -> str:
         """A table of offsets, types and meanings."""
-        lines = [f"### {self.name}", "", self.doc, "", "| offset | field | type | meaning |", "|---|---|---|---|"]
-        for field in self.fields:
-            lines.append(f"| {self.offsets[field.name]} | `{field.name}` | {field.type} | {field.doc} |")
-        return "\n".join([*lines, "", f"Size {self.size} bytes, alignment {self.align}."])
+        head = [
+            f"### {self.name}",
+            "",
+            self.doc,
+            "",
+            "| offset | field | type | meaning |",
+            "|---|---|---|---|",
+        ]
+        rows = [f"| {self.offsets[f.name]} | `{f.name}` | {f.type} | {f.doc} |" for f in self.fields]
+        return "\n".join([*head, *rows, "", f"Size {self.size} bytes, alignment {self.align}."])

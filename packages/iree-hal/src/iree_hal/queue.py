@@ -20,7 +20,9 @@ Operation = Callable[[], None]
 class _Pending:
     """Counts the wait points of one operation; the last one starts it."""
 
-    def __init__(self, operation: Operation, wait: Fence, signal: Fence, start: Callable[[Operation], None]) -> None:
+    def __init__(
+        self, operation: Operation, wait: Fence, signal: Fence, start: Callable[[Operation], None]
+    ) -> None:
         self._operation = operation
         self._signal = signal
         self._start = start

@@ -71,7 +71,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class HostCall:
-    """Call host function ``index`` with the int64 values of ``arguments`` (parameter slots); a wave of its own."""
+    """Call host function ``index`` with the values of parameter slots ``arguments``; a wave of its own."""
 
     index: int
     arguments: tuple[int, ...]
@@ -114,7 +114,7 @@ class Recording:
         return max((c.index + 1 for c in self.commands if isinstance(c, HostCall)), default=0)
 
     def waves(self) -> list[list[int]]:
-        """Indices of the commands between barriers, empty waves left out; a host call is alone in its wave."""
+        """Indices of the commands between barriers, empty ones left out; a host call is alone in its wave."""
         result: list[list[int]] = [[]]
         for index, command in enumerate(self.commands):
             if isinstance(command, Barrier):
@@ -142,7 +142,7 @@ class Recording:
 
     @staticmethod
     def deserialize(buffer: bytes | bytearray | memoryview) -> Recording:
-        """The recording in ``buffer``. Raises HalError BAD_RECORDING for anything a builder cannot produce."""
+        """The recording in ``buffer``. Raises HalError BAD_RECORDING for what no builder produces."""
         from iree_hal.recording_format import deserialize
 
         return deserialize(buffer)
@@ -253,7 +253,7 @@ class RecordingBuilder:
         return definition.value if definition.op == "const" else None
 
     def op(self, kind: str, a: int, b: int) -> int:
-        """The slot of ``kind(a, b)``: add sub mul floordiv ceildiv mod min max eq lt; constants are folded."""
+        """The slot of ``kind(a, b)``: add sub mul floordiv ceildiv mod min max eq lt."""
         if kind not in param_ops.PARAM_OPS:
             raise HalError(
                 BAD_RECORDING, f"operation '{kind}'", hint="one of " + " ".join(param_ops.PARAM_OPS)

@@ -189,7 +189,7 @@ class _CommandReader:
 
     def read(self, index: int, row: tuple[int, ...]) -> Command:
         kind, executable, export, x, y, z, first_constant, n_constants, first_ref, n_refs, length, raw = row
-        pattern = bytes(raw)  # type: ignore[arg-type]
+        pattern = bytes(raw)
         if (
             first_constant != self.constants_read
             or first_constant + n_constants > len(self._constants)

@@ -8,6 +8,7 @@ of the object (a debug or free-threaded build) is noticed, not trusted.
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,11 @@ Bytes = npt.NDArray[np.uint8]
 
 def _object_offsets() -> tuple[int, int]:
     """(offset of the data pointer, offset of the flags) in a numpy array object, (0, 0) if not found."""
-    probes = [np.arange(6, dtype=np.uint16), np.zeros((3, 4), np.float32)[:, ::2], np.zeros((2, 3)).T]
+    probes: list[npt.NDArray[Any]] = [
+        np.arange(6, dtype=np.uint16),
+        np.zeros((3, 4), np.float32)[:, ::2],
+        np.zeros((2, 3)).T,
+    ]
     probes[0].flags.writeable = False
     size = np.ndarray.__basicsize__
     data = flags = set(range(ctypes.sizeof(ctypes.c_void_p), size - 7, 8))

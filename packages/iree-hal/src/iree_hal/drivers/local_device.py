@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
-from iree_base import debug
 
+from iree_base import debug
 from iree_hal.allocator import Allocator
-from iree_hal.buffer import Buffer
 from iree_hal.command_buffer import CommandBuffer, HostFunction
 from iree_hal.device import Device, check_counts
 from iree_hal.driver import executable_loaders
@@ -22,10 +21,9 @@ from iree_hal.executor.native import native
 from iree_hal.executor.plan import Plan
 from iree_hal.executor.pool import pool
 from iree_hal.executor.structs import DONE, ERROR, GROW, HOST_CALL, INDIRECT
-from iree_hal.param_ops import wrap
 from iree_hal.queue import InlineQueue, ThreadQueue
 from iree_hal.recording import ARENA_BYTES, HostCall, Recording
-from iree_hal.storage import ARRAY_DATA_OFFSET, aligned_bytes
+from iree_hal.storage import aligned_bytes
 
 FRAME_CACHE_BYTES = 512 << 20
 MAX_CACHED_FRAMES = 8
@@ -88,7 +86,9 @@ class LocalDevice(Device):
     ) -> LocalCommandBuffer:
         return LocalCommandBuffer(recording, executables, host_functions, self._pool_address, self.threads)
 
-    def execute(self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()) -> None:
+    def execute(
+        self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()
+    ) -> None:
         if self.verify:
             self._execute_verified(self, command_buffer, bindings, params)
             return
@@ -106,16 +106,15 @@ class LocalDevice(Device):
             else:
                 rows += binding.row
         try:
-            frame.pack_table(frame.view, frame.table_at, *rows)
-            if params or frame.n_inputs:
-                frame.pack_params(frame.view, frame.params_at, *params)
+            frame.pack(frame.view, frame.inputs_at, *rows, *params)
+        except struct.error as error:
+            raise self.explain(command_buffer, bindings, params, error) from None
+        try:
             status = self._run(frame.pointer)
             if status:
                 self.finish(command_buffer, frame, status)
-        except BaseException as error:
+        except BaseException:
             frame.abandon()
-            if isinstance(error, struct.error):
-                raise self._explain(command_buffer, bindings, params, error) from None
             raise
         if len(frames) < frame.keep:
             frames.append(frame)
@@ -147,9 +146,10 @@ class LocalDevice(Device):
         values = [int(frame.params[slot]) for slot in command.arguments]
         command_buffer.host_functions[command.index](*values)
 
-    def _explain(
+    def explain(
         self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int], error: Exception
     ) -> HalError:
+        """The mistake behind a struct.error while filling a frame."""
         try:
             check_counts(command_buffer.recording, bindings, params)
         except HalError as mistake:

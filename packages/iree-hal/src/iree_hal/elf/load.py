@@ -57,7 +57,7 @@ def layout(elf: ElfObject) -> Layout:
                 position += section.size
         if access == "rx":
             position = stubs = -(-position // 16) * 16
-            position += STUBS[elf.machine].bytes * named
+            position += STUBS[elf.machine].size * named
         elif access == "r":
             position = table = -(-position // 8) * 8
             position += 8 * named
@@ -89,9 +89,7 @@ def _resolve(elf: ElfObject, plan: Layout, base: int, imports: Mapping[str, int]
     return result
 
 
-def relocate(
-    elf: ElfObject, plan: Layout, memory: memoryview, base: int, imports: Mapping[str, int]
-) -> None:
+def relocate(elf: ElfObject, plan: Layout, memory: memoryview, base: int, imports: Mapping[str, int]) -> None:
     """Copy the sections into ``memory`` (``plan.n_bytes``) and relocate them for address ``base``.
 
     Raises HalError UNRESOLVED_SYMBOL or BAD_RELOCATION.
@@ -120,7 +118,7 @@ def relocate(
         target = addresses[r.symbol]
         if target is None:
             raise HalError(BAD_RELOCATION, f"{kind.name} at {where} names a symbol that is not loaded")
-        if r.offset + kind.encoding.bytes > section.size:
+        if r.offset + kind.encoding.size > section.size:
             raise HalError(BAD_RELOCATION, f"{kind.name} at {where} leaves its section")
         offset = plan.offsets[r.section] + r.offset
         place = base + offset
@@ -130,7 +128,7 @@ def relocate(
         if formula == "call" and kind.encoding.limits is not None:
             low, high = kind.encoding.limits
             if not low <= value - place < high:
-                at = plan.stubs + stub.bytes * slots[r.symbol]
+                at = plan.stubs + stub.size * slots[r.symbol]
                 memory[at : at + len(stub.code)] = stub.code
                 at_address = at + stub.address_at
                 memory[at_address : at_address + 8] = target.to_bytes(8, "little")
@@ -156,7 +154,7 @@ def relocate(
             low_parts.append((number, target))
             continue
         elif formula in ("add", "sub"):
-            n = kind.encoding.bytes
+            n = kind.encoding.size
             old = int.from_bytes(memory[offset : offset + n], "little")
             value = old + value if formula == "add" else old - value
         patch(memory, offset, kind, value, where)

@@ -105,7 +105,9 @@ class _Parser:
         view = self.view
         if len(view) < _EHDR.size:
             _fail(f"{len(view)} bytes are too few for an ELF header")
-        ident, kind, machine, version, _, _, offset, _, _, _, _, entry_size, count, names = _EHDR.unpack_from(view)
+        ident, kind, machine, version, _, _, offset, _, _, _, _, entry_size, count, names = _EHDR.unpack_from(
+            view
+        )
         if ident[:7] != b"\x7fELF\x02\x01\x01" or version != 1:
             _fail("not a 64-bit little-endian ELF file")
         if kind != 1:

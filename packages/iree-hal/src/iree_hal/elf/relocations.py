@@ -18,9 +18,9 @@ _INT32 = (-(1 << 31), 1 << 31)
 
 
 class Encoding(NamedTuple):
-    """``bytes`` patched; values outside ``limits`` or not a multiple of ``scale`` cannot be written."""
+    """``size`` bytes are patched; a value outside ``limits`` or no multiple of ``scale`` cannot be written."""
 
-    bytes: int
+    size: int
     limits: tuple[int, int] | None
     scale: int
     write: Callable[[int, int], int]
@@ -67,8 +67,9 @@ def _s_type(word: int, value: int) -> int:
 
 
 def _b_type(word: int, value: int) -> int:
-    bits = ((value >> 12) & 1) << 31 | ((value >> 5) & 63) << 25 | ((value >> 1) & 15) << 8 | ((value >> 11) & 1) << 7
-    return (word & ~0xFE000F80) | bits
+    high = ((value >> 12) & 1) << 31 | ((value >> 5) & 63) << 25
+    low = ((value >> 1) & 15) << 8 | ((value >> 11) & 1) << 7
+    return (word & ~0xFE000F80) | high | low
 
 
 def _j_type(word: int, value: int) -> int:
@@ -153,9 +154,9 @@ RELOCATIONS: dict[str, dict[int, RelocationKind]] = {"x86_64": X86_64, "aarch64"
 
 
 class FarStub(NamedTuple):
-    """A jump to any 64-bit address: ``code``, then the address at ``address_at``; ``bytes`` in all."""
+    """A jump to any 64-bit address: ``code``, then the address at ``address_at``; ``size`` bytes in all."""
 
-    bytes: int
+    size: int
     code: bytes
     address_at: int
 
@@ -173,7 +174,7 @@ STUBS: dict[str, FarStub] = {
 def patch(memory: memoryview, offset: int, kind: RelocationKind, value: int, where: str) -> None:
     """Write ``value`` at ``offset``. Raises HalError BAD_RELOCATION when it cannot be represented."""
     encoding = kind.encoding
-    n = encoding.bytes
+    n = encoding.size
     if offset < 0 or offset + n > len(memory):
         raise HalError(BAD_RELOCATION, f"{kind.name} at {where} leaves its section")
     if value % encoding.scale or (

@@ -842,7 +842,9 @@ out:
 }
 
 ; Open a new epoch with Frame.remaining tiles; the caller holds the lease and no tile is out.
-define internal void @publish(ptr %pool, ptr %f) nounwind {
+; Wakes as many workers as pay for themselves: one per 4 thresholds of work (ticks), since waking one costs
+; the caller a system call. Workers that are still spinning come by themselves.
+define internal void @publish(ptr %pool, ptr %f, i64 %work) nounwind {
 entry:
   %ticket = addr Pool.ticket %pool
   %limit.at = addr Pool.limit %pool
@@ -870,8 +872,18 @@ wake:
   %n = get Pool.n_workers %pool
   %all = icmp ugt i32 %threads, %n
   %others = sub i32 %remaining, 1
-  %count = select i1 %all, i32 %others, i32 2147483647
+  %others64 = zext i32 %others to i64
+  %threshold = get Frame.threshold %f
+  %price = shl i64 %threshold, 2
+  %worth = udiv i64 %work, %price
+  %fewer = icmp ult i64 %worth, %others64
+  %useful = select i1 %fewer, i64 %worth, i64 %others64
+  %useful32 = trunc i64 %useful to i32
+  %count = select i1 %all, i32 %useful32, i32 2147483647
   %signed = and i32 %count, 2147483647
+  %pays = icmp ne i64 %worth, 0
+  br i1 %pays, label %call, label %done
+call:
   %word = getelementptr i8, ptr %ticket, i64 4
   call void @os_wake(ptr %pool, ptr %word, i32 %signed)
   br label %done
@@ -1051,16 +1063,17 @@ finished:
 }
 
 ; Run the open wave together with the workers. DONE, YIELD or WAIT.
-define internal i32 @execute_together(ptr %pool, ptr %f, ptr %wave) nounwind {
+define internal i32 @execute_together(ptr %pool, ptr %f, ptr %wave, i64 %work) nounwind {
 entry:
-  call void @publish(ptr %pool, ptr %f)
+  call void @publish(ptr %pool, ptr %f, i64 %work)
   put i32 0, Frame.remaining %f
   %total = get Frame.total %f
   %ticket = addr Pool.ticket %pool
-  %t0 = call i64 @ticks()
   br label %loop
 loop:
+  ; The cost of a tile is what the caller's own tiles take, without taking tickets and waiting.
   %mine = phi i32 [ 0, %entry ], [ %mine, %try ], [ %mine.1, %count ]
+  %busy = phi i64 [ 0, %entry ], [ %busy, %try ], [ %busy.1, %count ]
   %v = load atomic i64, ptr %ticket acquire, align 8
   %rem = trunc i64 %v to i32
   %closed = icmp eq i32 %rem, 0
@@ -1071,7 +1084,11 @@ try:
   br i1 %lost, label %loop, label %run
 run:
   %first = sub i32 %total, %rem
+  %t0 = call i64 @ticks()
   call void @run_tiles(ptr %f, i32 %first, i32 %k, i32 0)
+  %t1 = call i64 @ticks()
+  %spent = sub i64 %t1, %t0
+  %busy.1 = add i64 %busy, %spent
   %pending = addr Pool.pending %pool
   %old = atomicrmw sub ptr %pending, i32 %k seq_cst
   %mine.1 = add i32 %mine, %k
@@ -1092,8 +1109,7 @@ stop:
   br label %out
 out:
   %tiles = phi i32 [ %mine, %loop ], [ %mine.1, %stop ]
-  %t1 = call i64 @ticks()
-  %ticks = sub i64 %t1, %t0
+  %ticks = phi i64 [ %busy, %loop ], [ %busy.1, %stop ]
   call void @note_cost(ptr %wave, i64 %ticks, i32 %tiles)
   %r = call i32 @await(ptr %pool, ptr %f)
   ret i32 %r
@@ -1118,11 +1134,11 @@ estimate:
   %known = icmp ne i32 %cost, 0
   %cost64 = zext i32 %cost to i64
   %tiles64 = zext i32 %remaining to i64
-  %work = mul i64 %cost64, %tiles64
+  %work.0 = mul i64 %cost64, %tiles64
+  %work = select i1 %known, i64 %work.0, i64 -1
   %threshold = get Frame.threshold %f
   %little = icmp ult i64 %work, %threshold
-  %small = and i1 %known, %little
-  br i1 %small, label %measured, label %lease
+  br i1 %little, label %measured, label %lease
 lease:
   %leased = get Frame.leased %f
   %mine = icmp ne i32 %leased, 0
@@ -1136,7 +1152,7 @@ own:
   put i32 1, Frame.leased %f
   br label %together
 together:
-  %r0 = call i32 @execute_together(ptr %pool, ptr %f, ptr %wave)
+  %r0 = call i32 @execute_together(ptr %pool, ptr %f, ptr %wave, i64 %work)
   ret i32 %r0
 measured:
   ; Measuring costs as much as a small tile: every 16th run is enough to notice a change.

@@ -22,7 +22,11 @@ _FAULTS: dict[int, tuple[int, str, str]] = {
         "the array in binding slot {detail} is not C-contiguous",
         "pass numpy.ascontiguousarray(array)",
     ),
-    structs.FAULT_READ_ONLY: (ACCESS, "binding slot {detail} is written but read-only", "pass a writeable array"),
+    structs.FAULT_READ_ONLY: (
+        ACCESS,
+        "binding slot {detail} is written but read-only",
+        "pass a writeable array",
+    ),
 }
 
 

@@ -24,9 +24,9 @@ SMALL_US = 3
 
 
 class Frame:
-    """``pointer`` goes to the native run(); ``table_at`` and ``params_at`` are offsets into ``memory``.
+    """``pointer`` goes to the native run().
 
-    ``pack_table`` and ``pack_params`` write all rows but the arena's, and all inputs, in one call.
+    ``pack(view, inputs_at, address, length, ..., input, ...)`` writes all rows but the arena's and all inputs.
     """
 
     def __init__(self, plan: Plan, pool_address: int, threads: int) -> None:
@@ -35,8 +35,9 @@ class Frame:
         n = threads
         sizes = {
             "frame": structs.FRAME.size,
-            "params": 8 * recording.n_params,
+            # The rows and the inputs lie side by side, so one pack fills both.
             "table": structs.ROW.size * recording.n_bindings,
+            "params": 8 * recording.n_params,
             "ends": 4 * plan.max_wave,
             "dispatches": plan.dispatches.nbytes,
             "scratch": n * plan.scratch_bytes,
@@ -44,15 +45,16 @@ class Frame:
         at: dict[str, int] = {}
         position = 0
         for name, size in sizes.items():
-            at[name] = position = -(-position // 64) * 64
+            position = position if name == "params" else -(-position // 64) * 64
+            at[name] = position
             position += size
         self.memory = aligned_bytes(position, zeroed_bytes=at["scratch"])
         self.nbytes = position
-        self.view = memoryview(self.memory)
+        self.view = self.memory.data
         address = int(self.memory.ctypes.data)
         self.pointer = ctypes.c_void_p(address)
         self.state = structs.FRAME.ctype.from_address(address)
-        self.params_at, self.table_at = at["params"], at["table"] + structs.ROW.size
+        self.inputs_at = at["table"] + structs.ROW.size
         self.arena_at = at["table"]
         state = self.state
         state.plan = plan.address
@@ -77,9 +79,7 @@ class Frame:
         dispatches[:] = plan.dispatches
         if len(plan.pointers):
             dispatches.view(np.int64)[plan.pointers[:, 0] // 8] = plan.pointers[:, 1] + (address + start)
-        self.pack_table = struct.Struct(f"<{2 * (recording.n_bindings - 1)}Q").pack_into
-        self.pack_params = struct.Struct(f"<{recording.n_inputs}q").pack_into
-        self.n_inputs = recording.n_inputs
+        self.pack = struct.Struct(f"<{2 * (recording.n_bindings - 1)}Q{recording.n_inputs}q").pack_into
         self.arena: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None
         self.keep = 1
         """How many frames like this one the free list may hold."""
@@ -87,7 +87,7 @@ class Frame:
     def set_arena(self, arena: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
         """Give the frame ``arena`` (bytes, 64-byte aligned); it replaces the one before."""
         self.arena = arena
-        struct.pack_into("<QQ", self.memory, self.arena_at, int(arena.ctypes.data), arena.nbytes)
+        struct.pack_into("<QQ", self.view, self.arena_at, int(arena.ctypes.data), arena.nbytes)
 
     def abandon(self) -> None:
         """Wait until no worker holds a tile of this frame, which is then safe to drop."""

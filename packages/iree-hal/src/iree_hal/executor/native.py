@@ -7,6 +7,7 @@ import functools
 import time
 from collections.abc import Callable
 from importlib.resources import files
+from typing import Any
 
 from iree_hal import platform
 from iree_hal.elf.load import load
@@ -32,9 +33,9 @@ class Native:
         symbols = load(resource.read_bytes(), imports, keep=True).symbols
         pointer = ctypes.c_void_p
 
-        def function(name: str, result: type[ctypes._SimpleCData[int]] | None, *arguments: type) -> Callable[..., int]:
+        def function(name: str, result: type[Any] | None, *arguments: type[Any]) -> Callable[..., Any]:
             prototype = ctypes.CFUNCTYPE(result, *arguments)
-            return prototype(symbols[name])  # type: ignore[return-value]
+            return prototype(symbols[name])
 
         version = function("iree_layout_version", ctypes.c_uint32)()
         if version != structs.layout_version():
@@ -59,7 +60,7 @@ class Native:
         if wait > 0:
             time.sleep(wait * 1e-9)
         ticks, ns = self._ticks() - self._start[0], time.perf_counter_ns() - self._start[1]
-        return max(1, ticks * 1_000_000 // ns)
+        return max(1, int(ticks) * 1_000_000 // ns)
 
 
 @functools.cache

@@ -95,7 +95,9 @@ class Plan:
             elif isinstance(command, Fill):
                 self.names[index] = "fill"
                 pattern = (command.pattern * 4)[:4]
-                self._add(index, structs.KIND_FILL, 0, (0, 0, 0), (), (command.target,), ("write",), (1,), pattern)
+                self._add(
+                    index, structs.KIND_FILL, 0, (0, 0, 0), (), (command.target,), ("write",), (1,), pattern
+                )
             elif isinstance(command, Copy):
                 self.names[index] = "copy"
                 refs = (command.source, command.target)

@@ -17,7 +17,13 @@ from iree_hal.errors import UNSUPPORTED_PLATFORM, HalError
 WAIT_FUTEX, WAIT_ULOCK = 1, 2
 """Calling conventions of :attr:`WaitFunctions.wait` that the native executor knows."""
 
-_MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64", "riscv64": "riscv64"}
+_MACHINES = {
+    "x86_64": "x86_64",
+    "amd64": "x86_64",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+    "riscv64": "riscv64",
+}
 
 
 class WaitFunctions(NamedTuple):
@@ -67,7 +73,9 @@ def current() -> Platform:
     name = {"linux": "linux", "darwin": "darwin", "win32": "windows"}.get(sys.platform)
     if name is None:
         raise HalError(
-            UNSUPPORTED_PLATFORM, sys.platform, hint="compile for the target 'reference', which needs no native code"
+            UNSUPPORTED_PLATFORM,
+            sys.platform,
+            hint="compile for the target 'reference', which needs no native code",
         )
     return cast(Platform, importlib.import_module(f"iree_hal.platform.{name}"))
 

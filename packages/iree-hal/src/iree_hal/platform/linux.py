@@ -51,7 +51,9 @@ def wait_functions() -> WaitFunctions:
     """The futex system call. Raises HalError UNSUPPORTED_PLATFORM on a machine without a known number."""
     number = _FUTEX.get(machine())
     if number is None:
-        raise HalError(UNSUPPORTED_PLATFORM, f"linux on {machine()}", hint="compile for the target 'reference'")
+        raise HalError(
+            UNSUPPORTED_PLATFORM, f"linux on {machine()}", hint="compile for the target 'reference'"
+        )
     call = address_of("syscall")
     return WaitFunctions(WAIT_FUTEX, number, call, call, address_of("sched_yield"))
 

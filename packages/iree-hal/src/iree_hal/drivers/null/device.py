@@ -28,5 +28,7 @@ class NullDevice(Device):
     def __init__(self) -> None:
         super().__init__("null", Allocator(), (NullLoader(),), InlineQueue())
 
-    def execute(self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()) -> None:
+    def execute(
+        self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()
+    ) -> None:
         check_counts(command_buffer.recording, bindings, params)
