@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class CondBranch(Op, name="cf.cond_br", traits=(TERMINATOR,)):
     condition = operand(i1)
     true_arguments = variadic_operand()
     false_arguments = variadic_operand()
-    branch_weights = optional_attribute(DenseArrayAttr)
+    branch_weights = optional_attribute(DenseArrayAttr, type=i32)
     true_target = successor()
     false_target = successor()
     assembly_format = (
@@ -119,6 +119,39 @@ class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
             (default_target, *(target for _, target, _ in cases)),
         )
 
+    @classmethod
+    def parse(cls, p: Any) -> Any:
+        flag_name = p.operand_name()
+        p.expect(":")
+        flag = p.resolve(flag_name, p.type())
+        p.expect(",")
+        p.expect("[")
+        p.expect("default")
+        default = _parse_target(p)
+        cases = []
+        while p.accept(","):
+            value = p.integer()
+            cases.append((value, *_parse_target(p)))
+        p.expect("]")
+        op = cls.make(flag, *default, cases)
+        op.attributes.update(p.attribute_dict())
+        return op
+
+    def print(self, printer: Any) -> None:
+        printer.write(f" {printer.name(self.flag)} : {printer.text(self.flag.type)}, [")
+        targets = [("default", self.default_target, self.default_arguments)]
+        targets += [(str(value), target, arguments) for value, target, arguments in self.cases]
+        for i, (label, target, arguments) in enumerate(targets):
+            printer.newline()
+            text = f"({printer.names(arguments)} : {printer.types(arguments)})" if arguments else ""
+            comma = "," if i + 1 < len(targets) else ""
+            printer.write(f"  {label}: {printer.successor(target)}{text}{comma}")
+        printer.newline()
+        printer.write("]")
+        printer.attribute_dict(
+            self.attributes, ("case_values", "case_operand_segments", "operandSegmentSizes")
+        )
+
     @property
     def cases(self) -> list[tuple[int, Block, tuple[Value, ...]]]:
         """(value, target, arguments) per case."""
@@ -131,6 +164,19 @@ class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
             result.append((number, target, arguments[start : start + size]))
             start += size
         return result
+
+
+def _parse_target(p: Any) -> tuple[Block, list[Value]]:
+    """``: ^bb1(%a : i32)``."""
+    p.expect(":")
+    target = p.successor()
+    if not p.accept("("):
+        return target, []
+    names = p.operand_names()
+    p.expect(":")
+    arguments = p.resolve_all(names, p.comma_list(p.type, ""))
+    p.expect(")")
+    return target, arguments
 
 
 def case_values(values: Sequence[int], flag: Value) -> DenseElementsAttr:

@@ -5,7 +5,7 @@ A failed expectation is an error when interpreted.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from iree_core_ir.dialects.constraints import SIGNLESS
 from iree_core_ir.ir.attributes import Attribute, FloatAttr
@@ -71,13 +71,33 @@ def _tolerances(atol: float | None, rtol: float | None) -> dict[str, Attribute]:
     return {name: FloatAttr(value, f32) for name, value in given.items() if value is not None}
 
 
+def _parse_tolerances(p: Any) -> tuple[FloatAttr | None, FloatAttr | None]:
+    """``, atol 1.0e-4, rtol 0.0``, each part optional."""
+    given: dict[str, FloatAttr] = {}
+    while p.accept(","):
+        name = p.accept_keyword(("atol", "rtol"))
+        if name is None or name in given:
+            p.fail(f"expected 'atol' or 'rtol', once each, got {p.shown()}")
+        given[name] = FloatAttr(float(p.number()), f32)
+    return given.get("atol"), given.get("rtol")
+
+
+def _print_tolerances(printer: Any, op: Op, atol: FloatAttr | None, rtol: FloatAttr | None) -> None:
+    for name, value, default in (("atol", atol, DEFAULT_ATOL), ("rtol", rtol, DEFAULT_RTOL)):
+        if value is not None and value is not default:
+            printer.write(f", {name} {printer.text(value).removesuffix(' : f32')}")
+
+
 class ExpectAlmostEq(Op, name="check.expect_almost_eq", traits=(SAME_OPERAND_TYPES,)):
     """Two float tensors agree within ``|lhs - rhs| <= atol + rtol * |rhs|``."""
 
     lhs = operand(TensorType)
     rhs = operand(TensorType)
-    atol = optional_attribute(FloatAttr, default=DEFAULT_ATOL)
-    rtol = optional_attribute(FloatAttr, default=DEFAULT_RTOL)
+    atol = optional_attribute(FloatAttr, default=DEFAULT_ATOL, type=f32)
+    rtol = optional_attribute(FloatAttr, default=DEFAULT_RTOL, type=f32)
+    assembly_format = "`(` $lhs `,` $rhs `` custom<Tolerances>($atol, $rtol) `)` attr-dict `:` type($lhs)"
+    parse_Tolerances = staticmethod(_parse_tolerances)
+    print_Tolerances = staticmethod(_print_tolerances)
 
     @classmethod
     def make(cls, lhs: Value, rhs: Value, atol: float | None = None, rtol: float | None = None) -> Self:
@@ -90,8 +110,11 @@ class ExpectAlmostEqConst(Op, name="check.expect_almost_eq_const"):
 
     lhs = operand(TensorType)
     value = attribute(Attribute)
-    atol = optional_attribute(FloatAttr, default=DEFAULT_ATOL)
-    rtol = optional_attribute(FloatAttr, default=DEFAULT_RTOL)
+    atol = optional_attribute(FloatAttr, default=DEFAULT_ATOL, type=f32)
+    rtol = optional_attribute(FloatAttr, default=DEFAULT_RTOL, type=f32)
+    assembly_format = "`(` $lhs `,` $value `` custom<Tolerances>($atol, $rtol) `)` attr-dict `:` type($lhs)"
+    parse_Tolerances = staticmethod(_parse_tolerances)
+    print_Tolerances = staticmethod(_print_tolerances)
 
     @classmethod
     def make(cls, lhs: Value, value: Attribute, atol: float | None = None, rtol: float | None = None) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from iree_core_ir.ir.attributes import UNIT, Attribute, StringAttr, SymbolRefAttr, Type, TypeAttr, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
@@ -17,6 +17,19 @@ class ExternAttr(Attribute):
     __slots__ = _fields = ("type",)
     type: Type
     mnemonic = "ml_program.extern"
+
+    @classmethod
+    def parse_parameters(cls, p: Any) -> ExternAttr:
+        if p.accept("<"):
+            type = p.type()
+            p.expect(">")
+        else:
+            p.expect(":")
+            type = p.type()
+        return cls(type)
+
+    def print_parameters(self, printer: Any) -> str:
+        return f" : {printer.text(self.type)}"
 
 
 class Global(Op, name="ml_program.global", traits=(SYMBOL,)):
@@ -48,6 +61,33 @@ class Global(Op, name="ml_program.global", traits=(SYMBOL,)):
     @property
     def type(self) -> Type:
         return self.type_attribute.value
+
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        attributes: dict[str, Attribute] = {}
+        visibility = p.accept_keyword(("public", "private", "nested"))
+        if visibility is not None:
+            attributes["sym_visibility"] = StringAttr(visibility)
+        if p.accept("mutable"):
+            attributes["is_mutable"] = UNIT
+        attributes["sym_name"] = StringAttr(p.symbol_name())
+        if p.accept("("):
+            attributes["value"] = p.attribute()
+            p.expect(")")
+        attributes.update(p.attribute_dict())
+        p.expect(":")
+        attributes["type"] = TypeAttr(p.type())
+        return cls((), (), attributes)
+
+    def print(self, printer: Any) -> None:
+        if self.sym_visibility is not None:
+            printer.write(f" {self.sym_visibility.value}")
+        printer.write(" mutable" if self.is_mutable is not None else "")
+        printer.write(f" {printer.symbol(self.sym_name.value)}")
+        if self.value is not None:
+            printer.write(f"({printer.text(self.value)})")
+        printer.attribute_dict(self.attributes, ("sym_visibility", "is_mutable", "sym_name", "value", "type"))
+        printer.write(f" : {printer.text(self.type)}")
 
 
 class _Load(Op):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
+from iree_core_ir.dialects import scf_text
 from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
 from iree_core_ir.dialects.mixed import Mixed, dynamic_part, join, static_part
 from iree_core_ir.ir.attributes import ArrayAttr, Attribute, DenseArrayAttr, Type, UnitAttr
@@ -19,6 +20,7 @@ from iree_core_ir.ir.declaration import (
     variadic_result,
 )
 from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.location import UNKNOWN, Location
 from iree_core_ir.ir.operation import Block, BlockArgument, Op, Region, Value, single_block_region
 from iree_core_ir.ir.traits import (
     NO_TERMINATOR,
@@ -54,6 +56,9 @@ class For(Op, name="scf.for", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     unsigned_compare = optional_attribute(UnitAttr, key="unsignedCmp")
     body = region()
     outs = variadic_result()
+    implicit_terminator = "scf.yield"
+    parse = classmethod(scf_text.parse_for)
+    print = scf_text.print_for
 
     @classmethod
     def make(cls, lower: Value, upper: Value, step: Value, inits: Sequence[Value] = ()) -> Self:
@@ -82,6 +87,9 @@ class If(Op, name="scf.if", traits=(RECURSIVE_EFFECTS,)):
     then_region = region()
     else_region = region()
     outs = variadic_result()
+    implicit_terminator = "scf.yield"
+    parse = classmethod(scf_text.parse_if)
+    print = scf_text.print_if
 
     @classmethod
     def make(cls, condition: Value, types: Sequence[Type] = (), with_else: bool | None = None) -> Self:
@@ -119,6 +127,8 @@ class While(Op, name="scf.while", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     before = region()
     after = region()
     outs = variadic_result()
+    parse = classmethod(scf_text.parse_while)
+    print = scf_text.print_while
 
     @classmethod
     def make(cls, inits: Sequence[Value], types: Sequence[Type]) -> Self:
@@ -141,6 +151,8 @@ class ExecuteRegion(Op, name="scf.execute_region", traits=(RECURSIVE_EFFECTS,)):
     no_inline = optional_attribute(UnitAttr)
     body = region()
     outs = variadic_result()
+    parse = classmethod(scf_text.parse_execute_region)
+    print = scf_text.print_execute_region
 
     @classmethod
     def make(cls, types: Sequence[Type] = ()) -> Self:
@@ -155,6 +167,9 @@ class IndexSwitch(Op, name="scf.index_switch", traits=(RECURSIVE_EFFECTS, SINGLE
     default_region = region()
     case_regions = variadic_region()
     outs = variadic_result()
+    implicit_terminator = "scf.yield"
+    parse = classmethod(scf_text.parse_index_switch)
+    print = scf_text.print_index_switch
 
     @classmethod
     def make(cls, value: Value, cases: Sequence[int], types: Sequence[Type] = ()) -> Self:
@@ -166,10 +181,24 @@ class InParallel(Op, name="scf.forall.in_parallel", traits=(TERMINATOR, NO_TERMI
     """Ends ``scf.forall``: the ops inside say what each instance contributes to the shared outputs."""
 
     body = region()
+    assembly_format = "$body attr-dict"
+
+    def __init__(
+        self,
+        operands: Sequence[Value] = (),
+        result_types: Sequence[Type] = (),
+        attributes: dict[str, Attribute] | None = None,
+        regions: Sequence[Region] = (),
+        successors: Sequence[Block] = (),
+        location: Location = UNKNOWN,
+    ) -> None:
+        # Made without a region where pretty assembly leaves the terminator out.
+        body = tuple(regions) or (single_block_region(),)
+        super().__init__(operands, result_types, attributes, body, successors, location)
 
     @classmethod
     def make(cls) -> Self:
-        return cls((), (), {}, (single_block_region(),))
+        return cls()
 
     @property
     def block(self) -> Block:
@@ -192,6 +221,9 @@ class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     mapping = optional_attribute(ArrayAttr)
     body = region()
     outs = variadic_result()
+    implicit_terminator = "scf.forall.in_parallel"
+    parse = classmethod(scf_text.parse_forall)
+    print = scf_text.print_forall
 
     @classmethod
     def make(
@@ -220,6 +252,11 @@ class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     @property
     def rank(self) -> int:
         return len(self.static_upper)
+
+    @property
+    def is_normalized(self) -> bool:
+        """All lower bounds 0 and all steps 1."""
+        return not any(self.static_lower.values) and set(self.static_step.values) <= {1}
 
     @property
     def block(self) -> Block:
@@ -268,6 +305,8 @@ class Reduce(Op, name="scf.reduce", traits=(TERMINATOR, RECURSIVE_EFFECTS)):
 
     values = variadic_operand()
     combiners = variadic_region()
+    parse = classmethod(scf_text.parse_reduce)
+    print = scf_text.print_reduce
 
     @classmethod
     def make(cls, values: Sequence[Value] = ()) -> Self:
@@ -284,6 +323,9 @@ class Parallel(Op, name="scf.parallel", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)
     inits = variadic_operand()
     body = region()
     outs = variadic_result()
+    implicit_terminator = "scf.reduce"
+    parse = classmethod(scf_text.parse_parallel)
+    print = scf_text.print_parallel
 
     @classmethod
     def make(

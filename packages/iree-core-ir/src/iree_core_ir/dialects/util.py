@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
+from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import (
     UNIT,
     ArrayAttr,
@@ -67,6 +68,38 @@ class Global(Op, name="util.global", traits=(SYMBOL,)):
     @property
     def type(self) -> Type:
         return self.type_attribute.value
+
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        visibility = p.accept_keyword(("public", "private", "nested")) or "public"
+        attributes: dict[str, Attribute] = {"sym_visibility": StringAttr(visibility)}
+        if p.accept("mutable"):
+            attributes["is_mutable"] = UNIT
+        attributes["sym_name"] = StringAttr(p.symbol_name())
+        attributes.update(p.attribute_dict())
+        type = p.type() if p.accept(":") else None
+        if p.accept("="):
+            value = p.attribute()
+            attributes["initial_value"] = value
+            if type is None:
+                type = value.type
+        elif type is None:
+            p.fail(f"expected ':' or '=', got {p.shown()}")
+        attributes["type"] = TypeAttr(type)
+        return cls((), (), attributes)
+
+    def print(self, printer: Any) -> None:
+        visibility = self.sym_visibility.value if self.sym_visibility is not None else "public"
+        mutable = " mutable" if self.is_mutable is not None else ""
+        printer.write(f" {visibility}{mutable} {printer.symbol(self.sym_name.value)}")
+        printer.attribute_dict(
+            self.attributes, ("sym_visibility", "sym_name", "type", "is_mutable", "initial_value")
+        )
+        value: Any = self.initial_value
+        if value is None or getattr(value, "type", None) is not self.type:
+            printer.write(f" : {printer.text(self.type)}")
+        if value is not None:
+            printer.write(f" = {printer.text(value)}")
 
 
 class GlobalLoad(Op, name="util.global.load", traits=(READS,)):
@@ -194,6 +227,24 @@ class IntAssumptionAttr(Attribute):
         if self.udiv is not None and self.udiv <= 0:
             raise ValueError("udiv must be positive")
 
+    @classmethod
+    def parse_parameters(cls, p: Any) -> IntAssumptionAttr:
+        fields: dict[str, int] = {}
+
+        def entry() -> None:
+            name = p.keyword()
+            if name not in cls._fields or name in fields:
+                p.fail_at_previous(f"'{name}' is not one of {', '.join(cls._fields)}, each once")
+            p.expect("=")
+            fields[name] = p.integer()
+
+        p.comma_list(entry, "<", ">")
+        return cls(**fields)  # type: ignore[no-any-return]
+
+    def print_parameters(self, printer: Any) -> str:
+        given = [(name, getattr(self, name)) for name in self._fields]
+        return f"<{', '.join(f'{name} = {value}' for name, value in given if value is not None)}>"
+
     def holds(self, value: int) -> bool:
         """Whether the unsigned number ``value`` is as assumed."""
         return (
@@ -215,6 +266,43 @@ class AssumeInt(Op, name="util.assume.int", traits=(PURE,)):
         """``assumptions``: a list for each value, one entry per call site (or one for all)."""
         attribute = ArrayAttr([ArrayAttr(row) for row in assumptions])
         return cls(values, [value.type for value in values], {"assumptions": attribute})
+
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        names: list[str] = []
+        rows: list[ArrayAttr] = []
+
+        def entry() -> None:
+            names.append(p.operand_name())
+            if p.at("["):
+                row = p.comma_list(lambda: IntAssumptionAttr.parse_parameters(p), "[", "]")
+            elif p.at("<"):
+                row = [IntAssumptionAttr.parse_parameters(p)]
+            else:
+                row = []
+            rows.append(ArrayAttr(row))
+
+        p.comma_list(entry, "")
+        attributes = p.attribute_dict()
+        p.expect(":")
+        types = p.comma_list(p.type, "")
+        attributes["assumptions"] = ArrayAttr(rows)
+        return cls(p.resolve_all(names, types), types, attributes)
+
+    def print(self, printer: Any) -> None:
+        entries = []
+        for value, row in zip(self.values, self.assumptions, strict=True):
+            items: Any = row
+            texts = [item.print_parameters(printer) for item in items]
+            text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+            entries.append(f"{printer.name(value)}{text if texts else ''}")
+        printer.write(f" {', '.join(entries)}")
+        printer.attribute_dict(self.attributes, ("assumptions",))
+        printer.write(f" : {printer.types(self.values)}")
+
+    def verify_op(self) -> None:
+        if len(self.assumptions) != len(self.operands):
+            raise VerifyError(self, "needs one list of assumptions per operand")
 
 
 class BroadcastDim(Op, name="util.broadcast_dim"):
