@@ -40,6 +40,25 @@ def test_pickling_keeps_everything():
     assert copy.status == error.status
 
 
+class PlacedError(SampleError):
+    """As parsers have them: a constructor of its own, and a reference to a live object."""
+
+    def __init__(self, line, thing):
+        super().__init__(1, f"line {line}")
+        self.line, self.thing = line, thing
+
+
+def test_pickling_works_for_any_constructor_and_leaves_live_objects_behind():
+    error = PlacedError(7, lambda: None)
+    error.add_note("a note")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is PlacedError
+    assert str(copy) == str(error)
+    assert copy.line == 7
+    assert copy.__notes__ == ["a note"]
+    assert not hasattr(copy, "thing")
+
+
 def test_json_holds_every_fact():
     assert SampleError(1, source="here").to_json() == {
         "code": "IREE-SAMPLE-001",

@@ -90,13 +90,22 @@ class IreeError(Exception):
         }
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.number, self.detail, self.source, self.cause, self.hint)
+        """Copies cross processes whatever a subclass's constructor takes; live objects (an op) stay behind."""
+        state = {key: value for key, value in vars(self).items() if _is_plain(value)}
+        return _rebuild, (type(self), self.number, self.detail, state)
 
 
-def _rebuild(
-    cls: type[IreeError], number: int, detail: str, source: str | None, cause: str | None, hint: str | None
-) -> IreeError:
-    return cls(number, detail, source=source, cause=cause, hint=hint)
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float, bytes))
+
+
+def _rebuild(cls: type[IreeError], number: int, detail: str, state: dict[str, object]) -> IreeError:
+    error = cls.__new__(cls, number, detail)
+    Exception.__init__(error, number, detail)
+    vars(error).update(state)
+    return error
 
 
 class PluginError(IreeError):

@@ -1,0 +1,109 @@
+"""Every distribution has the same shape: files, metadata, ranges on siblings; ci/ knows them all."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "ci"))
+
+import changed  # noqa: E402
+import fresh  # noqa: E402
+
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+
+
+def project(package: str) -> dict[str, Any]:
+    data: dict[str, Any] = tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text())
+    return data
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files(package: str) -> None:
+    folder, module = ROOT / "packages" / package, package.replace("-", "_")
+    for name in ("README.md", "CHANGELOG.md", f"src/{module}/__init__.py", f"src/{module}/py.typed"):
+        assert (folder / name).exists(), name
+    assert list((folder / "tests").rglob("test_*.py")), "no tests"
+    version = project(package)["project"]["version"]
+    assert f"## {version}" in (folder / "CHANGELOG.md").read_text()
+    assert (folder / "README.md").read_text().startswith(f"# {package}\n")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_metadata(package: str) -> None:
+    data = project(package)
+    assert data["build-system"]["build-backend"] == "hatchling.build"
+    assert data["project"]["name"] == package
+    assert data["project"]["requires-python"] == ">=3.11"
+    assert data["project"]["license"] == "Apache-2.0 WITH LLVM-exception"
+    assert not data["tool"].keys() - {"hatch"}, "tool settings belong into the root pyproject.toml"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_siblings_are_wanted_in_ranges_that_fit(package: str) -> None:
+    data = project(package)["project"]
+    extras = [r for extra in data.get("optional-dependencies", {}).values() for r in extra]
+    for requirement in [*data["dependencies"], *extras]:
+        match = re.fullmatch(r"(iree-[a-z-]+)(?:\[[a-z,]+\])?(.*)", requirement)
+        if match is None:
+            continue
+        name, ranges = match.groups()
+        bounds = re.fullmatch(r">=(\d+)\.(\d+),<(\d+)\.(\d+)", ranges)
+        assert bounds is not None, f"{requirement} is not a range like >=0.1,<0.2"
+        low, high = tuple(map(int, bounds.groups()[:2])), tuple(map(int, bounds.groups()[2:]))
+        version = tuple(map(int, project(name)["project"]["version"].split(".")[:2]))
+        assert low <= version < high, f"{requirement}, but the checkout has {version}"
+
+
+def test_ci_knows_every_package_lowest_layer_first() -> None:
+    assert sorted(fresh.ALL) == PACKAGES
+    needs = changed.needs()
+    hard = {
+        name: {
+            r for r in needs[name] if any(d.startswith(r) for d in project(name)["project"]["dependencies"])
+        }
+        for name in PACKAGES
+    }
+    for position, name in enumerate(fresh.ALL):
+        later = set(fresh.ALL[position:])
+        assert not hard[name] & later, f"{name} comes before {hard[name] & later}"
+    assert set(fresh.RUNTIME) <= set(fresh.ALL)
+
+
+def test_a_change_affects_the_layers_above() -> None:
+    assert "iree-cli" in changed.affected(["packages/iree-base/src/iree_base/errors.py"])
+    assert changed.affected(["packages/iree-cli/README.md"]) == ["iree-cli"]
+    assert changed.affected(["docs/layout.md", "README.md"]) == []
+    assert changed.affected(["packages/iree-cli/README.md", "noxfile.py"]) == [changed.EVERYTHING]
+
+
+def test_the_root_has_tool_settings_only() -> None:
+    assert set(tomllib.loads((ROOT / "pyproject.toml").read_text())) == {"tool"}
+
+
+@pytest.mark.slow
+def test_wheels_and_sdists_are_pure_and_complete(tmp_path: Path) -> None:
+    for package in PACKAGES:
+        command = [sys.executable, "-m", "build", "--no-isolation", "-o", str(tmp_path)]
+        subprocess.run([*command, str(ROOT / "packages" / package)], check=True, capture_output=True)
+    assert len(list(tmp_path.glob("*.tar.gz"))) == len(PACKAGES)
+    wheels = sorted(tmp_path.glob("*.whl"))
+    assert len(wheels) == len(PACKAGES)
+    for wheel in wheels:
+        assert wheel.name.endswith("-py3-none-any.whl")
+        module = wheel.name.split("-")[0]
+        with zipfile.ZipFile(wheel) as archive:
+            names = set(archive.namelist())
+        folder = ROOT / "packages" / module.replace("_", "-") / "src"
+        ignored = ("__pycache__", ".pyc")
+        expected = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+        assert {n for n in expected if not any(i in n for i in ignored)} <= names
+        assert all(name.startswith((f"{module}/", f"{module}-")) for name in names)
