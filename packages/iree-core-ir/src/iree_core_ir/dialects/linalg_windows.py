@@ -1,7 +1,8 @@
 """Convolutions and pooling: the window ops of ``linalg``, named by their layouts as in MLIR.
 
-Letters: n batch, c input channels, f output channels, g groups, m channel multiplier, d h w space. The op does
-not pad: along each window the input has at least ``(out - 1) * stride + (kernel - 1) * dilation + 1`` elements.
+Letters: n batch, c input channels, f output channels, g groups, m channel multiplier, d h w space. The op
+does not pad: along each window the input must have ``(out - 1) * stride + (kernel - 1) * dilation + 1``
+elements or more.
 """
 
 from __future__ import annotations
