@@ -64,11 +64,14 @@ class VerifyError(CoreIrError):
             assert op is not None
             rendered = _render(op, message)
         self.rendered = rendered
+        self.after = ""
+        """The pass that left the IR invalid, when known."""
         source = op.location.user_text() if op is not None else None
         super().__init__(2, message, source=source)
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.rendered}"
+        after = f"after {self.after}: " if self.after else ""
+        return f"{self.code}: {after}{self.rendered}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_verify_error, (self.message, self.rendered)

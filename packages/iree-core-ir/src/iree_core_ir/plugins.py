@@ -29,7 +29,10 @@ def canonicalization_getters() -> dict[str, Callable[[], Any]]:
 
 
 def pass_getters() -> dict[str, Callable[[], Any]]:
-    return manager().provided("iree_passes")
+    """The passes of this package and of all plugins."""
+    from iree_core_ir.passes import getters
+
+    return {**getters(), **manager().provided("iree_passes")}
 
 
 def frontend_getters() -> dict[str, Callable[[], Any]]:

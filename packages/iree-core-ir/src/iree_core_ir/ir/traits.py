@@ -22,3 +22,4 @@ DESTINATION_STYLE = "destination-style"  # the last `outs` operands are tied to 
 CALL_LIKE = "call-like"
 ALLOCATES = "allocates"  # result is fresh memory; unused allocation is removable
 READS = "reads-memory"  # reads but does not write: removable when unused, not movable over writes
+LOOP = "loop-like"  # its regions run again and again: what does not vary inside can move out
