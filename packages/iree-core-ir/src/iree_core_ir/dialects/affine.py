@@ -149,7 +149,7 @@ class LinearizeIndex(_BasisOp, name="affine.linearize_index", traits=(PURE,)):
     disjoint = optional_attribute(UnitAttr)
     linear_index = result(index)
     assembly_format = (
-        "(`disjoint` $disjoint^)? `[` $multi_index `]` `by` "
+        "(`disjoint` $disjoint^)? ` ` `[` $multi_index `]` `by` "
         "custom<Basis>($dynamic_basis, $static_basis) attr-dict `:` type($linear_index)"
     )
 

@@ -33,6 +33,16 @@ class FloatFormat:
         self.dtype = element_type(self.name).dtype
         self.wide = F64 if self.dtype == F64 else F32
 
+    @functools.cached_property
+    def smallest_normal(self) -> float:
+        """The smallest positive number that is not denormal."""
+        if self.dtype.kind == "f":
+            return float(np.finfo(self.dtype).smallest_normal)
+        import ml_dtypes
+
+        limits: Any = ml_dtypes.finfo
+        return float(limits(self.dtype).smallest_normal)
+
     def widen(self, value: Array) -> Array:
         """Exactly, in ``wide``."""
         array = np.asarray(value)

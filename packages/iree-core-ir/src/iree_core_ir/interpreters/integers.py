@@ -149,7 +149,6 @@ BINARY: dict[str, Kernel] = {
     "maxu": lambda f, a, b: np.maximum(f.as_unsigned(a), f.as_unsigned(b)),
     "mins": lambda f, a, b: np.minimum(f.as_signed(a), f.as_signed(b)),
     "minu": lambda f, a, b: np.minimum(f.as_unsigned(a), f.as_unsigned(b)),
-    "ipow": lambda f, a, b: _power(f, a, b),
 }
 """Name -> kernel on two values, giving carriers."""
 
@@ -168,7 +167,7 @@ COMPARE: dict[str, Kernel] = {
 """Predicate of ``arith.cmpi`` -> kernel giving booleans."""
 
 
-def _power(f: IntegerFormat, a: Array, b: Array) -> Array:
+def power(f: IntegerFormat, a: Array, b: Array) -> Array:
     """Signed power; a negative exponent leaves 0 except for the bases 1 and -1."""
     base, exponent = f.as_unsigned(a), f.as_signed(b)
     bits = f.as_unsigned(b)

@@ -1,0 +1,70 @@
+"""Numpy meanings of ``util``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from iree_base.element_types import element_type
+from iree_core_ir.dialects import util
+from iree_core_ir.errors import CoreIrError
+from iree_core_ir.interpreter import Frame, implements, implements_terminator
+from iree_core_ir.interpreters import globals
+from iree_core_ir.interpreters.integers import integer_format
+from iree_core_ir.interpreters.values import finish_integer
+
+
+@implements(util.GlobalLoad)
+def global_load(frame: Frame, op: util.GlobalLoad) -> Any:
+    return globals.load(frame, op, op.global_name)
+
+
+@implements(util.GlobalStore)
+def global_store(frame: Frame, op: util.GlobalStore, value: Any) -> None:
+    globals.store(frame, op, op.global_name, value)
+
+
+@implements(util.Align)
+def align(frame: Frame, op: util.Align, value: Any, alignment: Any) -> Any:
+    f = integer_format(op.value.type)
+    one = f.unsigned.type(1)
+    mask = np.asarray(f.as_unsigned(alignment) - one)
+    return finish_integer(f, (f.as_unsigned(value) + mask) & ~mask, value)
+
+
+@implements(util.SizeOf)
+def sizeof(frame: Frame, op: util.SizeOf) -> int:
+    return element_type(str(op.sized_type.value)).bytes
+
+
+@implements(util.OptimizationBarrier)
+def optimization_barrier(frame: Frame, op: util.OptimizationBarrier, *values: Any) -> Any:
+    return values
+
+
+@implements(util.AssumeInt)
+def assume_int(frame: Frame, op: util.AssumeInt, *values: Any) -> Any:
+    """Its operands, after checking that each is as one of its assumptions says."""
+    for operand, value, row in zip(op.values, values, op.assumptions, strict=True):
+        items: Any = row
+        number = int(np.asarray(integer_format(operand.type).as_unsigned(value)))
+        if len(items) and not any(item.holds(number) for item in items):
+            raise CoreIrError(
+                12, f"{op.name}: {number} is not as assumed ({row})", source=op.location.user_text()
+            )
+    return values
+
+
+@implements(util.BroadcastDim)
+def broadcast_dim(frame: Frame, op: util.BroadcastDim, a: Any, b: Any) -> Any:
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    raise CoreIrError(12, f"dimensions {a} and {b} do not broadcast", source=op.location.user_text())
+
+
+@implements_terminator(util.Unreachable)
+def unreachable(frame: Frame, op: util.Unreachable) -> Any:
+    raise CoreIrError(12, op.message.value, source=op.location.user_text())
