@@ -12,6 +12,7 @@ from iree_core_ir.dialects.words import WordAttr
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.enums import EnumAttr
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import PURE, SAME_TYPE
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, i1, i32, index
@@ -31,6 +32,14 @@ class DimensionAttr(WordAttr):
     __slots__ = ()
     mnemonic = "gpu.dim"
     cases = DIMENSIONS
+
+
+class AddressSpaceAttr(EnumAttr):
+    """``#gpu.address_space<workgroup>``: where a memref lives."""
+
+    __slots__ = ()
+    mnemonic = "gpu.address_space"
+    cases = ("global", "workgroup", "private", "constant")
 
 
 class ReductionAttr(WordAttr):
@@ -227,6 +236,6 @@ DIALECT = Dialect(
         Barrier, BlockDim, BlockId, GlobalId, GridDim, LaneId, NumSubgroups, Shuffle, SubgroupId,
         SubgroupReduce, SubgroupSize, ThreadId,
     ],
-    attributes=[DimensionAttr, ReductionAttr, ShuffleModeAttr],
+    attributes=[AddressSpaceAttr, DimensionAttr, ReductionAttr, ShuffleModeAttr],
     materialize_constant=materialize_constant,
 )  # fmt: skip

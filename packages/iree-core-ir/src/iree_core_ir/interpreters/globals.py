@@ -11,7 +11,7 @@ from iree_core_ir.errors import CoreIrError
 from iree_core_ir.interpreter import Frame, scalar
 from iree_core_ir.ir.attributes import SymbolRefAttr, Type
 from iree_core_ir.ir.operation import Op
-from iree_core_ir.ir.types import ShapedType, TensorType, VectorType
+from iree_core_ir.ir.types import ShapedType, TensorType
 
 _STATE = "globals"
 
