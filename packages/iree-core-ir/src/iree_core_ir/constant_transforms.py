@@ -16,14 +16,23 @@ from iree_core_ir.errors import CoreIrError
 Array = np.ndarray[Any, Any]
 Transform = Callable[[Sequence[Array], Mapping[str, Any], tuple[int, ...], np.dtype[Any]], Array]
 
+Inverse = Callable[[Array, Mapping[str, Any], Sequence[int]], Array]
+
 _transforms: dict[str, Transform] = {}
+_inverses: dict[str, Inverse] = {}
 
 
-def constant_transform(kind: str) -> Callable[[Transform], Transform]:
-    """Register a transform under ``kind``; a plugin imports its module before using it."""
+def constant_transform(kind: str, inverse: Inverse | None = None) -> Callable[[Transform], Transform]:
+    """Register a transform under ``kind``; a plugin imports its module before using it.
+
+    A layout (a transform that a target asks for) has an ``inverse(array, parameters, logical shape)``,
+    with which the interpreter reads it; the array may come flat.
+    """
 
     def register(function: Transform) -> Transform:
         _transforms[kind] = function
+        if inverse is not None:
+            _inverses[kind] = inverse
         return function
 
     return register
@@ -35,6 +44,14 @@ def transform_function(kind: str) -> Transform:
         return _transforms[kind]
     except KeyError:
         raise CoreIrError(13, f"'{kind}'", cause="known: " + ", ".join(sorted(_transforms))) from None
+
+
+def inverse_function(kind: str) -> Inverse:
+    """What undoes the layout ``kind``. Raises CoreIrError 13."""
+    try:
+        return _inverses[kind]
+    except KeyError:
+        raise CoreIrError(13, f"'{kind}' has no inverse", cause="known: " + ", ".join(sorted(_inverses))) from None
 
 
 @constant_transform("transpose")

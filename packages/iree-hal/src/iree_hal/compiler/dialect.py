@@ -108,18 +108,18 @@ class CommandBuffer(
 
     def print(self, printer: Any) -> None:
         printer.write(" ")
-        printer.symbol_name(self.sym_name.value)
-        printer.write("(" + ", ".join(printer.value(a) for a in self.body.block.args) + ")")
+        printer.write(printer.symbol(self.sym_name.value))
+        printer.write("(" + ", ".join(printer.name(a) for a in self.body.block.args) + ")")
         printer.write(f" bindings({self.n_bindings.value})")
         hidden = ("sym_name", "n_bindings")
-        printer.attributes_keyword({k: v for k, v in self.attributes.items() if k not in hidden})
+        printer.attribute_dict(self.attributes, hidden, keyword=True)
         printer.write(" ")
-        printer.region(self.body, entry_args=False)
+        printer.region(self.body, entry_arguments=False)
 
 
 def _bindings_text(printer: Any, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> str:
     return ", ".join(
-        f"{slot}[{printer.value(offset)} for {printer.value(length)}]"
+        f"{slot}[{printer.name(offset)} for {printer.name(length)}]"
         for slot, offset, length in zip(slots, offsets, lengths, strict=True)
     )
 
@@ -200,13 +200,13 @@ class CommandDispatch(Op, name="hal.command_buffer.dispatch"):
 
     def print(self, printer: Any) -> None:
         halves: list[Any] = list(self.halves)
-        words = [f"{printer.value(v)} {h.value}" for v, h in zip(self.constants, halves, strict=True)]
-        printer.write(f" {self.entry_point}")
-        printer.write(f" workgroups({', '.join(printer.value(v) for v in self.workgroups)})")
+        words = [f"{printer.name(v)} {h.value}" for v, h in zip(self.constants, halves, strict=True)]
+        printer.write(f" {printer.text(self.entry_point)}")
+        printer.write(f" workgroups({', '.join(printer.name(v) for v in self.workgroups)})")
         printer.write(f" constants({', '.join(words)})")
         printer.write(f" bindings({_bindings_text(printer, list(self.slots), self.offsets, self.lengths)})")
         hidden = ("entry_point", "halves", "slots", "operandSegmentSizes")
-        printer.attributes({k: v for k, v in self.attributes.items() if k not in hidden})
+        printer.attribute_dict(self.attributes, hidden)
 
 
 class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
@@ -377,11 +377,11 @@ class QueueExecute(Op, name="hal.device.queue.execute"):
         return op
 
     def print(self, printer: Any) -> None:
-        printer.write(f" {self.command_buffer}")
-        printer.write(f" params({', '.join(printer.value(v) for v in self.params)})")
-        printer.write(f" bindings({', '.join(printer.value(v) for v in self.bindings)})")
+        printer.write(f" {printer.text(self.command_buffer)}")
+        printer.write(f" params({', '.join(printer.name(v) for v in self.params)})")
+        printer.write(f" bindings({', '.join(printer.name(v) for v in self.bindings)})")
         hidden = ("command_buffer", "operandSegmentSizes")
-        printer.attributes({k: v for k, v in self.attributes.items() if k not in hidden})
+        printer.attribute_dict(self.attributes, hidden)
 
 
 class BufferLoad(Op, name="hal.buffer.load"):

@@ -1,0 +1,153 @@
+"""The last step: bytecode, executables, constants and debug information -> the artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from iree_core_ir.constants import ConstantStore
+from iree_core_ir.dialects.builtin import ModuleOp
+from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.ir.types import FunctionType, TensorType
+from iree_hal.compiler import dialect as hal
+from iree_vm.artifact import (
+    Artifact,
+    ArtifactWriter,
+    DebugInfo,
+    DispatchInfo,
+    ExportEntry,
+    FunctionSpec,
+    TensorSpec,
+)
+
+from iree_flow import lower_vm
+from iree_flow.dialects import stream
+from iree_flow.errors import FlowError
+from iree_flow.session import Session
+from iree_flow.symbolic_dims import argument_dim_names, argument_names, result_dim_names, result_names
+
+PRODUCERS = ("iree-base", "iree-core-ir", "iree-codegen", "iree-flow", "iree-hal", "iree-vm")
+
+
+def assemble(module: ModuleOp, session: Session) -> Artifact:
+    """Write the module of phase ``hal`` as an artefact in a temporary file."""
+    functions = [
+        op
+        for op in module.regions[0].block
+        if isinstance(op, FuncOp) and op.regions[0].blocks and _is_public(op)
+    ]
+    if not functions:
+        raise FlowError(6, session.name)
+    program = lower_vm.lower(module, session.name)
+    with ArtifactWriter(None, session.name, producer=_producers()) as writer:
+        for function in functions:
+            writer.add_function(_function_spec(function))
+        infos = _executables(module, session, writer)
+        for op in module.regions[0].block:
+            if isinstance(op, stream.ConstantSegment):
+                writer.add_constant(_segment(op, session.constants), size=op.size.value)
+        writer.set_debug(DebugInfo.of(infos))
+        writer.set_bytecode(program.serialize())
+        return writer.finish(session.report)
+
+
+def _is_public(op: FuncOp) -> bool:
+    visibility: Any = op.attributes.get("sym_visibility")
+    return visibility is None or visibility.value != "private"
+
+
+def _producers() -> dict[str, str]:
+    found = {}
+    for name in PRODUCERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _function_spec(function: FuncOp) -> FunctionSpec:
+    """The signature as the user wrote it; anonymous dynamic dims get a name of their own."""
+    signature: Any = function.attributes["hal.signature"]
+    type: FunctionType = signature.value
+    counter = iter(range(1 << 30))
+    dims = list(argument_dim_names(function).values())
+    inputs = [
+        _tensor(name, t, d, counter)
+        for name, t, d in zip(argument_names(function), type.inputs, dims, strict=True)
+    ]
+    outputs = [
+        _tensor(name, t, d, counter)
+        for name, t, d in zip(result_names(function), type.results, result_dim_names(function), strict=True)
+    ]
+    name: Any = function.attributes["sym_name"]
+    return FunctionSpec(name.value, tuple(inputs), tuple(outputs), name.value)
+
+
+def _tensor(name: str, type: Any, dims: Any, counter: Iterator[int]) -> TensorSpec:
+    if not isinstance(type, TensorType):
+        return TensorSpec(name, str(type), ())
+    shape: list[int | str] = []
+    for axis, size in enumerate(type.shape):
+        given = dims[axis] if axis < len(dims) else ""
+        shape.append(size if size >= 0 else given or f"dim_{next(counter)}")
+    return TensorSpec(name, str(type.element_type), tuple(shape))
+
+
+def _executables(module: ModuleOp, session: Session, writer: ArtifactWriter) -> list[DispatchInfo]:
+    """Add every executable and the one variant."""
+    infos: list[DispatchInfo] = []
+    numbers: list[int] = []
+    features: dict[str, None] = {}
+    for op in module.regions[0].block:
+        if not isinstance(op, hal.ExecutableBinary):
+            continue
+        exports = []
+        for export in op.exports:
+            facts: Any = export.to_dict()  # type: ignore[attr-defined]
+            exports.append(
+                ExportEntry(
+                    facts["name"].value,
+                    facts["scratch_bytes"].value,
+                    facts["n_constants"].value,
+                    tuple(b.value for b in facts["bindings"]),
+                    tuple(a.value for a in facts["alignments"]),
+                )
+            )
+            infos.append(
+                DispatchInfo(
+                    facts["name"].value,
+                    tuple(s.value for s in facts["sources"]),
+                    facts["strategy"].value,
+                    facts["why"].value,
+                )
+            )
+        needed = [f.value for f in op.features]  # type: ignore[attr-defined]
+        features.update(dict.fromkeys(needed))
+        data: Any = op.data
+        blob = session.constants.array(data.key).tobytes()
+        numbers.append(
+            writer.add_executable(op.sym_name.value, op.format.value, blob, exports, features=needed)
+        )
+    target = session.target
+    writer.add_variant(target.name, target.name, target.driver, numbers, features=sorted(features))
+    return infos
+
+
+def _segment(op: stream.ConstantSegment, store: ConstantStore) -> Any:
+    """A callable that yields the segment's bytes, padding included."""
+
+    def chunks() -> Iterator[memoryview]:
+        position = 0
+        for value, offset in zip(op.values, op.offsets, strict=True):
+            if offset > position:
+                yield memoryview(bytes(offset - position))
+                position = offset
+            for chunk in store.chunks(value.key):  # type: ignore[attr-defined]
+                position += chunk.nbytes
+                yield chunk
+        if op.size.value > position:
+            yield memoryview(bytes(op.size.value - position))
+
+    return chunks

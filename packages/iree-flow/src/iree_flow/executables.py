@@ -1,0 +1,107 @@
+"""Phase ``executable``: every ``flow.executable`` is compiled by its target and replaced by its binary."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from iree_codegen.driver import compile_all
+from iree_core_ir.dialects.builtin import ModuleOp
+from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.ir.attributes import (
+    ArrayAttr,
+    Attribute,
+    DenseResourceAttr,
+    DictAttr,
+    IntegerAttr,
+    StringAttr,
+)
+from iree_core_ir.ir.location import FusedLoc, Location
+from iree_core_ir.ir.types import TensorType, i8, i64
+from iree_core_ir.target import DispatchRequest, ExecutableObject
+from iree_core_ir.text.printer import print_op
+from iree_hal.compiler import dialect as hal
+
+from iree_flow.dialects import flow
+from iree_flow.report import DispatchRow
+from iree_flow.session import Session
+
+
+def compile_executables(module: ModuleOp, session: Session) -> None:
+    """Compile all executables of ``module``; raises the target's error naming the dispatch."""
+    executables = [op for op in module.regions[0].block if isinstance(op, flow.Executable)]
+    requests = [_request(op, session) for op in executables]
+    objects = compile_all(
+        session.target,
+        requests,
+        jobs=session.options.jobs,
+        cache=session.options.cache,
+        progress=lambda done, total, text: session.progress("kernel", done, total, text),
+    )
+    for op, compiled in zip(executables, objects, strict=True):
+        binary = _binary(op, compiled, session)
+        assert op.parent is not None
+        op.parent.insert_before(binary, op)
+        op.erase()
+
+
+def _function(op: flow.Executable) -> FuncOp:
+    return next(f for f in op.module.regions[0].block if isinstance(f, FuncOp))
+
+
+def _request(op: flow.Executable, session: Session) -> DispatchRequest:
+    function = _function(op)
+    name: Any = function.attributes["sym_name"]
+    text = print_op(op.module, locations=False)
+    return DispatchRequest(name.value, text, session.description, {})
+
+
+def sources(location: Location) -> list[str]:
+    """The user's nodes behind a location, in order."""
+    parts = location.locations if isinstance(location, FusedLoc) else (location,)
+    return list(dict.fromkeys(part.user_text() for part in parts))
+
+
+def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -> hal.ExecutableBinary:
+    name: Any = op.attributes["sym_name"]
+    key = session.constants.add_array(np.frombuffer(compiled.data, np.int8), "i8", key=f"{name.value}.object")
+    nodes = sources(op.location)
+    strategy = str(compiled.report.get("strategy", ""))
+    why = str(compiled.report.get("why", ""))
+    exports = [
+        DictAttr(
+            {
+                "name": StringAttr(export.name),
+                "scratch_bytes": IntegerAttr(export.scratch_bytes, i64),
+                "n_constants": IntegerAttr(export.n_constants, i64),
+                "bindings": ArrayAttr([StringAttr(b) for b in export.bindings]),
+                "alignments": ArrayAttr([IntegerAttr(a, i64) for a in export.alignments]),
+                "workgroup_count": StringAttr(json.dumps(list(export.workgroup_count))),
+                "sources": ArrayAttr([StringAttr(n) for n in nodes]),
+                "strategy": StringAttr(strategy),
+                "why": StringAttr(why),
+            }
+        )
+        for export in compiled.exports
+    ]
+    session.report.dispatches.append(
+        DispatchRow(
+            compiled.exports[0].name,
+            session.target.name,
+            strategy,
+            why,
+            nodes,
+            len(compiled.data),
+            bool(compiled.report.get("cached", False)),
+        )
+    )
+    attributes: dict[str, Attribute] = {
+        "sym_name": name,
+        "target": StringAttr(session.target.name),
+        "format": StringAttr(session.target.format),
+        "features": ArrayAttr([StringAttr(f) for f in compiled.features]),
+        "data": DenseResourceAttr(key, TensorType([len(compiled.data)], i8)),
+        "exports": ArrayAttr(exports),
+    }
+    return hal.ExecutableBinary(attributes=attributes, location=op.location)

@@ -1,0 +1,158 @@
+"""The default fusion policy: which ops share a dispatch. Read top to bottom; data over branches.
+
+Every dense op has a *kind*; a group takes the kind of its root. An op may join the group of a value it
+reads when the table ``JOINS`` allows it and the access is one the group's iteration can serve:
+
+- an elementwise op joins a contraction, convolution, pooling or gather that feeds it through an identity
+  map and has no other user (its epilogue: bias, activation, residual);
+- rows: reductions over trailing dims and elementwise ops over the same outer dims share a dispatch, so
+  that a softmax or norm written as several ops reads its input once. Values used outside the group
+  become further results;
+- a pad joins the op it feeds, reshapes never move data and stand outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from iree_core_ir.ir.affine import AffineDim, AffineMap
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import TensorType
+
+ELEMENTWISE, REDUCTION, CONTRACTION, CONVOLUTION, POOLING = (
+    "elementwise",
+    "reduction",
+    "contraction",
+    "convolution",
+    "pooling",
+)
+SOFTMAX, GATHER, PAD, COPY, OTHER = "softmax", "gather", "pad", "copy", "other"
+
+EPILOGUE_ROOTS = frozenset({CONTRACTION, CONVOLUTION, POOLING, GATHER})
+ROW_KINDS = frozenset({ELEMENTWISE, REDUCTION, SOFTMAX})
+
+
+def is_structured(op: Op) -> bool:
+    """A linalg op with indexing maps and a body."""
+    return op.dialect == "linalg" and hasattr(op, "indexing_maps")
+
+
+def kind_of(op: Op) -> str | None:
+    """The kind of a dense op; None for ops that are no device work (scalars, dims, reshapes, constants)."""
+    name = op.name
+    if name in ("linalg_ext.softmax",):
+        return SOFTMAX
+    if name in ("linalg_ext.gather",):
+        return GATHER
+    if name == "tensor.pad":
+        return PAD
+    if name in ("linalg.copy",):
+        return ELEMENTWISE
+    if name in _COPIES:
+        return COPY
+    if is_structured(op):
+        if "conv" in name:
+            return CONVOLUTION
+        if "pooling" in name:
+            return POOLING
+        return _structured_kind(op)
+    if op.dialect == "linalg_ext" or name in _DENSE_TENSOR_OPS:
+        return OTHER
+    return None
+
+
+_COPIES = frozenset({"tensor.concat", "tensor.extract_slice", "tensor.insert_slice"})
+_DENSE_TENSOR_OPS = frozenset(
+    {"tensor.generate", "tensor.splat", "tensor.from_elements", "tensor.gather", "tensor.insert", "tensor.scatter"}
+)
+
+
+def _structured_kind(op: Any) -> str:
+    iterators = op.iterator_types
+    if all(t == "parallel" for t in iterators):
+        outputs = op.indexing_maps[len(op.inputs) :]
+        return ELEMENTWISE if all(m.is_permutation for m in outputs) else OTHER
+    if _is_contraction(op):
+        return CONTRACTION
+    parallel = [t == "parallel" for t in iterators]
+    leading = parallel.index(False)
+    outputs = op.indexing_maps[len(op.inputs) :]
+    trailing = not any(parallel[leading:])
+    if trailing and all(m is AffineMap.select(len(iterators), range(leading)) for m in outputs):
+        return REDUCTION
+    return OTHER
+
+
+def _is_contraction(op: Any) -> bool:
+    """Two inputs, each missing a dimension the other has, multiplied and summed."""
+    maps = op.indexing_maps
+    if len(op.inputs) != 2 or len(op.outputs) != 1:
+        return False
+    if not all(m.is_projected_permutation for m in maps):
+        return False
+    a, b = (m.results for m in maps[:2])
+    dims = {d for r in (*a, *b) for d in r.dims_used()}
+    used = [{d for r in m.results for d in r.dims_used()} for m in maps]
+    reduced = {i for i, t in enumerate(op.iterator_types) if t != "parallel"}
+    if not reduced or not (reduced <= used[0] and reduced <= used[1]):
+        return False
+    names = [inner.name for inner in op.body]
+    return len(dims) == len(op.iterator_types) and any(n in ("arith.mulf", "arith.muli") for n in names)
+
+
+def extents(op: Any) -> list[tuple[Value, int]]:
+    """Per loop of a structured op: an operand and axis that has its extent."""
+    result: list[tuple[Value, int] | None] = [None] * len(op.iterator_types)
+    for operand, map in zip([*op.inputs, *op.outputs], op.indexing_maps, strict=True):
+        for axis, expr in enumerate(map.results):
+            if isinstance(expr, AffineDim) and result[expr.position] is None:
+                result[expr.position] = (operand, axis)
+    return result  # type: ignore[return-value]
+
+
+@dataclass
+class Group:
+    """Ops of one future dispatch, in program order."""
+
+    root: Op
+    kind: str
+    ops: list[Op] = field(default_factory=list)
+    outer: tuple[Any, ...] | None = None
+    """Row groups: the extents of the outer dims."""
+
+    @property
+    def last(self) -> Op:
+        return self.ops[-1]
+
+
+def reads_identity(consumer: Any, value: Value) -> bool:
+    """True when a structured ``consumer`` reads ``value`` at exactly its own iteration point."""
+    maps = consumer.indexing_maps
+    n = len(consumer.iterator_types)
+    found = False
+    for operand, map in zip(consumer.inputs, maps, strict=False):
+        if operand is value:
+            if map is not AffineMap.identity(n):
+                return False
+            found = True
+    return found and value not in consumer.outputs
+
+
+def reads_rows(consumer: Any, value: Value, n_outer: int) -> bool:
+    """True when ``consumer`` reads ``value`` by its own loops in order, trailing loops possibly dropped."""
+    n = len(consumer.iterator_types)
+    for operand, map in zip(consumer.inputs, consumer.indexing_maps, strict=False):
+        if operand is value:
+            rank = len(map.results)
+            if rank not in (n_outer, n) or map is not AffineMap.select(n, range(rank)):
+                return False
+    return value not in consumer.outputs
+
+
+def only_used_by(value: Value, op: Op) -> bool:
+    return all(user is op for user in value.uses)
+
+
+def same_type_shape(a: Value, b: Value) -> bool:
+    return isinstance(a.type, TensorType) and isinstance(b.type, TensorType) and a.type.shape == b.type.shape

@@ -1,0 +1,1 @@
+"""Numpy meanings of this package's dialects."""

@@ -1,0 +1,80 @@
+"""Meanings of ``flow``: a dispatch calls its executable's function with fresh destinations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from iree_base.element_types import element_type
+from iree_core_ir.constant_transforms import inverse_function
+from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.interpreter import Frame, implements
+from iree_core_ir.ir.attributes import SymbolRefAttr
+from iree_core_ir.ir.types import TensorType
+
+from iree_flow.dialects import flow
+
+Array = np.ndarray[Any, Any]
+
+
+def executable_function(frame: Frame, op: Any, entry: SymbolRefAttr) -> FuncOp:
+    """The function behind an entry point."""
+    executable = frame.lookup(op, entry.root)
+    assert isinstance(executable, flow.Executable)
+    for function in executable.module.regions[0].block:
+        if isinstance(function, FuncOp) and function.attributes["sym_name"].value == entry.leaf:  # type: ignore[attr-defined]
+            return function
+    raise KeyError(entry.leaf)
+
+
+def run_function(frame: Frame, function: FuncOp, arguments: list[Any]) -> tuple[Any, ...]:
+    """Call a dispatch function; packed constants are brought back to their logical form first."""
+    block = function.regions[0].block
+    attributes: Any = function.attributes.get("arg_attrs")
+    values = list(arguments)
+    for i, arg in enumerate(block.args):
+        packed = attributes.items[i].get("iree.packed") if attributes is not None else None
+        if packed is not None:
+            layout = json.loads(packed.value)
+            values[i] = inverse_function(layout["kind"])(values[i], layout["parameters"], arg.type.shape)
+    return frame.call(function, values)  # type: ignore[arg-type]
+
+
+def empty(type: TensorType, dims: list[int]) -> Array:
+    """An array of a tensor type whose dynamic dims are ``dims``; NaN or garbage pattern inside."""
+    rest = iter(dims)
+    shape = [size if size >= 0 else next(rest) for size in type.shape]
+    dtype = element_type(str(type.element_type)).dtype
+    array: Array = np.full(shape, np.nan, dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
+    return array
+
+
+@implements(flow.Dispatch)
+def dispatch(frame: Frame, op: flow.Dispatch, *operands: Any) -> Any:
+    values = dict(zip(op.operands, operands, strict=True))
+    arguments = [values[v] for v in op.arguments]
+    dims = [values[v] for v in op.result_dims]
+    for i, result in enumerate(op.results):
+        type = result.type
+        n = type.n_dynamic
+        own, dims = dims[:n], dims[n:]
+        if op.tied(i) == flow.UNTIED:
+            arguments.append(empty(type, own))
+    return tuple(run_function(frame, executable_function(frame, op, op.entry_point), arguments))
+
+
+@implements(flow.DispatchRegion)
+def dispatch_region(frame: Frame, op: flow.DispatchRegion, *operands: Any) -> Any:
+    return tuple(frame.run_region(op.body))
+
+
+@implements(flow.TensorReshape)
+def reshape(frame: Frame, op: flow.TensorReshape, source: Array, *dims: int) -> Array:
+    rest = iter(dims[len(op.source_dims) :])
+    return source.reshape([size if size >= 0 else next(rest) for size in op.result.type.shape])
+
+
+@implements(flow.TensorLoad)
+def load(frame: Frame, op: flow.TensorLoad, source: Array, *rest: int) -> Any:
+    return source[tuple(rest[len(op.source_dims) :])]

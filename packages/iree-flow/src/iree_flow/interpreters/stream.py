@@ -1,0 +1,128 @@
+"""Meanings of ``stream``: resources are byte arrays, dispatches read and write ranges of them.
+
+The arena starts filled with a NaN pattern, so a range read before it is written shows up in the result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from iree_base.element_types import element_type
+from iree_core_ir.interpreter import Frame, implements
+from iree_core_ir.ir.types import TensorType
+
+from iree_flow.dialects import stream
+from iree_flow.interpreters.flow import executable_function, run_function
+
+Array = np.ndarray[Any, Any]
+POISON = 0xFF
+
+
+@implements(stream.ConstantSegment)
+def segment(frame: Frame, op: stream.ConstantSegment) -> None:
+    """A declaration; nothing happens."""
+
+
+@implements(stream.ConstantLoad)
+def constant_load(frame: Frame, op: stream.ConstantLoad) -> Array:
+    cache = frame.interpreter.state.setdefault("stream.segments", {})
+    found: Array | None = cache.get(op.segment.root)
+    if found is None:
+        declared: Any = frame.lookup(op, op.segment.root)
+        store = frame.interpreter.constants
+        assert store is not None
+        found = np.full(declared.size.value, POISON, np.uint8)
+        for value, offset in zip(declared.values, declared.offsets, strict=True):
+            position = offset
+            for chunk in store.chunks(value.key):
+                found[position : position + chunk.nbytes] = np.frombuffer(chunk, np.uint8)
+                position += chunk.nbytes
+        found.flags.writeable = False
+        cache[op.segment.root] = found
+    return found
+
+
+@implements(stream.TensorImport)
+def tensor_import(frame: Frame, op: stream.TensorImport, source: Array, *rest: int) -> Array:
+    view = np.ascontiguousarray(source).reshape(-1).view(np.uint8).view()
+    view.flags.writeable = False
+    return view
+
+
+@implements(stream.TensorExport)
+def tensor_export(frame: Frame, op: stream.TensorExport, source: Array, size: int, *dims: int) -> Array:
+    return _typed(source[:size], op.result.type, list(dims))
+
+
+@implements(stream.ResourceAlloc, stream.ResourceAlloca)
+def alloc(frame: Frame, op: Any, size: int) -> Array:
+    return np.full(size, POISON, np.uint8)
+
+
+@implements(stream.ResourceLoad)
+def resource_load(frame: Frame, op: stream.ResourceLoad, source: Array, size: int, offset: int) -> Any:
+    row = element_type(str(op.result.type))
+    value = source[offset : offset + row.bytes].view(row.dtype)[0]
+    return int(value) if str(op.result.type) == "index" else value
+
+
+@implements(stream.CmdExecute)
+def execute(frame: Frame, op: stream.CmdExecute, *operands: Any) -> None:
+    frame.run_region(op.body, operands[: len(op.resources)])
+
+
+@implements(stream.CmdConcurrent)
+def concurrent(frame: Frame, op: stream.CmdConcurrent) -> None:
+    frame.run_region(op.body)
+
+
+@implements(stream.CmdCopy)
+def copy(
+    frame: Frame,
+    op: stream.CmdCopy,
+    source: Array,
+    source_offset: int,
+    target: Array,
+    target_offset: int,
+    length: int,
+) -> None:
+    target[target_offset : target_offset + length] = source[source_offset : source_offset + length]
+
+
+@implements(stream.CmdDispatch)
+def dispatch(frame: Frame, op: stream.CmdDispatch, *operands: Any) -> None:
+    values = dict(zip(op.operands, operands, strict=True))
+    function = executable_function(frame, op, op.entry_point)
+    block = function.regions[0].block
+    attributes: Any = function.attributes["arg_attrs"]
+    scalars = iter([values[v] for v in op.scalars])
+    ranges = [
+        values[r][values[o] : values[o] + values[n]]
+        for r, o, n in zip(op.resources, op.offsets, op.lengths, strict=True)
+    ]
+    kinds = [isinstance(arg.type, TensorType) for arg in block.args]
+    arguments: list[Any] = [None if is_tensor else next(scalars) for is_tensor in kinds]
+    bindings = iter(ranges)
+    memory: dict[int, Array] = {}
+    for i, arg in enumerate(block.args):
+        if not kinds[i]:
+            continue
+        own = memory[i] = next(bindings)
+        facts = attributes.items[i]
+        dims = [arguments[p] for p in facts.get("iree.dims").values if p >= 0]
+        if facts.get("iree.packed") is not None:
+            arguments[i] = own.view(element_type(str(arg.type.element_type)).dtype)
+        else:
+            arguments[i] = _typed(own, arg.type, dims)
+    results = run_function(frame, function, arguments)
+    destinations: Any = function.attributes["iree.destinations"]
+    for position, value in zip(destinations.values, results, strict=True):
+        memory[position][:] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+
+
+def _typed(raw: Array, type: TensorType, dims: list[int]) -> Array:
+    rest = iter(dims)
+    shape = [size if size >= 0 else next(rest) for size in type.shape]
+    dtype = element_type(str(type.element_type)).dtype
+    return np.array(raw, copy=True).view(dtype).reshape(shape)

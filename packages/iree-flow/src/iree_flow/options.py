@@ -1,0 +1,94 @@
+"""Compile options: one dataclass; an unknown option or one without effect is an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from iree_flow.errors import FlowError
+
+Progress = Callable[[str, int, int, str], None]
+"""``progress(event, done, total, text)``: event is ``phase`` or ``kernel``."""
+
+
+@dataclass
+class CompileOptions:
+    """What ``iree_flow.compile`` accepts; the command line has the same names with dashes."""
+
+    target: Sequence[str] = ("llvm-cpu",)
+    input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Input name -> fixed shape, replacing dynamic dims."""
+    frontend: str | None = None
+    """Force a frontend by name instead of asking each."""
+    target_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the target, such as ``cpu`` and ``features``; the target validates them."""
+    compile_to: str | None = None
+    """Stop behind this phase; the result is a PhaseFile."""
+    compile_from: str | None = None
+    """The source is a file of this phase."""
+    dump_phases_to: str | os.PathLike[str] | None = None
+    jobs: int | None = None
+    """Compile workers; None: as many as cores."""
+    cache: bool = True
+    fusion: bool = True
+    """False: one op a dispatch."""
+    progress: Progress | None = None
+    name: str | None = None
+    """The module's name in the artefact; default: from the source."""
+
+    @classmethod
+    def from_arguments(cls, target: str | Sequence[str], arguments: Mapping[str, Any]) -> CompileOptions:
+        """Options from keyword arguments; ``target_cpu=...`` reaches the target as ``cpu``.
+
+        Raises FlowError 3 for a name nobody knows.
+        """
+        known = {f.name for f in fields(cls)}
+        own: dict[str, Any] = {}
+        of_target: dict[str, str] = {}
+        for name, value in arguments.items():
+            if name in known:
+                own[name] = value
+            elif name.startswith("target_"):
+                if value is not None:
+                    of_target[name.removeprefix("target_")] = str(value)
+            else:
+                raise FlowError(3, name, hint="one of " + ", ".join(sorted(known)))
+        targets = (target,) if isinstance(target, str) else tuple(target)
+        merged = {**dict(own.pop("target_options", {})), **of_target}
+        options = cls(target=targets, target_options=merged, **own)
+        options.check()
+        return options
+
+    def check(self) -> None:
+        """Raises FlowError 4, 5 or 12 for options that make no sense."""
+        from iree_flow.pipeline import PHASE_NAMES
+
+        for name in (self.compile_to, self.compile_from):
+            if name is not None and name not in PHASE_NAMES:
+                raise FlowError(5, name, hint="one of " + ", ".join(PHASE_NAMES))
+        if self.compile_to is not None and self.compile_from is not None:
+            if PHASE_NAMES.index(self.compile_to) <= PHASE_NAMES.index(self.compile_from):
+                raise FlowError(
+                    4, f"compile_to={self.compile_to}", cause=f"compilation starts behind {self.compile_from}"
+                )
+        if self.compile_from is not None and self.input_shapes:
+            raise FlowError(4, "input_shapes", cause="shapes are fixed in phase input")
+        if not self.target:
+            raise FlowError(12, "target: at least one is needed")
+        if len(self.target) > 1:
+            raise FlowError(12, "target: one target per artefact", cause="several variants are not built yet")
+        if self.jobs is not None and self.jobs < 1:
+            raise FlowError(12, f"jobs={self.jobs}")
+
+    def configuration(self) -> dict[str, Any]:
+        """The effective configuration, for reports and ``--print-config``."""
+        return {
+            "target": list(self.target),
+            "target_options": dict(self.target_options),
+            "input_shapes": {k: list(v) for k, v in self.input_shapes.items()},
+            "jobs": self.jobs,
+            "cache": self.cache,
+            "fusion": self.fusion,
+        }

@@ -1,0 +1,82 @@
+"""The pipeline, top to bottom: source -> linalg on tensors -> dispatches -> stream -> executables -> artefact.
+
+Each phase takes the module and the session and changes the module in place. What a phase leaves behind can
+be printed, parsed and continued from (``compile_to``, ``compile_from``, ``dump_phases_to``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from iree_core_ir.passes import CSE, Canonicalize, Inline, SymbolDCE
+
+from iree_flow import executables
+from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
+from iree_flow.passes.convert_elementwise_to_linalg import ConvertElementwiseToLinalg
+from iree_flow.passes.convert_to_hal import ConvertToHal
+from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
+from iree_flow.passes.fuse_elementwise import FuseElementwise
+from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
+from iree_flow.passes.place import Place
+from iree_flow.passes.propagate_reshapes import PropagateReshapes
+from iree_flow.passes.resolve_dims import ResolveDims
+from iree_flow.passes.schedule_stream import ScheduleStream
+from iree_flow.session import Session
+
+Phase = Callable[[Any, Session], None]
+
+
+def input(module: Any, session: Session) -> None:
+    """What the frontend made, cleaned up: linalg on tensors, weights in the constant store."""
+    session.run(module, Inline(), SymbolDCE(), Canonicalize(), CSE())
+
+
+def placement(module: Any, session: Session) -> None:
+    """Every dense op gets a target; an op no target takes is an error naming its source."""
+    session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), CSE(), Place())
+
+
+def global_optimization(module: Any, session: Session) -> None:
+    """Whole-program rewrites that keep the meaning: reshapes out of the way, elementwise chains merged."""
+    session.run(module, PropagateReshapes(), FuseElementwise(), Canonicalize(), CSE(), ResolveDims())
+
+
+def dispatch_creation(module: Any, session: Session) -> None:
+    """Ops that run together are outlined into executables; constants take the layouts targets ask for."""
+    session.run(
+        module,
+        FormDispatchRegions(fusion=session.options.fusion),
+        OutlineDispatchRegions(),
+        ApplyConstantLayouts(),
+        CSE(),
+    )
+
+
+def stream(module: Any, session: Session) -> None:
+    """Dispatches become recorded regions over one arena each; constants become one segment."""
+    session.run(module, ScheduleStream(), Canonicalize(), CSE())
+
+
+def executable(module: Any, session: Session) -> None:
+    """Every executable is compiled by its target, in parallel and through the cache."""
+    executables.compile_executables(module, session)
+
+
+def hal(module: Any, session: Session) -> None:
+    """Regions become command buffers with parameter programs; functions work on buffer views."""
+    session.run(module, ConvertToHal(), Canonicalize(), CSE())
+
+
+PHASES: dict[str, Phase] = {
+    "input": input,
+    "placement": placement,
+    "global-optimization": global_optimization,
+    "dispatch-creation": dispatch_creation,
+    "stream": stream,
+    "executable": executable,
+    "hal": hal,
+}
+"""The phases in order; behind the last one the artefact is written."""
+
+PHASE_NAMES = tuple(PHASES)
