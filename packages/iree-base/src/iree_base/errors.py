@@ -90,7 +90,7 @@ class IreeError(Exception):
         }
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copies cross processes whatever a subclass's constructor takes; live objects (an op) stay behind."""
+        """Copies cross processes whatever a subclass's constructor takes; live objects stay behind."""
         state = {key: value for key, value in vars(self).items() if _is_plain(value)}
         return _rebuild, (type(self), self.number, self.detail, state)
 
