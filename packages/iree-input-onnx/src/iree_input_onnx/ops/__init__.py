@@ -1,0 +1,1 @@
+"""The op lowerings, one file a family; ``table.FAMILIES`` lists them."""
