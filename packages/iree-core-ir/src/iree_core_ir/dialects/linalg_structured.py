@@ -28,6 +28,9 @@ LoopRange = int | tuple[int, int]
 class StructuredOp(TensorOrMemRefOp, traits=(DESTINATION_STYLE, SINGLE_BLOCK)):
     """Base of the structured ops; subclasses give maps, iterators and body."""
 
+    __slots__ = ("_body",)  # where named ops keep the body they build on demand
+    _body: Any
+
     inputs: Any
     """The operands read, in order (scalars, tensors, memrefs)."""
     outputs: Any

@@ -14,6 +14,7 @@ verifier. More than one variadic group of operands (results) needs ``operandSegm
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, overload
@@ -355,8 +356,13 @@ def declare(cls: type[Op], name: str | None, traits: Iterable[str]) -> None:
                 fields[key] = value
     groups: dict[str, list[Any]] = {"operand": [], "result": [], "attribute": [], "region": [], "successor": []}
     for key, value in fields.items():
+        position = len(groups[value.kind])
+        if value.name and value.position != position:
+            # Shared with a base class in which it stands elsewhere (several bases): keep that one intact.
+            fields[key] = value = copy.copy(value)
+            setattr(cls, key, value)
         value.name = key
-        value.position = len(groups[value.kind])
+        value.position = position
         groups[value.kind].append(value)
     n_operands = sum(f.arity != ONE for f in groups["operand"])
     n_results = sum(f.arity != ONE for f in groups["result"])

@@ -86,7 +86,22 @@ class BlockArgument(Value):
     owner: Block
 
 
-class Op:
+class OpMeta(type):
+    """Gives every op class ``__slots__``: ops by the hundred thousand carry no dict."""
+
+    def __new__(
+        cls, class_name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **kwargs: Any
+    ) -> OpMeta:
+        namespace.setdefault("__slots__", ())
+        return super().__new__(cls, class_name, bases, namespace, **kwargs)
+
+    def __init__(
+        cls, class_name: str, bases: tuple[type, ...], namespace: dict[str, Any], /, **kwargs: Any
+    ) -> None:
+        super().__init__(class_name, bases, namespace)
+
+
+class Op(metaclass=OpMeta):
     """Base of all operations. Subclasses declare their signature in the class body.
 
     See ``iree_core_ir.ir.declaration`` for the fields and ``make`` for the usual way to build one.
