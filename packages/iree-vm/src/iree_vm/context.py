@@ -14,13 +14,12 @@ from iree_vm.bytecode import encoding, verifier
 from iree_vm.bytecode.program import Program
 from iree_vm.errors import VmError
 from iree_vm.module import BytecodeModule, Provider
-from iree_vm.native import NativeModule
 
 
 class Context:
     """Loaded modules by name; load, call and unload may come from any thread."""
 
-    def __init__(self, modules: Iterable[NativeModule | Program | bytes] = ()) -> None:
+    def __init__(self, modules: Iterable[Provider | Program | bytes] = ()) -> None:
         self._modules: dict[str, Provider] = {}
         self._lock = threading.Lock()
         for module in modules:
@@ -31,22 +30,24 @@ class Context:
         """Names of the loaded modules, in load order."""
         return tuple(self._modules)
 
-    def load(self, module: NativeModule | Program | bytes | memoryview) -> Provider:
-        """Link a module: bytecode (bytes), an assembled program, or a native module.
+    def load(self, module: Provider | Program | bytes | memoryview) -> Provider:
+        """Link a module: bytecode (bytes), an assembled program, or a provider written in Python.
 
         Runs the module's ``__init``. Raises VmError 1-3 for bad bytecode, 5 or 6 for imports, 13 if the name
         is taken; nothing stays loaded then.
         """
-        if not isinstance(module, NativeModule):
-            program = module if isinstance(module, Program) else encoding.decode(module)
+        program: Program | None = None
+        if isinstance(module, Program):
+            program = module
+        elif isinstance(module, bytes | memoryview):
+            program = encoding.decode(module)
+        if program is not None:
             verifier.verify(program)
-            name = program.name
-        else:
-            name = module.name
+        name = program.name if program is not None else module.name  # type: ignore[union-attr]
         with self._lock:
             if name in self._modules:
                 raise VmError(13, f"@{name}", hint="unload it first, or use another context")
-            linked: Provider = module if isinstance(module, NativeModule) else BytecodeModule(program, self._modules)
+            linked: Provider = BytecodeModule(program, self._modules) if program is not None else module  # type: ignore[assignment]
             self._modules[name] = linked
             return linked
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 from iree_base import debug
@@ -189,27 +190,49 @@ class BytecodeModule:
         return run(target.function, converted)
 
     def close(self) -> None:
-        """Drop everything the module holds; calls still running keep what they use alive."""
-        self.closed = True
-        self.namespace = {}
-        self.unit.namespace = {}
+        """Drop what the module holds: at once if no call runs in it, else when the last one is collected."""
+        space = self.namespace
+        space["_closed"] = self.closed = True
+        if not _running_in(space):
+            for name in [n for n in space if n.startswith(_HELD)]:
+                del space[name]
+
+
+_HELD = ("_g", "_ro", "_imp")
+
+
+def _running_in(namespace: Mapping[str, Any]) -> bool:
+    """Whether any thread has a frame whose globals are ``namespace``."""
+    frames: list[FrameType | None] = list(sys._current_frames().values())
+    for frame in frames:
+        while frame is not None:
+            if frame.f_globals is namespace:
+                return True
+            frame = frame.f_back
+    return False
 
 
 def run(function: Callable[..., Any], arguments: Any) -> Any:
-    """Call translated code; the interpreter's own limits become coded errors."""
+    """Call translated code; whatever stops it is a coded error."""
     try:
         return function(*arguments)
-    except (RecursionError, MemoryError) as error:
+    except Exception as error:
         translate_limit(error)
 
 
 def translate_limit(error: BaseException) -> NoReturn:
-    """Raise the coded form of a RecursionError or MemoryError."""
+    """Raise the coded form of an exception of translated code.
+
+    Beyond the interpreter's limits, only references of a wrong kind can lead to one: the verifier has
+    checked everything else.
+    """
     if isinstance(error, IreeError):
         raise error
     if isinstance(error, RecursionError):
         raise VmError(12, cause=f"Python's limit is {sys.getrecursionlimit()} frames") from None
-    raise VmError(11, "the machine is out of memory") from None
+    if isinstance(error, MemoryError):
+        raise VmError(11, "the machine is out of memory", cause=str(error) or None) from None
+    raise VmError(9, f"{type(error).__name__}: {error}") from error
 
 
 def _trace(text: str) -> None:

@@ -70,9 +70,11 @@ class DebugInfo:
     def of(dispatches: Iterable[DispatchInfo], **facts: Any) -> DebugInfo:
         return DebugInfo({d.name: d for d in dispatches}, facts)
 
+    def to_json(self) -> dict[str, Any]:
+        return {**self.facts, "dispatches": [d.to_json() for d in self.dispatches.values()]}
+
     def serialize(self) -> bytes:
-        data = {**self.facts, "dispatches": [d.to_json() for d in self.dispatches.values()]}
-        return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+        return (json.dumps(self.to_json(), indent=1, sort_keys=True) + "\n").encode()
 
     @staticmethod
     def deserialize(data: bytes | memoryview) -> DebugInfo:

@@ -221,7 +221,7 @@ class ModuleBuilder:
 
     def __init__(self, name: str, version: int = 0, known: Mapping[str, Import] | None = None) -> None:
         if known is None:
-            from iree_vm.modules.hal_imports import IMPORTS
+            from iree_vm.modules.hal import IMPORTS
 
             known = IMPORTS
         self.program = Program(name, version)

@@ -361,6 +361,8 @@ class FunctionEmitter:
             if lines is not None:
                 for register in results:
                     self.known.pop(register, None)
+                if len(inner) == 1 and lines == [f"{inner[0]} = None"]:
+                    self.known[results[0]] = "None"
                 return [*lines, f"{', '.join(names)} = {', '.join(inner)}"] if shared else lines
         return self._call_lines(f"_imp{index}", [_expression(a) for a in arguments], results)
 

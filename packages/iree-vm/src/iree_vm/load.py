@@ -1,0 +1,214 @@
+"""``load``: an artefact -> a ``Module`` whose functions can be called.
+
+Picks the variant that fits this machine best, makes its device, links the bytecode against ``hal`` and
+generates the functions. Each load has its own globals.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from iree_base.errors import IreeError, PluginError
+from iree_hal import Device, create_device, drivers, platform, plugins
+
+from iree_vm.artifact.manifest import Manifest, Variant
+from iree_vm.artifact.reader import Artifact
+from iree_vm.context import Context
+from iree_vm.errors import VmError
+from iree_vm.function import Binding, Pending, generate, generate_async
+from iree_vm.module import BytecodeModule
+from iree_vm.modules.hal import HalModule
+from iree_vm.native import NativeModule
+
+DEFAULT_DRIVER = "local-task"
+
+
+def load(
+    path_or_artifact: str | os.PathLike[str] | Artifact,
+    *,
+    device: str | Device | None = None,
+    threads: int | None = None,
+    verify: bool = False,
+    modules: Sequence[NativeModule] = (),
+) -> Module:
+    """Load an artefact.
+
+    ``device`` is a driver's name or a device; by default the variant's own driver. ``threads`` caps the
+    threads of a call. ``verify`` also reads and checks the constants. ``modules`` are native modules the
+    program may import from, besides those that plugins provide.
+
+    Raises VmError 40-42 (nothing here can run it), 50-57 (the file), 1-6 and 18 (the program).
+    """
+    artifact = path_or_artifact if isinstance(path_or_artifact, Artifact) else Artifact.open(path_or_artifact)
+    if verify:
+        artifact.verify()
+    variant, target = choose_variant(artifact.manifest, device, threads)
+    return Module(artifact, variant, target, modules)
+
+
+def required_features(manifest: Manifest, variant: Variant) -> tuple[str, ...]:
+    """The processor features a variant needs, of its executables too."""
+    names = dict.fromkeys(variant.features)
+    for index in variant.executables:
+        names.update(dict.fromkeys(manifest.executables[index].features))
+    return tuple(name.lstrip("+") for name in names if not name.startswith("-"))
+
+
+def choose_variant(
+    manifest: Manifest, device: str | Device | None, threads: int | None
+) -> tuple[Variant | None, Device]:
+    """The variant with the most features among those that fit, and its device. Raises VmError 40-42."""
+    if isinstance(device, Device) and threads is not None:
+        raise VmError(42, "threads= has no effect on a device object", hint="give it to create_device")
+    if isinstance(device, str) and device not in drivers():
+        raise VmError(42, f"'{device}'", cause="installed: " + ", ".join(drivers()), hint="iree devices")
+    made: dict[str, Device] = {}
+
+    def target(driver: str) -> Device:
+        if isinstance(device, Device):
+            return device
+        name = device or driver
+        if name not in made:
+            made[name] = create_device(name, threads=threads)
+        return made[name]
+
+    if not manifest.variants:
+        return None, target(DEFAULT_DRIVER)
+    reasons: list[str] = []
+    lacking: list[tuple[str, list[str]]] = []
+    for variant in sorted(manifest.variants, key=lambda v: -len(required_features(manifest, v))):
+        try:
+            candidate = target(variant.driver)
+        except PluginError as error:
+            reasons.append(f"{variant.name}: {error.summary}: {error.detail}")
+            continue
+        formats = dict.fromkeys(manifest.executables[i].format for i in variant.executables)
+        known = candidate.loaders(formats)
+        unknown = [f for f in formats if f not in known]
+        if unknown:
+            reasons.append(f"{variant.name}: {candidate.driver_name} here cannot run {', '.join(unknown)}")
+            continue
+        missing = _missing_features(manifest, variant)
+        if missing:
+            lacking.append((variant.name, missing))
+            continue
+        return variant, candidate
+    if lacking:
+        name, missing = lacking[-1]
+        raise VmError(
+            41,
+            ", ".join(missing),
+            source=f"variant '{name}'",
+            cause=f"this is {platform.machine()} without it",
+            hint="compile for this machine, or with --target-cpu of the oldest machine it must run on",
+        )
+    raise VmError(40, "; ".join(reasons), hint="compile for this machine, or install the driver's package")
+
+
+def _missing_features(manifest: Manifest, variant: Variant) -> list[str]:
+    native = any(manifest.executables[i].format.startswith("elf-") for i in variant.executables)
+    wanted = required_features(manifest, variant)
+    if not native or not wanted:
+        return []
+    return sorted(set(wanted) - platform.current().cpu_features())
+
+
+class Module:
+    """A loaded artefact. Its functions are attributes: ``module.main(x)``, ``module.main_async(x)``.
+
+    Calls may come from any thread, and from a forked child. ``artifact``, ``device`` and ``variant`` say
+    what was loaded where.
+    """
+
+    def __init__(
+        self, artifact: Artifact, variant: Variant | None, device: Device, modules: Sequence[NativeModule] = ()
+    ) -> None:
+        self.artifact = artifact
+        self.device = device
+        self.variant = variant
+        manifest = artifact.manifest
+        self.name = manifest.module
+        self._context = Context([HalModule((device,), artifact, variant), *modules])  # type: ignore[list-item]
+        for name in manifest.modules:
+            if name not in self._context.modules:
+                self._context.load(_plugin_module(name))
+        linked = self._context.load(artifact.bytecode)
+        assert isinstance(linked, BytecodeModule)
+        self._linked = linked
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._bindings: dict[str, Binding] = {}
+        for spec in manifest.functions:
+            binding = Binding(linked, spec, manifest.dims, lambda: artifact.debug)
+            self._bindings[spec.name] = binding
+            self._functions[spec.name] = generate(binding)
+        for name, function in self._functions.items():
+            if not hasattr(type(self), name):
+                setattr(self, name, function)
+            if not hasattr(type(self), f"{name}_async"):
+                setattr(self, f"{name}_async", generate_async(self._bindings[name]))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        known = ", ".join(self.__dict__.get("_functions", ())) or "none"
+        raise VmErrorAttribute(7, f"'{name}'", cause=f"the functions are {known}")
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """The functions by name, each with ``.signature``."""
+        return MappingProxyType(self._functions)
+
+    def run(self, inputs: Mapping[str, Any], *, function: str = "main") -> dict[str, Any]:
+        """Call with inputs by name; gives results by name. Raises VmError 7, 21 and what the call raises."""
+        binding = self._bindings.get(function)
+        if binding is None:
+            raise VmError(7, f"'{function}'", cause="the functions are " + ", ".join(self._functions))
+        names = [t.name for t in binding.spec.inputs]
+        unknown = [name for name in inputs if name not in names]
+        missing = [name for name in names if name not in inputs]
+        if unknown or missing:
+            parts = [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
+            parts += [f"missing {', '.join(map(repr, missing))}"] if missing else []
+            raise VmError(21, "; ".join(parts), cause="the inputs are " + (", ".join(names) or "none"))
+        result = self._functions[function](*(inputs[name] for name in names))
+        outputs = [t.name for t in binding.spec.outputs]
+        many = (result,) if len(outputs) == 1 else result
+        return dict(zip(outputs, many, strict=True))
+
+    def unload(self) -> None:
+        """Release the module: later calls raise VmError 14, running ones finish. Twice is allowed."""
+        if self._linked.closed:
+            return
+        for name in self._context.modules[::-1]:
+            self._context.unload(name)
+
+    def __enter__(self) -> Module:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unload()
+
+    def __repr__(self) -> str:
+        functions = "; ".join(str(b.signature) for b in self._bindings.values())
+        return f"<Module {self.name} on {self.device.id}: {functions}>"
+
+    def __dir__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(sorted({*object.__dir__(self), *self._functions}))
+
+
+class VmErrorAttribute(VmError, AttributeError):
+    """A coded error that ``hasattr`` and ``getattr`` with a default understand."""
+
+
+def _plugin_module(name: str) -> NativeModule:
+    try:
+        module = plugins().get("iree_vm_modules", name, "VM module")
+    except IreeError as error:
+        raise VmError(18, f"'{name}'", cause=str(error), hint="load it with modules=") from None
+    if not isinstance(module, NativeModule):
+        raise VmError(18, f"'{name}' of a plugin is {type(module).__name__}, no NativeModule")
+    return module
+
+
+__all__ = ["Module", "Pending", "choose_variant", "load"]
