@@ -39,10 +39,11 @@ def assemble(module: ModuleOp, session: Session) -> Artifact:
     ]
     if not functions:
         raise FlowError(6, session.name)
-    program = lower_vm.lower(module, session.name)
+    specs = {function.sym_name.value: _function_spec(function) for function in functions}
+    program = lower_vm.lower(module, session.name, specs)
     with ArtifactWriter(None, session.name, producer=_producers()) as writer:
-        for function in functions:
-            writer.add_function(_function_spec(function))
+        for spec in specs.values():
+            writer.add_function(spec)
         infos = _executables(module, session, writer)
         for op in module.regions[0].block:
             if isinstance(op, stream.ConstantSegment):
@@ -105,25 +106,20 @@ def _executables(module: ModuleOp, session: Session, writer: ArtifactWriter) -> 
             continue
         exports = []
         for export in op.exports:
-            facts: Any = export.to_dict()  # type: ignore[attr-defined]
+            name = export.sym_name.value
             exports.append(
                 ExportEntry(
-                    facts["name"].value,
-                    facts["scratch_bytes"].value,
-                    facts["n_constants"].value,
-                    tuple(b.value for b in facts["bindings"]),
-                    tuple(a.value for a in facts["alignments"]),
+                    name,
+                    export.scratch_bytes.value,
+                    export.n_constants.value,
+                    _strings(export.bindings),
+                    tuple(export.alignments.values),
                 )
             )
             infos.append(
-                DispatchInfo(
-                    facts["name"].value,
-                    tuple(s.value for s in facts["sources"]),
-                    facts["strategy"].value,
-                    facts["why"].value,
-                )
+                DispatchInfo(name, _strings(export.sources), export.strategy.value, export.why.value)
             )
-        needed = [f.value for f in op.features]  # type: ignore[attr-defined]
+        needed = _strings(op.features)
         features.update(dict.fromkeys(needed))
         data: Any = op.data
         blob = session.constants.array(data.key).tobytes()
@@ -133,6 +129,10 @@ def _executables(module: ModuleOp, session: Session, writer: ArtifactWriter) -> 
     target = session.target
     writer.add_variant(target.name, target.name, target.driver, numbers, features=sorted(features))
     return infos
+
+
+def _strings(items: Any) -> tuple[str, ...]:
+    return tuple(item.value for item in items)
 
 
 def _segment(op: stream.ConstantSegment, store: ConstantStore) -> Any:

@@ -12,12 +12,13 @@ from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import (
     ArrayAttr,
     Attribute,
+    DenseArrayAttr,
     DenseResourceAttr,
-    DictAttr,
     IntegerAttr,
     StringAttr,
 )
 from iree_core_ir.ir.location import FusedLoc, Location
+from iree_core_ir.ir.operation import Block, Region
 from iree_core_ir.ir.types import TensorType, i8, i64
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
@@ -69,22 +70,24 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
     nodes = sources(op.location)
     strategy = str(compiled.report.get("strategy", ""))
     why = str(compiled.report.get("why", ""))
-    exports = [
-        DictAttr(
-            {
-                "name": StringAttr(export.name),
-                "scratch_bytes": IntegerAttr(export.scratch_bytes, i64),
-                "n_constants": IntegerAttr(export.n_constants, i64),
-                "bindings": ArrayAttr([StringAttr(b) for b in export.bindings]),
-                "alignments": ArrayAttr([IntegerAttr(a, i64) for a in export.alignments]),
-                "workgroup_count": StringAttr(json.dumps(list(export.workgroup_count))),
-                "sources": ArrayAttr([StringAttr(n) for n in nodes]),
-                "strategy": StringAttr(strategy),
-                "why": StringAttr(why),
-            }
+    body = Block()
+    for export in compiled.exports:
+        body.append(
+            hal.ExecutableExport(
+                attributes={
+                    "sym_name": StringAttr(export.name),
+                    "scratch_bytes": IntegerAttr(export.scratch_bytes, i64),
+                    "n_constants": IntegerAttr(export.n_constants, i64),
+                    "bindings": ArrayAttr([StringAttr(b) for b in export.bindings]),
+                    "alignments": DenseArrayAttr(i64, export.alignments),
+                    "workgroup_count": StringAttr(json.dumps(list(export.workgroup_count))),
+                    "sources": ArrayAttr([StringAttr(n) for n in nodes]),
+                    "strategy": StringAttr(strategy),
+                    "why": StringAttr(why),
+                },
+                location=op.location,
+            )
         )
-        for export in compiled.exports
-    ]
     session.report.dispatches.append(
         DispatchRow(
             compiled.exports[0].name,
@@ -102,6 +105,5 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
         "format": StringAttr(session.target.format),
         "features": ArrayAttr([StringAttr(f) for f in compiled.features]),
         "data": DenseResourceAttr(key, TensorType([len(compiled.data)], i8)),
-        "exports": ArrayAttr(exports),
     }
-    return hal.ExecutableBinary(attributes=attributes, location=op.location)
+    return hal.ExecutableBinary(attributes=attributes, regions=[Region([body])], location=op.location)

@@ -1,12 +1,12 @@
 """Behind phase ``hal``: host functions -> VM bytecode.
 
-Devices, executables, constants and command buffers live in globals that ``__init`` fills once a load; a
-function checks its inputs, allocates its outputs and executes command buffers. Index values are i64.
+``iree_vm.host_program`` writes what all programs share (globals, input checks, the synchronous and the
+asynchronous export); here host arithmetic, outputs and command buffers are filled in. Index is i64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from iree_core_ir.dialects import arith, cf
@@ -17,7 +17,9 @@ from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType
 from iree_hal.compiler import dialect as hal
 from iree_hal.compiler.recordings import record
-from iree_vm.bytecode.builder import BlockBuilder, FunctionBuilder, ModuleBuilder
+from iree_vm.artifact import FunctionSpec
+from iree_vm.bytecode.builder import BlockBuilder, FunctionBuilder
+from iree_vm.host_program import HostFunction, HostProgram
 
 from iree_flow.dialects import stream
 from iree_flow.errors import FlowError
@@ -69,86 +71,102 @@ def register_type(type: Any) -> str:
     return "ref"
 
 
-def lower(module: ModuleOp, name: str) -> ModuleBuilder:
-    """The program of a module in phase ``hal``. Raises FlowError 8 for an op without a VM meaning."""
-    program = ModuleBuilder(name)
+def lower(module: ModuleOp, name: str, specs: Mapping[str, FunctionSpec]) -> HostProgram:
+    """The program of a module in phase ``hal``; ``specs`` are the signatures of its public functions.
+
+    Raises FlowError 8 for an op without a VM meaning.
+    """
+    program = HostProgram(name)
     ops = list(module.regions[0].block)
     binaries = [op for op in ops if isinstance(op, hal.ExecutableBinary)]
-    buffers = [op for op in ops if isinstance(op, hal.CommandBuffer)]
+    number = {op.sym_name.value: i for i, op in enumerate(binaries)}
+    exports = {
+        op.sym_name.value: [export.sym_name.value for export in op.exports] for op in binaries
+    }
+    globals: dict[str, str] = {}
     segments = [op for op in ops if isinstance(op, stream.ConstantSegment)]
-    functions = [op for op in ops if isinstance(op, FuncOp) and op.regions[0].blocks]
-    _declare(program, binaries, buffers, segments)
-    for function in functions:
-        _FunctionLowering(program, function).run()
+    for i, segment in enumerate(segments):
+        globals[segment.sym_name.value] = _after_device(program).constant(i)
+    for op in ops:
+        if isinstance(op, hal.CommandBuffer):
+            used: dict[str, int] = {}
+
+            def resolve(entry: SymbolRefAttr, used: dict[str, int] = used) -> tuple[int, int]:
+                index = used.setdefault(entry.root, len(used))
+                return index, exports[entry.root].index(entry.leaf)
+
+            data = record(op, resolve).serialize()
+            numbers = [number[root] for root in used]
+            label = op.sym_name.value
+            globals[label] = _after_device(program).recording(label, data, numbers)
+    for op in ops:
+        if isinstance(op, FuncOp) and op.sym_name.value in specs:
+            _FunctionLowering(program, op, specs[op.sym_name.value], globals).run()
     return program
 
 
-def _declare(
-    program: ModuleBuilder,
-    binaries: list[hal.ExecutableBinary],
-    buffers: list[hal.CommandBuffer],
-    segments: list[stream.ConstantSegment],
-) -> None:
-    """Globals, rodata and ``__init``."""
-    number = {op.sym_name.value: i for i, op in enumerate(binaries)}
-    exports = {
-        op.sym_name.value: [export.get("name").value for export in op.exports]  # type: ignore[attr-defined]
-        for op in binaries
-    }
-
-    def resolve(entry: SymbolRefAttr) -> tuple[int, int]:
-        return number[entry.root], exports[entry.root].index(entry.leaf)
-
-    program.global_("device", "ref")
-    for op in (*segments, *buffers):
-        program.global_(op.sym_name.value, "ref")
-    init = program.function("__init", "() -> ()")
-    device = init.call("hal.device.get", init.const_i64(0))
-    init.store("device", device)
-    for i, segment in enumerate(segments):
-        mapped = init.call("hal.constants.map", device, init.const_i64(i))
-        init.store(segment.sym_name.value, mapped)
-    executables = init.op("list.alloc", init.const_i32(len(binaries)))
-    for i in range(len(binaries)):
-        init.op("list.push.ref", executables, init.call("hal.executable.load", device, init.const_i64(i)))
-    for buffer in buffers:
-        name = buffer.sym_name.value
-        program.rodata(f"{name}.recording", record(buffer, resolve).serialize(), 64)
-        loaded = init.call("hal.command_buffer.load", device, init.rodata(f"{name}.recording"), executables)
-        init.store(name, loaded)
-    init.return_()
+def _after_device(program: HostProgram) -> HostProgram:
+    """The device's global must exist before what is loaded onto it."""
+    program.device()
+    return program
 
 
 class _FunctionLowering:
-    """One function: blocks and ops in order."""
+    """One function: blocks and ops in order, values on demand."""
 
-    def __init__(self, program: ModuleBuilder, function: FuncOp) -> None:
+    def __init__(
+        self, program: HostProgram, function: FuncOp, spec: FunctionSpec, globals: Mapping[str, str]
+    ) -> None:
         self.function = function
-        name: Any = function.attributes["sym_name"]
-        visibility: Any = function.attributes.get("sym_visibility")
-        self.exported = visibility is None or visibility.value != "private"
-        region = function.regions[0]
-        arguments = ", ".join(register_type(a.type) for a in region.block.args)
-        returned = next(b for b in region.blocks if isinstance(b.last, ReturnOp)).terminator.operands
-        results = ", ".join(register_type(v.type) for v in returned)
-        self.builder: FunctionBuilder = program.function(name.value, f"({arguments}) -> ({results})")
-        if self.exported:
-            program.export(name.value)
+        self.spec = spec
+        self.globals = globals
+        self.host: HostFunction = program.function(spec)
+        self.builder: FunctionBuilder = self.host.builder
         self.values: dict[Value, Any] = {}
         self.blocks: dict[Block, BlockBuilder] = {}
-        self._device: Any = None
+        self.outputs: dict[Value, hal.BufferViewCreate] = {}
+        self.pending: Any = None
+        self.left = 0
 
     def run(self) -> None:
         region = self.function.regions[0]
-        for i, block in enumerate(region.blocks):
-            own = self.builder.entry if i == 0 else self.builder.block(*[register_type(a.type) for a in block.args])
-            self.blocks[block] = own
+        entry = region.block
+        self.values.update(zip(entry.args, self.host.views, strict=True))
+        self.blocks[entry] = self.builder.entry
+        for block in region.blocks[1:]:
+            own = self.blocks[block] = self.builder.block(*[register_type(a.type) for a in block.args])
             self.values.update(zip(block.args, own.parameters, strict=True))
+        for op in self.function.walk():
+            if isinstance(op, hal.BufferViewCreate):
+                self.outputs[op.buffer] = op
+            elif isinstance(op, hal.QueueExecute):
+                self.left += 1
+        if not self.left:
+            self.host.done()
+        elif len(region.blocks) > 1:
+            self._only_straight_line()
         for block in region.blocks:
             self.builder.switch_to(self.blocks[block])
-            self._device = None
             for op in block:
-                self._op(op)
+                if not op.results or op.results[0] not in self.values:
+                    self._op(op)
+
+    def _only_straight_line(self) -> None:
+        """Fences chain the device work of one block; work in branches cannot tell which step is last."""
+        first = self.function.regions[0].block
+        for op in self.function.walk():
+            if isinstance(op, hal.QueueExecute) and op.parent is not first:
+                raise FlowError(8, "device work inside host control flow", source=op.location.user_text())
+
+    def value(self, value: Value) -> Any:
+        """The register of a value; pure host arithmetic is emitted when first needed."""
+        found = self.values.get(value)
+        if found is None:
+            op = value.defining_op
+            assert op is not None
+            self._op(op)
+            found = self.values[value]
+        return found
 
     def _op(self, op: Op) -> None:
         rule = _RULES.get(op.name)
@@ -169,12 +187,7 @@ class _FunctionLowering:
         self.values[op.results[0]] = self.builder.op(template.format(t=kind), *self.operands(op))
 
     def operands(self, op: Op) -> list[Any]:
-        return [self.values[v] for v in op.operands]
-
-    def device(self) -> Any:
-        if self._device is None:
-            self._device = self.builder.load("device")
-        return self._device
+        return [self.value(v) for v in op.operands]
 
 
 def _constant(f: _FunctionLowering, op: Any) -> Any:
@@ -244,47 +257,56 @@ def _bitcast(f: _FunctionLowering, op: Op) -> Any:
 
 
 def _view_assert(f: _FunctionLowering, op: hal.BufferViewAssert) -> None:
-    f.builder.call("hal.buffer_view.assert", f.values[op.view], f.builder.const_i64(op.position.value))
+    """The function's prologue checks every input against the signature."""
 
 
 def _view_dim(f: _FunctionLowering, op: hal.BufferViewDim) -> Any:
-    return f.builder.call("hal.buffer_view.dim", f.values[op.view], f.builder.const_i64(op.axis.value))
+    position = list(f.function.regions[0].block.args).index(op.view)  # type: ignore[arg-type]
+    dim = f.spec.inputs[position].shape[op.axis.value]
+    return f.host.size(dim)
 
 
 def _view_buffer(f: _FunctionLowering, op: hal.BufferViewBuffer) -> Any:
-    return f.builder.call("hal.buffer_view.buffer", f.values[op.view])
+    return f.host.inputs[list(f.function.regions[0].block.args).index(op.view)]  # type: ignore[arg-type]
 
 
 def _view_create(f: _FunctionLowering, op: hal.BufferViewCreate) -> Any:
-    position = f.builder.const_i64(op.position.value)
-    dims = [f.values[d] for d in op.dims]
-    return f.builder.call("hal.buffer_view.create", f.values[op.buffer], position, dims)
+    """The view was made when its memory was asked for."""
+    return f.value(op.buffer)
 
 
 def _constants_map(f: _FunctionLowering, op: hal.ConstantsMap) -> Any:
-    return f.builder.load(op.segment.root)
+    return f.host.load(f.globals[op.segment.root])
 
 
 def _alloca(f: _FunctionLowering, op: hal.QueueAlloca) -> Any:
+    """Memory of an output comes from the caller or is made as its array; other memory is a buffer."""
+    output = f.outputs.get(op.result)
+    if output is not None:
+        return f.host.result(output.position.value, [f.value(d) for d in output.dims])
     null = f.builder.null()
-    return f.builder.call("hal.device.queue.alloca", f.device(), null, null, f.values[op.size])
+    return f.builder.call("hal.device.queue.alloca", f.host.device(), null, null, f.value(op.size))
 
 
 def _execute(f: _FunctionLowering, op: hal.QueueExecute) -> None:
-    null = f.builder.null()
-    f.builder.call(
-        "hal.device.queue.execute",
-        f.device(),
-        null,
-        null,
-        f.builder.load(op.command_buffer.root),
-        [f.values[v] for v in op.params],
-        [f.values[v] for v in op.bindings],
+    params = [f.value(v) for v in op.params]
+    bindings = [f.value(v) for v in op.bindings]
+    f.left -= 1
+    signal = f.host.step() if f.left else None
+    f.host.execute(
+        f.globals[op.command_buffer.root], bindings=bindings, params=params, wait=f.pending, signal=signal
     )
+    f.pending = signal
+
+
+_LOADS = {"i1": "i8.u", "i8": "i8.s", "ui8": "i8.u", "i16": "i16.s", "ui16": "i16.u", "index": "i64"}
 
 
 def _buffer_load(f: _FunctionLowering, op: hal.BufferLoad) -> Any:
-    return f.builder.call(f"hal.buffer.load.{op.result.type}", f.values[op.buffer], f.values[op.offset])
+    if f.pending is not None:
+        f.host.await_(f.pending)
+    name = str(op.result.type)
+    return f.builder.call(f"hal.buffer.load.{_LOADS.get(name, name)}", f.value(op.buffer), f.value(op.offset))
 
 
 def _branch(f: _FunctionLowering, op: Any) -> None:
@@ -292,15 +314,15 @@ def _branch(f: _FunctionLowering, op: Any) -> None:
 
 
 def _cond_branch(f: _FunctionLowering, op: Any) -> None:
-    true = [f.values[v] for v in op.true_operands]
-    false = [f.values[v] for v in op.false_operands]
+    true = [f.value(v) for v in op.true_operands]
+    false = [f.value(v) for v in op.false_operands]
     f.builder.cond_br(
-        f.values[op.operands[0]], f.blocks[op.successors[0]], true, f.blocks[op.successors[1]], false
+        f.value(op.operands[0]), f.blocks[op.successors[0]], true, f.blocks[op.successors[1]], false
     )
 
 
 def _return(f: _FunctionLowering, op: Op) -> None:
-    f.builder.return_(*f.operands(op))
+    f.host.return_(*f.operands(op))
 
 
 _RULES: dict[str, Any] = {

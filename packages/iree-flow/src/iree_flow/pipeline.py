@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.passes import CSE, Canonicalize, Inline, SymbolDCE
+from iree_core_ir.passes.canonicalize import Canonicalize
+from iree_core_ir.passes.cse import Cse
+from iree_core_ir.passes.inline import Inline
+from iree_core_ir.passes.symbol_dce import SymbolDce
 
 from iree_flow import executables
 from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
@@ -19,7 +22,6 @@ from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
-from iree_flow.passes.propagate_reshapes import PropagateReshapes
 from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
 from iree_flow.session import Session
@@ -29,17 +31,17 @@ Phase = Callable[[Any, Session], None]
 
 def input(module: Any, session: Session) -> None:
     """What the frontend made, cleaned up: linalg on tensors, weights in the constant store."""
-    session.run(module, Inline(), SymbolDCE(), Canonicalize(), CSE())
+    session.run(module, Inline(), SymbolDce(), Canonicalize(), Cse())
 
 
 def placement(module: Any, session: Session) -> None:
     """Every dense op gets a target; an op no target takes is an error naming its source."""
-    session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), CSE(), Place())
+    session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), Cse(), Place())
 
 
 def global_optimization(module: Any, session: Session) -> None:
     """Whole-program rewrites that keep the meaning: reshapes out of the way, elementwise chains merged."""
-    session.run(module, PropagateReshapes(), FuseElementwise(), Canonicalize(), CSE(), ResolveDims())
+    session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
 
 
 def dispatch_creation(module: Any, session: Session) -> None:
@@ -49,13 +51,13 @@ def dispatch_creation(module: Any, session: Session) -> None:
         FormDispatchRegions(fusion=session.options.fusion),
         OutlineDispatchRegions(),
         ApplyConstantLayouts(),
-        CSE(),
+        Cse(),
     )
 
 
 def stream(module: Any, session: Session) -> None:
     """Dispatches become recorded regions over one arena each; constants become one segment."""
-    session.run(module, ScheduleStream(), Canonicalize(), CSE())
+    session.run(module, ScheduleStream(), Canonicalize(), Cse())
 
 
 def executable(module: Any, session: Session) -> None:
@@ -65,7 +67,7 @@ def executable(module: Any, session: Session) -> None:
 
 def hal(module: Any, session: Session) -> None:
     """Regions become command buffers with parameter programs; functions work on buffer views."""
-    session.run(module, ConvertToHal(), Canonicalize(), CSE())
+    session.run(module, ConvertToHal(), Canonicalize(), Cse())
 
 
 PHASES: dict[str, Phase] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.pass_manager import Pass, PassContext, PassManager
-from iree_core_ir.plugins import compiler_plugins
+from iree_core_ir.plugins import find_target
 
 from iree_flow.options import CompileOptions
 from iree_flow.report import CompileReport
@@ -28,9 +28,8 @@ class Session:
 
     def load_targets(self) -> None:
         """Find the requested targets. Raises PluginError 3 (not installed) or the target's own errors."""
-        plugins = compiler_plugins()
         for name in self.options.target:
-            target = plugins.get("iree_targets", name, "target")
+            target = find_target(name)
             self.targets[name] = target
             self.descriptions[name] = target.describe(dict(self.options.target_options))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 from iree_base.element_types import element_type
-from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.dispatch_function import unpacked
 from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.ir.attributes import SymbolRefAttr
 from iree_core_ir.ir.types import TensorType
@@ -26,19 +25,6 @@ def executable_function(frame: Frame, op: Any, entry: SymbolRefAttr) -> FuncOp:
         if isinstance(function, FuncOp) and function.attributes["sym_name"].value == entry.leaf:  # type: ignore[attr-defined]
             return function
     raise KeyError(entry.leaf)
-
-
-def run_function(frame: Frame, function: FuncOp, arguments: list[Any]) -> tuple[Any, ...]:
-    """Call a dispatch function; packed constants are brought back to their logical form first."""
-    block = function.regions[0].block
-    attributes: Any = function.attributes.get("arg_attrs")
-    values = list(arguments)
-    for i, arg in enumerate(block.args):
-        packed = attributes.items[i].get("iree.packed") if attributes is not None else None
-        if packed is not None:
-            layout = json.loads(packed.value)
-            values[i] = inverse_function(layout["kind"])(values[i], layout["parameters"], arg.type.shape)
-    return frame.call(function, values)  # type: ignore[arg-type]
 
 
 def empty(type: TensorType, dims: list[int]) -> Array:
@@ -61,7 +47,8 @@ def dispatch(frame: Frame, op: flow.Dispatch, *operands: Any) -> Any:
         own, dims = dims[:n], dims[n:]
         if op.tied(i) == flow.UNTIED:
             arguments.append(empty(type, own))
-    return tuple(run_function(frame, executable_function(frame, op, op.entry_point), arguments))
+    function = executable_function(frame, op, op.entry_point)
+    return tuple(frame.interpreter.invoke(function, unpacked(function, arguments)))
 
 
 @implements(flow.DispatchRegion)

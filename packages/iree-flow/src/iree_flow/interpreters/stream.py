@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 from iree_base.element_types import element_type
+from iree_core_ir.dispatch_function import run_on_memory
 from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.ir.types import TensorType
 
 from iree_flow.dialects import stream
-from iree_flow.interpreters.flow import executable_function, run_function
+from iree_flow.interpreters.flow import executable_function
 
 Array = np.ndarray[Any, Any]
 POISON = 0xFF
@@ -94,31 +95,11 @@ def copy(
 def dispatch(frame: Frame, op: stream.CmdDispatch, *operands: Any) -> None:
     values = dict(zip(op.operands, operands, strict=True))
     function = executable_function(frame, op, op.entry_point)
-    block = function.regions[0].block
-    attributes: Any = function.attributes["arg_attrs"]
-    scalars = iter([values[v] for v in op.scalars])
     ranges = [
         values[r][values[o] : values[o] + values[n]]
         for r, o, n in zip(op.resources, op.offsets, op.lengths, strict=True)
     ]
-    kinds = [isinstance(arg.type, TensorType) for arg in block.args]
-    arguments: list[Any] = [None if is_tensor else next(scalars) for is_tensor in kinds]
-    bindings = iter(ranges)
-    memory: dict[int, Array] = {}
-    for i, arg in enumerate(block.args):
-        if not kinds[i]:
-            continue
-        own = memory[i] = next(bindings)
-        facts = attributes.items[i]
-        dims = [arguments[p] for p in facts.get("iree.dims").values if p >= 0]
-        if facts.get("iree.packed") is not None:
-            arguments[i] = own.view(element_type(str(arg.type.element_type)).dtype)
-        else:
-            arguments[i] = _typed(own, arg.type, dims)
-    results = run_function(frame, function, arguments)
-    destinations: Any = function.attributes["iree.destinations"]
-    for position, value in zip(destinations.values, results, strict=True):
-        memory[position][:] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    run_on_memory(frame.interpreter.invoke, function, [values[v] for v in op.scalars], ranges)
 
 
 def _typed(raw: Array, type: TensorType, dims: list[int]) -> Array:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
-from iree_core_ir.ir.attributes import DictAttr, IntegerAttr, StringAttr, SymbolRefAttr, TypeAttr
+from iree_core_ir.ir.attributes import IntegerAttr, SymbolRefAttr, TypeAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, SymbolTable, Value
 from iree_core_ir.ir.types import FunctionType, IndexType, IntegerType, TensorType, i64, index
@@ -222,14 +222,14 @@ class _CommandBufferBuilder:
             )
             return
         assert isinstance(op, stream.CmdDispatch), op.name
-        export = self._export(op.entry_point)
         constants: list[tuple[Value, str]] = []
         for scalar in op.scalars:
             word = self.value(scalar)
             wide = isinstance(scalar.type, IndexType) or scalar.type.width == 64
             constants += [(word, "lo"), (word, "hi")] if wide else [(word, "lo")]
-        counts: Any = export.get("workgroup_count")
-        expressions = json.loads(counts.value)
+        export = self.symbols.lookup(op.entry_point)
+        assert isinstance(export, hal.ExecutableExport), op.entry_point
+        expressions = json.loads(export.workgroup_count.value)
         workgroups = [self._expression(e, op) for e in expressions]
         dispatch = self.body.create(
             hal.CommandDispatch,
@@ -241,15 +241,6 @@ class _CommandBufferBuilder:
             [self.value(v) for v in op.lengths],
         )
         dispatch.location = op.location
-
-    def _export(self, entry: SymbolRefAttr) -> DictAttr:
-        binary = self.symbols.lookup(entry.root)
-        assert isinstance(binary, hal.ExecutableBinary), entry
-        for export in binary.exports:
-            assert isinstance(export, DictAttr)
-            if export.get("name") is StringAttr(entry.leaf):
-                return export
-        raise FlowError(8, f"{entry} names no export")
 
     def _expression(self, expression: Any, op: stream.CmdDispatch) -> Value:
         """``["ceildiv", ["arg", i], ["const", n]]`` over the dispatch's scalar arguments."""

@@ -33,18 +33,20 @@ class FormDispatchRegions(Pass):
     """The default dispatch creation; tiling is left to the target's strategies."""
 
     name: ClassVar[str] = "form-dispatch-regions"
+    fusion: bool = True
+    """False: one dense op a dispatch."""
 
     def run(self, module: Op, context: PassContext) -> None:
         for op in module.regions[0].block:
             if isinstance(op, FuncOp) and op.regions[0].blocks:
                 for block in op.regions[0].blocks:
-                    form(block, argument_dim_names(op))
+                    form(block, argument_dim_names(op), self.fusion)
 
 
-def form(block: Block, names: dict[Value, Any]) -> None:
+def form(block: Block, names: dict[Value, Any], fuse_ops: bool = True) -> None:
     """Form the dispatch regions of one block."""
     resolver = DimResolver(block, names)
-    groups = group_ops(block, resolver)
+    groups = group_ops(block, resolver, fuse_ops)
     for op in block:
         if op.name in RESHAPES and isinstance(op.results[0].type, TensorType):
             _alias_reshape(op, resolver)
@@ -122,12 +124,15 @@ class _Grouping:
         return tuple(self.resolver.dims(value)[axis] for value, axis in fusion.extents(op))
 
 
-def group_ops(block: Block, resolver: DimResolver) -> list[Group]:
+def group_ops(block: Block, resolver: DimResolver, fuse_ops: bool = True) -> list[Group]:
     """The groups of ``block`` in order of their roots."""
     grouping = _Grouping(block, resolver)
     for op in block.ops:
         kind = fusion.kind_of(op)
         if kind is None or is_cloned(op):
+            continue
+        if not fuse_ops:
+            grouping.new(op, kind)
             continue
         if kind == fusion.ELEMENTWISE and _join_epilogue(grouping, op):
             continue

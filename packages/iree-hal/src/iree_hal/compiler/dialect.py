@@ -31,7 +31,7 @@ from iree_core_ir.ir.declaration import (
 )
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
-from iree_core_ir.ir.traits import ISOLATED, NO_TERMINATOR, PURE, SINGLE_BLOCK, SYMBOL
+from iree_core_ir.ir.traits import ISOLATED, NO_TERMINATOR, PURE, SINGLE_BLOCK, SYMBOL, SYMBOL_TABLE
 from iree_core_ir.ir.types import IndexType, i64
 
 _INDEX = IndexType()
@@ -64,8 +64,28 @@ BUFFER = BufferType()
 BUFFER_VIEW = BufferViewType()
 
 
-class ExecutableBinary(Op, name="hal.executable.binary", traits=(SYMBOL,)):
-    """A compiled executable: ``data`` in the constant store, ``exports`` what each entry point needs."""
+class ExecutableExport(Op, name="hal.executable.export", traits=(SYMBOL,)):
+    """An entry point and what it needs; ``workgroup_count`` holds three expressions as JSON."""
+
+    __slots__ = ()
+    sym_name = attribute(StringAttr)
+    scratch_bytes = attribute(IntegerAttr)
+    n_constants = attribute(IntegerAttr)
+    bindings = attribute(ArrayAttr)
+    alignments = attribute(DenseArrayAttr)
+    workgroup_count = attribute(StringAttr)
+    sources = attribute(ArrayAttr)
+    strategy = attribute(StringAttr)
+    why = attribute(StringAttr)
+    assembly_format = "$sym_name attr-dict"
+
+
+class ExecutableBinary(
+    Op,
+    name="hal.executable.binary",
+    traits=(SYMBOL, SYMBOL_TABLE, ISOLATED, NO_TERMINATOR, SINGLE_BLOCK),
+):
+    """A compiled executable: ``data`` in the constant store, its body the exports."""
 
     __slots__ = ()
     sym_name = attribute(StringAttr)
@@ -73,8 +93,23 @@ class ExecutableBinary(Op, name="hal.executable.binary", traits=(SYMBOL,)):
     format = attribute(StringAttr)
     features = attribute(ArrayAttr)
     data = attribute(Attribute)
-    exports = attribute(ArrayAttr)
-    assembly_format = "$sym_name attr-dict"
+    body = region()
+
+    @property
+    def exports(self) -> list[ExecutableExport]:
+        return [op for op in self.body.block if isinstance(op, ExecutableExport)]
+
+    @classmethod
+    def parse(cls, parser: Any) -> ExecutableBinary:
+        attributes: dict[str, Attribute] = {"sym_name": StringAttr(parser.symbol_name())}
+        attributes.update(parser.attribute_dict_with_keyword())
+        return cls(attributes=attributes, regions=[parser.region()])
+
+    def print(self, printer: Any) -> None:
+        printer.write(" " + printer.symbol(self.sym_name.value))
+        printer.attribute_dict(self.attributes, ("sym_name",), keyword=True)
+        printer.write(" ")
+        printer.region(self.body)
 
 
 class CommandBuffer(
@@ -401,6 +436,7 @@ class BufferLoad(Op, name="hal.buffer.load"):
 DIALECT = Dialect(
     "hal",
     ops=[
+        ExecutableExport,
         ExecutableBinary,
         CommandBuffer,
         CommandDispatch,

@@ -1,0 +1,18 @@
+"""Errors of the reference target."""
+
+from __future__ import annotations
+
+from iree_base.errors import EXIT_USAGE, IreeError
+
+UNKNOWN_OPTION, BAD_EXECUTABLE, CHECK_FAILED = 1, 2, 3
+
+
+class ReferenceError(IreeError):  # noqa: A001 (the package's own name; the builtin is about weakrefs)
+    package = "REF"
+    exit_code = 3
+    table = {
+        UNKNOWN_OPTION: "the target reference has no such option",
+        BAD_EXECUTABLE: "the executable is not readable IR",
+        CHECK_FAILED: "a dispatch failed",
+    }
+    exit_codes = {UNKNOWN_OPTION: EXIT_USAGE}
