@@ -7,8 +7,16 @@ from typing import Any, Self
 
 from iree_core_ir.dialects.mixed import DYNAMIC_INDEX, Mixed, dynamic_part, join, static_part
 from iree_core_ir.errors import VerifyError
-from iree_core_ir.ir.affine import AffineMap
-from iree_core_ir.ir.attributes import UNIT, AffineMapAttr, Attribute, DenseArrayAttr, Type, UnitAttr
+from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineMap, AffineSymbol
+from iree_core_ir.ir.attributes import (
+    UNIT,
+    AffineMapAttr,
+    Attribute,
+    DenseArrayAttr,
+    IntegerAttr,
+    Type,
+    UnitAttr,
+)
 from iree_core_ir.ir.declaration import (
     attribute,
     operand,
@@ -73,6 +81,18 @@ class _MapOp(Op, traits=(PURE,)):
 
 class Apply(_MapOp, name="affine.apply"):
     """The map's only result."""
+
+    def fold(self, constants: Sequence[Attribute | None]) -> Sequence[Value | Attribute] | None:
+        """A constant, or the operand that the map picks."""
+        map = self.affine_map
+        result = map.results[0]
+        if isinstance(result, AffineConstant):
+            return [IntegerAttr(result.value, index)]
+        if isinstance(result, AffineDim):
+            return [self.operands[result.position]]
+        if isinstance(result, AffineSymbol):
+            return [self.operands[map.n_dims + result.position]]
+        return None
 
     def verify_op(self) -> None:
         super().verify_op()

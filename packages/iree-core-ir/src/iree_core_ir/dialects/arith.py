@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+from iree_core_ir.dialects import arith_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.arith_attributes import (
     CMPF_PREDICATES,
     CMPI_PREDICATES,
@@ -23,6 +24,7 @@ from iree_core_ir.dialects.constraints import (
     INTEGER_OR_INDEX_LIKE,
     bool_like,
 )
+from iree_core_ir.dialects.folds import FoldableOp
 from iree_core_ir.dialects.words import parse_case
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
@@ -66,7 +68,7 @@ class Constant(Op, name="arith.constant", traits=(PURE, CONSTANT_LIKE)):
         types["result"] = [attributes["value"].type]
 
 
-class _Binary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class _Binary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     lhs = operand()
     rhs = operand()
     result = result()
@@ -231,7 +233,7 @@ class MinNumF(_FloatBinary, name="arith.minnumf", traits=(COMMUTATIVE,)):
     """Minimum; the other operand when one is NaN."""
 
 
-class NegF(Op, name="arith.negf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class NegF(FoldableOp, name="arith.negf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     """Flips the sign bit (also of NaN)."""
 
     operand = operand(FLOAT_LIKE)
@@ -244,7 +246,7 @@ class NegF(Op, name="arith.negf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((operand,), (operand.type,), {} if fastmath is None else {"fastmath": fastmath})
 
 
-class AddUIExtended(Op, name="arith.addui_extended", traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
+class AddUIExtended(FoldableOp, name="arith.addui_extended", traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
     """Unsigned sum modulo 2^n, and the carry as i1."""
 
     lhs = operand(INTEGER_OR_INDEX_LIKE)
@@ -262,7 +264,7 @@ class AddUIExtended(Op, name="arith.addui_extended", traits=(PURE, COMMUTATIVE, 
         types["lhs"] = types["rhs"] = types["sum"]
 
 
-class _MulExtended(Op, traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
+class _MulExtended(FoldableOp, traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
     lhs = operand(INTEGER_OR_INDEX_LIKE)
     rhs = operand(INTEGER_OR_INDEX_LIKE)
     low = result(INTEGER_OR_INDEX_LIKE)
@@ -282,7 +284,7 @@ class MulUIExtended(_MulExtended, name="arith.mului_extended", traits=(SAME_TYPE
     """Low and high half of the unsigned 2n-bit product."""
 
 
-class CmpI(Op, name="arith.cmpi", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)):
+class CmpI(FoldableOp, name="arith.cmpi", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)):
     """Integer comparison; the predicate is one of ``CMPI_PREDICATES``."""
 
     predicate = attribute(IntegerAttr)
@@ -314,7 +316,7 @@ class CmpI(Op, name="arith.cmpi", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)
         printer.write(op.PREDICATES[predicate.value])
 
 
-class CmpF(Op, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)):
+class CmpF(FoldableOp, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)):
     """Float comparison; the predicate is one of ``CMPF_PREDICATES`` (``o``: ordered, ``u``: or NaN)."""
 
     predicate = attribute(IntegerAttr)
@@ -351,7 +353,7 @@ class CmpF(Op, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEMENTWISE)
         printer.write(op.PREDICATES[predicate.value])
 
 
-class Select(Op, name="arith.select", traits=(PURE, ELEMENTWISE)):
+class Select(FoldableOp, name="arith.select", traits=(PURE, ELEMENTWISE)):
     """``condition ? true_value : false_value``; one i1 for all elements or one per element."""
 
     condition = operand(BOOL_LIKE)
@@ -386,7 +388,7 @@ class Select(Op, name="arith.select", traits=(PURE, ELEMENTWISE)):
         printer.write(f" : {prefix}{printer.text(self.result.type)}")
 
 
-class _Cast(Op, traits=(PURE, ELEMENTWISE)):
+class _Cast(FoldableOp, traits=(PURE, ELEMENTWISE)):
     input = operand()
     out = result()
     assembly_format = "$input attr-dict `:` type($input) `to` type($out)"

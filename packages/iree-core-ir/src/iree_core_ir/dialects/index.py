@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
+from iree_core_ir.dialects import arith_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
 from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
+from iree_core_ir.dialects.folds import FoldableOp
 from iree_core_ir.dialects.words import WordAttr
 from iree_core_ir.ir.attributes import Attribute, IntegerAttr, Type
 from iree_core_ir.ir.declaration import attribute, operand, result
@@ -39,7 +42,7 @@ class BoolConstant(Op, name="index.bool.constant", traits=(PURE, CONSTANT_LIKE))
         return cls((), (i1,), {"value": IntegerAttr(int(value), i1)})
 
 
-class _Binary(Op, traits=(PURE, SAME_TYPE)):
+class _Binary(FoldableOp, traits=(PURE, SAME_TYPE)):
     lhs = operand(index)
     rhs = operand(index)
     result = result(index)
@@ -130,7 +133,7 @@ class XOr(_Binary, name="index.xor", traits=(COMMUTATIVE,)):
     """Bitwise exclusive or."""
 
 
-class _Cast(Op, traits=(PURE,)):
+class _Cast(FoldableOp, traits=(PURE,)):
     input = operand(INTEGER_OR_INDEX)
     output = result(INTEGER_OR_INDEX)
     assembly_format = "$input attr-dict `:` type($input) `to` type($output)"
@@ -156,7 +159,7 @@ class IndexCmpPredicateAttr(WordAttr):
     cases = CMPI_PREDICATES
 
 
-class Cmp(Op, name="index.cmp", traits=(PURE,)):
+class Cmp(FoldableOp, name="index.cmp", traits=(PURE,)):
     """Comparison; predicates as in ``arith.cmpi``."""
 
     predicate = attribute(IndexCmpPredicateAttr, key="pred")
@@ -191,6 +194,9 @@ class SizeOf(Op, name="index.sizeof", traits=(PURE,)):
     @classmethod
     def make(cls) -> Self:
         return cls((), (index,))
+
+    def fold(self, constants: Sequence[Attribute | None]) -> Sequence[Value | Attribute] | None:
+        return [IntegerAttr(64, index)]
 
 
 def materialize_constant(value: Attribute, type: Type) -> Op:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from iree_core_ir.dialects import math_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.arith import materialize_constant
 from iree_core_ir.dialects.arith_attributes import FastMathAttr
 from iree_core_ir.dialects.constraints import BOOL_LIKE, FLOAT_LIKE, INTEGER_LIKE, bool_like
+from iree_core_ir.dialects.folds import FoldableOp
 from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.declaration import operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
-from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.traits import ELEMENTWISE, PURE, SAME_TYPE
 
 
@@ -18,7 +20,7 @@ def _flags(fastmath: FastMathAttr | None) -> dict[str, Attribute]:
     return {} if fastmath is None else {"fastmath": fastmath}
 
 
-class _FloatUnary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class _FloatUnary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     operand = operand(FLOAT_LIKE)
     fastmath = optional_attribute(FastMathAttr)
     result = result(FLOAT_LIKE)
@@ -29,7 +31,7 @@ class _FloatUnary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((operand,), (operand.type,), _flags(fastmath))
 
 
-class _FloatBinary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class _FloatBinary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     lhs = operand(FLOAT_LIKE)
     rhs = operand(FLOAT_LIKE)
     fastmath = optional_attribute(FastMathAttr)
@@ -41,7 +43,7 @@ class _FloatBinary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((lhs, rhs), (lhs.type,), _flags(fastmath))
 
 
-class _IntUnary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class _IntUnary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     operand = operand(INTEGER_LIKE)
     result = result(INTEGER_LIKE)
     assembly_format = "$operand attr-dict `:` type($result)"
@@ -51,7 +53,7 @@ class _IntUnary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((operand,), (operand.type,))
 
 
-class _Classify(Op, traits=(PURE, ELEMENTWISE)):
+class _Classify(FoldableOp, traits=(PURE, ELEMENTWISE)):
     operand = operand(FLOAT_LIKE)
     fastmath = optional_attribute(FastMathAttr)
     result = result(BOOL_LIKE)
@@ -230,7 +232,7 @@ class IsNormal(_Classify, name="math.isnormal"):
     """Whether x is neither 0, denormal, infinite nor NaN."""
 
 
-class FPowI(Op, name="math.fpowi", traits=(PURE, ELEMENTWISE)):
+class FPowI(FoldableOp, name="math.fpowi", traits=(PURE, ELEMENTWISE)):
     """Float to an integer power."""
 
     lhs = operand(FLOAT_LIKE)
@@ -248,7 +250,7 @@ class FPowI(Op, name="math.fpowi", traits=(PURE, ELEMENTWISE)):
         types["result"] = types["lhs"]
 
 
-class IPowI(Op, name="math.ipowi", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class IPowI(FoldableOp, name="math.ipowi", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     """Signed integer power modulo 2^n; a negative exponent gives 0 unless the base is 1 or -1."""
 
     lhs = operand(INTEGER_LIKE)
@@ -261,7 +263,7 @@ class IPowI(Op, name="math.ipowi", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((lhs, rhs), (lhs.type,))
 
 
-class Fma(Op, name="math.fma", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class Fma(FoldableOp, name="math.fma", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     """a * b + c rounded once."""
 
     a = operand(FLOAT_LIKE)
@@ -276,7 +278,7 @@ class Fma(Op, name="math.fma", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((a, b, c), (a.type,), _flags(fastmath))
 
 
-class ClampF(Op, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class ClampF(FoldableOp, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     """The value bounded by ``min`` and ``max``; NaN when any operand is NaN."""
 
     value = operand(FLOAT_LIKE)
@@ -293,7 +295,7 @@ class ClampF(Op, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
         return cls((value, min, max), (value.type,), _flags(fastmath))
 
 
-class SinCos(Op, name="math.sincos", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class SinCos(FoldableOp, name="math.sincos", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     """Sine and cosine of one angle."""
 
     operand = operand(FLOAT_LIKE)
