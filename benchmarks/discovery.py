@@ -1,8 +1,8 @@
 """Milliseconds to discover plugins in a fresh process, with 20 more of them than are installed.
 
 Each dummy is a distribution of its own in a temporary folder, with one module that provides one name, as a
-real plugin has it. The figure is the CPU time from before ``import iree_hal`` to the answer, and the part of it
-that discovery alone takes, each the median of several processes.
+real plugin has it. The figure is the CPU time from before ``import iree_hal`` to the answer, and the part of
+it that discovery alone takes, each the median of several processes.
 """
 
 from __future__ import annotations

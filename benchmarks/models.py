@@ -4,10 +4,10 @@
     python benchmarks/models.py magika --threads 2  one of them, at two threads
 
 Errors are the largest over three seeds of ``max|a - b| / max|b - mean(b)|`` for the tensors before the
-closing softmax (``logits``) and five tensors inside (``inner``). Latency is CPU time, the median of calls that
-take turns with onnxruntime's. The exit status is 1 when an error is above 1e-4, when two inputs give outputs
-that are not a hundred times further apart than that, or when a model is slower than ``--slowest`` times
-onnxruntime.
+closing softmax (``logits``) and five tensors inside (``inner``). Latency is CPU time, the median of calls
+that take turns with onnxruntime's. The exit status is 1 when an error is above 1e-4, when two inputs give
+outputs that are not a hundred times further apart than that, or when a model is slower than ``--slowest``
+times onnxruntime.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import traceback
 from importlib.metadata import entry_points
 
 import iree_hal
+from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager, PluginRecord
 from iree_cli import main
 
@@ -49,9 +50,19 @@ def records() -> list[PluginRecord]:
             result += _unused(group)
             continue
         for hook in hooks(group):
-            found.provided(hook)
+            try:
+                found.provided(hook)
+            except PluginError as error:
+                _blame(found.records, hook, error)
         result += found.records
     return result + _commands()
+
+
+def _blame(records: list[PluginRecord], hook: str, error: PluginError) -> None:
+    """Two plugins own one name: neither is at fault alone, so both show it."""
+    for record in records:
+        if record.status == "ok" and f" {record.distribution} " in f"{error.detail} ".replace(",", " "):
+            record.status, record.reason = "failed", f"{hook}: {error.summary}: {error.detail}"
 
 
 def _unused(group: str) -> list[PluginRecord]:

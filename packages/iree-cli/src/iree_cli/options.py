@@ -89,9 +89,8 @@ def print_config(ctx: click.Context, resolved: Mapping[str, Any], *, as_json: bo
     rows = []
     for parameter in ctx.command.get_params(ctx):
         name = parameter.name
-        if name in (None, "print_config", "as_json", "help"):
+        if name is None or parameter.is_eager or name in ("print_config", "as_json"):
             continue
-        assert name is not None
         shown = max(parameter.opts, key=len).lstrip("-") if parameter.opts else name
         source = ctx.get_parameter_source(name)
         value = resolved.get(name, ctx.params.get(name))

@@ -81,7 +81,7 @@ def write(destinations: Iterable[Destination], results: Mapping[str, Array]) -> 
 def text(name: str, array: Array, limit: int) -> str:
     """``name: 2x2xf32=[[1 2] [3 4]]``, with ``...`` for what goes beyond ``limit`` elements."""
     body = np.array2string(array, threshold=max(limit, 1), edgeitems=3, max_line_width=100, separator=" ")
-    return f"{name}: {array_text(array)}={' '.join(body.split()) if array.ndim < 2 else body}"
+    return f"{name}: {array_text(array)}={' '.join(body.split())}"
 
 
 def facts(name: str, array: Array, limit: int) -> dict[str, Any]:

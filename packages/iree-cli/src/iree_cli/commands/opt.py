@@ -70,10 +70,9 @@ def transform(source: Path, passes: str | None, *, generic: bool, locations: boo
     """The IR of ``source`` after ``passes``, as text that ends in a newline."""
     from iree_core_ir.constants import ConstantStore
     from iree_core_ir.pass_manager import PassContext, PassManager
-    from iree_core_ir.verifier import verify
-
     from iree_core_ir.text.parser import parse_module
     from iree_core_ir.text.printer import print_op
+    from iree_core_ir.verifier import verify
 
     with files.reading(source):
         try:

@@ -71,7 +71,8 @@ def doctor(ctx: click.Context, as_json: bool, tracebacks: bool) -> int:
         console.print_json({"checked": len(records), "problems": entries})
         return int(bool(sick))
     for record in sick:
-        click.echo(f"{record.group} plugin '{record.name}' of {record.distribution}: {record.status}")
+        package = f"{record.distribution} {record.version}"
+        click.echo(f"{record.group} plugin '{record.name}' of {package}: {record.status}")
         click.echo(f"  cause: {' '.join(record.reason.split())}")
         click.echo(f"  next: {advice(record)}")
         if tracebacks and record.traceback:
