@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from iree_hal import BindingRef, RecordingBuilder
 from iree_hal.conformance.kernels import ORDINALS, local_executable
-
 from iree_vm.artifact import (
     Artifact,
     ArtifactWriter,
@@ -29,7 +29,9 @@ F32 = 4
 def kernels(writer: ArtifactWriter, features: Sequence[str] = ()) -> int:
     """Add the kernels' object as an executable."""
     spec = local_executable()
-    exports = [ExportEntry(e.name, e.scratch_bytes, e.n_constants, e.bindings, e.alignments) for e in spec.exports]
+    exports = [
+        ExportEntry(e.name, e.scratch_bytes, e.n_constants, e.bindings, e.alignments) for e in spec.exports
+    ]
     return writer.add_executable("kernels", spec.format, bytes(spec.data), exports, features=features)
 
 
@@ -97,7 +99,9 @@ def write(
                     DispatchInfo(
                         "check_index",
                         ("/model/Gather",),
-                        asserts=tuple(AssertInfo(f"/model/Gather_{i}", f"index of input {i}") for i in range(6)),
+                        asserts=tuple(
+                            AssertInfo(f"/model/Gather_{i}", f"index of input {i}") for i in range(6)
+                        ),
                     ),
                 ]
             )

@@ -70,9 +70,13 @@ class Context:
         """Remove a module. Raises VmError 15 while another imports from it; running calls finish."""
         with self._lock:
             module = self.module(name)
-            users = [m.name for m in self._modules.values() if isinstance(m, BytecodeModule) and name in m.imported]
+            users = [
+                m.name for m in self._modules.values() if isinstance(m, BytecodeModule) and name in m.imported
+            ]
             if users:
-                raise VmError(15, f"@{name}", cause="imported by " + ", ".join(users), hint="unload these first")
+                raise VmError(
+                    15, f"@{name}", cause="imported by " + ", ".join(users), hint="unload these first"
+                )
             del self._modules[name]
             if isinstance(module, BytecodeModule):
                 module.close()

@@ -6,7 +6,6 @@ Used by ``hal.buffer_view.assert``, ``hal.buffer_view.create`` and ``hal.result.
 from __future__ import annotations
 
 from iree_base.element_types import ELEMENT_TYPES, ElementType
-
 from iree_vm.errors import VmError
 
 _SIGNLESS, _UNSIGNED, _BOOLEAN = 0x10, 0x12, 0x13

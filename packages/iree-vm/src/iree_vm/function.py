@@ -1,9 +1,9 @@
 """A callable per function: input checks and the function's own code in one generated Python function.
 
 The source is the translation of the export (``bytecode/translate.py``) with the common case of each input
-tested in place before it: a numpy array of the right dtype, contiguous and aligned. Everything else, ``out=``,
-``donate=`` and every failure go to ``Binding``, which this module also holds: it converts, runs the same
-bytecode and explains what went wrong in terms of the caller's model.
+tested in place before it: a numpy array of the right dtype, contiguous and aligned. Everything else,
+``out=``, ``donate=`` and every failure go to ``Binding``, which this module also holds: it converts, runs
+the same bytecode and explains what went wrong in terms of the caller's model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from iree_base.errors import IreeError
 from iree_hal import BufferView, Fence, KernelError
-
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.manifest import Dim, FunctionSpec
 from iree_vm.bytecode.program import IMPORT_BIT, Function
@@ -77,7 +77,11 @@ class Binding:
     """One function of one load: conversion, the general path, and explanations of failures."""
 
     def __init__(
-        self, module: BytecodeModule, spec: FunctionSpec, dims: Mapping[str, Dim], debug: Callable[[], DebugInfo]
+        self,
+        module: BytecodeModule,
+        spec: FunctionSpec,
+        dims: Mapping[str, Dim],
+        debug: Callable[[], DebugInfo],
     ) -> None:
         self.module = module
         self.spec = spec
@@ -154,7 +158,9 @@ class Binding:
         if len(values) != len(self.inputs):
             names = ", ".join(t.name for t in self.spec.inputs) or "none"
             raise VmError(
-                20, f"{self.spec.name} takes {len(self.inputs)} ({names}), got {len(values)}", hint=str(self.signature)
+                20,
+                f"{self.spec.name} takes {len(self.inputs)} ({names}), got {len(values)}",
+                hint=str(self.signature),
             )
         arguments = [convert(value) for convert, value in zip(self.inputs, values, strict=True)]
         check_inputs(self.spec, self.dims, arguments)
@@ -189,7 +195,9 @@ class Binding:
                 raise VmError(26, f"no input {item!r}", hint="name inputs: " + ", ".join(names))
         return found
 
-    def _donated(self, arguments: list[Any], values: Sequence[Any], donated: set[int], storages: list[Any]) -> None:
+    def _donated(
+        self, arguments: list[Any], values: Sequence[Any], donated: set[int], storages: list[Any]
+    ) -> None:
         """A donated input's memory becomes that of the output tied to it, where it was passed in place."""
         for index, output in enumerate(self.spec.outputs):
             if output.tied not in donated:
@@ -213,7 +221,9 @@ class Binding:
             index = names.index(name)
             wanted = Input(FunctionSpec(self.spec.name, (self.spec.outputs[index],), ()), 0).dtype
             if not isinstance(array, np.ndarray) or array.dtype != wanted or not array.flags.writeable:
-                raise VmError(25, f"'{name}' must be a writable numpy array of {self.spec.outputs[index].dtype}")
+                raise VmError(
+                    25, f"'{name}' must be a writable numpy array of {self.spec.outputs[index].dtype}"
+                )
             found[index] = array
         return found
 
@@ -338,7 +348,9 @@ def generate(binding: Binding) -> Callable[..., Any]:
     if any(i.element.bits < 8 for i in binding.inputs) or not fresh_results(module, function):
         nones = ["None"] * len(spec.outputs)
         call = f"_fn{index}({', '.join([*arguments, *nones])})"
-        lines.append(f"{pad}return {unit.bind(binding._finish)}({call}, {inputs}, {tuple(None for _ in nones)}, {{}})")
+        lines.append(
+            f"{pad}return {unit.bind(binding._finish)}({call}, {inputs}, {tuple(None for _ in nones)}, {{}})"
+        )
     else:
         for param, argument in zip(params, arguments, strict=False):
             emitter.names[param] = argument
@@ -346,7 +358,10 @@ def generate(binding: Binding) -> Callable[..., Any]:
             emitter.known[param] = "None"
         body = emitter.body(level)
         lines += body
-    lines += ["    except Exception as _error:", f"        raise {explain}(_error, {inputs}) from _error.__cause__"]
+    lines += [
+        "    except Exception as _error:",
+        f"        raise {explain}(_error, {inputs}) from _error.__cause__",
+    ]
     unit.lines[:] = lines
     unit.namespace["_closed"] = False
     generated: Any = unit.compile(f"<vm function {module.name}.{name}>")[name]
@@ -362,7 +377,9 @@ def generate(binding: Binding) -> Callable[..., Any]:
 def generate_async(binding: Binding) -> Callable[..., Pending]:
     """The asynchronous twin: ``f_async(*arrays, wait=None, signal=None, donate=(), out=None)``."""
 
-    def call(*arrays: Any, wait: Any = None, signal: Any = None, donate: Any = (), out: Any = None) -> Pending:
+    def call(
+        *arrays: Any, wait: Any = None, signal: Any = None, donate: Any = (), out: Any = None
+    ) -> Pending:
         return binding.call_async(arrays, wait, signal, donate, out)
 
     call.__name__ = call.__qualname__ = f"{binding.spec.name}_async"

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_base.errors import PluginError
 from iree_hal import BufferView
 from iree_hal.buffer_view import normalize
-
 from iree_vm.artifact.manifest import Dim, FunctionSpec, TensorSpec
 from iree_vm.errors import VmError
 from iree_vm.modules.hal import range_text
@@ -54,11 +54,15 @@ class Input:
             return np.asarray(value)
         if hasattr(value, "__dlpack__"):
             return self._from_dlpack(value)
-        if isinstance(value, bool | int | float | complex | np.generic | Sequence) and not isinstance(value, str | bytes):
+        if isinstance(value, bool | int | float | complex | np.generic | Sequence) and not isinstance(
+            value, str | bytes
+        ):
             return self._from_python(value)
         if hasattr(value, "__array__"):
             return np.asarray(value)
-        raise VmError(24, f"{self.place} is {type(value).__name__}", hint="pass a numpy array or a DLPack producer")
+        raise VmError(
+            24, f"{self.place} is {type(value).__name__}", hint="pass a numpy array or a DLPack producer"
+        )
 
     def _from_dlpack(self, value: Any) -> Array:
         try:
@@ -79,10 +83,16 @@ class Input:
         target = self.element.kind
         kind = array.dtype.kind
         if kind not in _ORDER or (array.size and _ORDER[kind] > _ORDER[target]):
-            raise VmError(23, self.place, cause=f"got {dtype_text(array.dtype)} values, {self.spec.dtype} wanted")
+            raise VmError(
+                23, self.place, cause=f"got {dtype_text(array.dtype)} values, {self.spec.dtype} wanted"
+            )
         with np.errstate(all="ignore"):
             converted = array.astype(self.dtype)
-        if target in "iu" and array.size and not np.array_equal(converted.astype(object), array.astype(object)):
+        if (
+            target in "iu"
+            and array.size
+            and not np.array_equal(converted.astype(object), array.astype(object))
+        ):
             raise VmError(23, self.place, cause=f"a value does not fit {self.spec.dtype}")
         return converted
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from iree_base.errors import IreeError, PluginError
 from iree_hal import Device, create_device, drivers, platform, plugins
-
 from iree_vm.artifact.manifest import Manifest, Variant
 from iree_vm.artifact.reader import Artifact
 from iree_vm.context import Context
@@ -124,14 +123,18 @@ class Module:
     """
 
     def __init__(
-        self, artifact: Artifact, variant: Variant | None, device: Device, modules: Sequence[NativeModule] = ()
+        self,
+        artifact: Artifact,
+        variant: Variant | None,
+        device: Device,
+        modules: Sequence[NativeModule] = (),
     ) -> None:
         self.artifact = artifact
         self.device = device
         self.variant = variant
         manifest = artifact.manifest
         self.name = manifest.module
-        self._context = Context([HalModule((device,), artifact, variant), *modules])  # type: ignore[list-item]
+        self._context = Context([HalModule((device,), artifact, variant), *modules])
         for name in manifest.modules:
             if name not in self._context.modules:
                 self._context.load(_plugin_module(name))
@@ -193,7 +196,7 @@ class Module:
         functions = "; ".join(str(b.signature) for b in self._bindings.values())
         return f"<Module {self.name} on {self.device.id}: {functions}>"
 
-    def __dir__(self) -> Iterator[str]:  # type: ignore[override]
+    def __dir__(self) -> Iterator[str]:
         return iter(sorted({*object.__dir__(self), *self._functions}))
 
 

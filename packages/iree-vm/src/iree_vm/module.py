@@ -17,7 +17,6 @@ from typing import Any, NoReturn, Protocol
 
 from iree_base import debug
 from iree_base.errors import IreeError
-
 from iree_vm.bytecode import encoding, verifier
 from iree_vm.bytecode.program import IMPORT_BIT, INITIALIZER, Import, Program
 from iree_vm.bytecode.translate import ImportTarget, Translation
@@ -132,10 +131,14 @@ class BytecodeModule:
                 if provider
                 else f"module '{entry.module}' is not loaded"
             )
-            raise VmError(5, f"@{entry.name} of @{self.name}", cause=cause, hint="load the module that provides it")
+            raise VmError(
+                5, f"@{entry.name} of @{self.name}", cause=cause, hint="load the module that provides it"
+            )
         if provider.version < entry.version:
             raise VmError(
-                6, f"@{entry.name} of @{self.name}", cause=f"version {entry.version} wanted, {provider.version} loaded"
+                6,
+                f"@{entry.name} of @{self.name}",
+                cause=f"version {entry.version} wanted, {provider.version} loaded",
             )
         if provider.signatures[entry.function] != entry.signature:
             raise VmError(
@@ -150,7 +153,9 @@ class BytecodeModule:
         """The translated Python function of an export, without checks or lock. Raises VmError 7."""
         index = self.exports.get(function)
         if index is None:
-            raise VmError(7, f"'{function}' in @{self.name}", hint="one of " + ", ".join(sorted(self.exports)))
+            raise VmError(
+                7, f"'{function}' in @{self.name}", hint="one of " + ", ".join(sorted(self.exports))
+            )
         result: Callable[..., Any] = self.namespace[f"_fn{index}"]
         return result
 
@@ -186,7 +191,9 @@ class BytecodeModule:
         try:
             converted = [into_type(str(t), a) for t, a in zip(wanted, arguments, strict=True)]
         except (TypeError, ValueError) as error:
-            raise VmError(23, f"@{self.name}.{function}{self.signatures[function]}", cause=str(error)) from None
+            raise VmError(
+                23, f"@{self.name}.{function}{self.signatures[function]}", cause=str(error)
+            ) from None
         return run(target.function, converted)
 
     def close(self) -> None:

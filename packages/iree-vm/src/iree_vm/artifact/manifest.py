@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import ELEMENT_TYPES
-
 from iree_vm.artifact.schema import Natural, check
 from iree_vm.errors import VmError
 
@@ -163,7 +162,9 @@ class Manifest:
             "producer": dict(sorted(self.producer.items())),
             "module": self.module,
             "functions": [f.to_json() for f in self.functions],
-            "dims": {n: {"min": d.min, "max": d.max, "divisor": d.divisor} for n, d in sorted(self.dims.items())},
+            "dims": {
+                n: {"min": d.min, "max": d.max, "divisor": d.divisor} for n, d in sorted(self.dims.items())
+            },
             "variants": [
                 {
                     "name": v.name,
@@ -193,7 +194,9 @@ class Manifest:
                 }
                 for e in self.executables
             ],
-            "constants": [{"member": c.member, "bytes": c.bytes, "alignment": c.alignment} for c in self.constants],
+            "constants": [
+                {"member": c.member, "bytes": c.bytes, "alignment": c.alignment} for c in self.constants
+            ],
             "requires": {"modules": list(self.modules), "loaders": list(self.loaders)},
             "digests": dict(sorted(self.digests.items())),
         }
@@ -205,7 +208,7 @@ class Manifest:
     @staticmethod
     def from_json(data: Any) -> Manifest:
         """Check and build. Raises VmError 53 or 56."""
-        version = data.get("format_version") if isinstance(data, dict) else None
+        version: Any = data.get("format_version") if isinstance(data, dict) else None
         check(version, [Natural], 56, "format_version")
         if len(version) != 2 or version[0] != FORMAT_VERSION[0] or version[1] > FORMAT_VERSION[1]:
             raise VmError(
@@ -274,17 +277,29 @@ class Manifest:
                     where = f"{place}.{kind}[{position}]"
                     need(tensor.dtype in ELEMENT_TYPES, where, f"dtype '{tensor.dtype}' is unknown")
                     for dim in tensor.shape:
-                        need(isinstance(dim, int) or dim in self.dims, where, f"dimension '{dim}' is not in dims")
+                        need(
+                            isinstance(dim, int) or dim in self.dims,
+                            where,
+                            f"dimension '{dim}' is not in dims",
+                        )
                     need(
                         tensor.tied is None or (kind == "outputs" and tensor.tied < len(function.inputs)),
                         where,
                         f"tied to input {tensor.tied}",
                     )
-        for name, dim in self.dims.items():
-            need(dim.divisor >= 1 and (dim.max is None or dim.max >= dim.min), f"dims.{name}", "the range is empty")
+        for name, limits in self.dims.items():
+            need(
+                limits.divisor >= 1 and (limits.max is None or limits.max >= limits.min),
+                f"dims.{name}",
+                "the range is empty",
+            )
         for index, variant in enumerate(self.variants):
             for executable in variant.executables:
-                need(executable < len(self.executables), f"variants[{index}]", f"executable {executable} is not there")
+                need(
+                    executable < len(self.executables),
+                    f"variants[{index}]",
+                    f"executable {executable} is not there",
+                )
         for index, entry in enumerate(self.executables):
             for export in entry.exports:
                 need(

@@ -35,7 +35,7 @@ class MemberCheck:
 
 
 class Artifact:
-    """An opened artefact: ``manifest``, ``members``, ``report`` (what the compiler said, if it is in process)."""
+    """An opened artefact: ``manifest``, ``members``, ``report`` (the compiler's, when it ran in process)."""
 
     def __init__(self, data: memoryview, path: Path | None = None) -> None:
         self._data = data
@@ -110,7 +110,9 @@ class Artifact:
         for index, constant in enumerate(manifest.constants):
             entry = self.members[constant.member]
             if entry.size != constant.bytes:
-                raise VmError(55, constant.member, cause=f"{entry.size} bytes, the manifest says {constant.bytes}")
+                raise VmError(
+                    55, constant.member, cause=f"{entry.size} bytes, the manifest says {constant.bytes}"
+                )
             alignment = constant.alignment
             if alignment < 1 or alignment & (alignment - 1) or entry.offset % alignment:
                 raise VmError(56, f"constants[{index}].alignment: {alignment} does not hold in the file")

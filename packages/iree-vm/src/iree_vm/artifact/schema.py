@@ -19,7 +19,13 @@ class Natural:
     """An integer >= 0 that fits 63 bits."""
 
 
-_WORDS = {str: "a string", int: "an integer", bool: "true or false", float: "a number", Natural: "a size (>= 0)"}
+_WORDS = {
+    str: "a string",
+    int: "an integer",
+    bool: "true or false",
+    float: "a number",
+    Natural: "a size (>= 0)",
+}
 
 
 def _describe(schema: Any) -> str:

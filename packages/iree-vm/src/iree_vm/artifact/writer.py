@@ -53,12 +53,12 @@ _PIECE = 1 << 22
 
 
 def _chunks(source: ConstantSource) -> Iterator[memoryview]:
-    made = source() if callable(source) else source
+    made: Any = source() if callable(source) else source
     parts: Iterable[Any]
     try:
-        parts = (memoryview(made),)  # type: ignore[arg-type]
+        parts = (memoryview(made),)
     except TypeError:
-        parts = made  # type: ignore[assignment]
+        parts = made
     for part in parts:
         view = memoryview(part)
         if not view.c_contiguous:
@@ -119,7 +119,13 @@ class ArtifactWriter:
         self._dims[name] = dim
 
     def add_executable(
-        self, name: str, format: str, data: Chunk, exports: Sequence[ExportEntry], *, features: Sequence[str] = ()
+        self,
+        name: str,
+        format: str,
+        data: Chunk,
+        exports: Sequence[ExportEntry],
+        *,
+        features: Sequence[str] = (),
     ) -> int:
         """Add a kernel object; returns its index for ``add_variant``. Names must be unique file names."""
         entry = ExecutableEntry(f"executables/{name}", name, format, tuple(features), tuple(exports))
@@ -149,7 +155,7 @@ class ArtifactWriter:
         self._debug = debug
 
     def finish(self, report: Any = None) -> Artifact:
-        """Write everything; gives the artefact, opened. Raises VmError 58, 56, or what the bytecode breaks."""
+        """Write everything; gives the artefact, opened. Raises VmError 58, 56, or 1-3 for the bytecode."""
         if self.path is None:
             file = tempfile.TemporaryFile("wb+")  # noqa: SIM115 (the mapping outlives it)
             with file:

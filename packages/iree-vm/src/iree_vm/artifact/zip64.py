@@ -70,7 +70,17 @@ def _local(member: Member) -> bytes:
     name = member.name.encode("ascii")
     padding = member.offset - member.least_offset
     head = _LOCAL.pack(
-        b"PK\3\4", _VERSION, 0, 0, 0, _DATE, member.crc, _UNSET, _UNSET, len(name), _LOCAL_EXTRA.size + padding
+        b"PK\3\4",
+        _VERSION,
+        0,
+        0,
+        0,
+        _DATE,
+        member.crc,
+        _UNSET,
+        _UNSET,
+        len(name),
+        _LOCAL_EXTRA.size + padding,
     )
     field = struct.pack("<HH", _PADDING_ID, padding - 4) + b"\0" * (padding - 4) if padding else b""
     return head + name + _LOCAL_EXTRA.pack(1, 16, member.size, member.size) + field
@@ -175,7 +185,12 @@ def _read_central(data: memoryview, position: int, end: int) -> tuple[Member, in
         extra_length = _LOCAL.unpack_from(data, header)[10]
     offset = header + _LOCAL.size + len(name) + extra_length
     member = Member(name, header, offset, size, fields[7])
-    if offset < member.least_offset or 0 < offset - member.least_offset < 4 or not name.isascii() or _central(member) != bytes(data[position:after]):
+    if (
+        offset < member.least_offset
+        or 0 < offset - member.least_offset < 4
+        or not name.isascii()
+        or _central(member) != bytes(data[position:after])
+    ):
         raise VmError(52, f"a directory entry ({name!r})")
     return member, after
 

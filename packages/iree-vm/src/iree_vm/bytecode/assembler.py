@@ -45,7 +45,16 @@ from iree_vm.bytecode.program import (
     Rodata,
     Successor,
 )
-from iree_vm.bytecode.types import BANK, LETTERS, MAX_REGISTERS, TYPES, Register, Signature, Variadic, parse_signature
+from iree_vm.bytecode.types import (
+    BANK,
+    LETTERS,
+    MAX_REGISTERS,
+    TYPES,
+    Register,
+    Signature,
+    Variadic,
+    parse_signature,
+)
 from iree_vm.errors import VmError
 
 _TOKEN = re.compile(
@@ -101,7 +110,7 @@ class _Assembler:
         self.program = Program("")
         self.indices: dict[str, dict[str, int]] = {"global": {}, "rodata": {}, "callee": {}}
         self.parsers: dict[str, Callable[[], Any]] = {
-            **{name: self.register for name in TYPES},
+            **dict.fromkeys(TYPES, self.register),
             "*": self.registers,
             **{f"#{name}": lambda name=name: self.number(name) for name in TYPES[:4]},  # type: ignore[misc]
             "#text": self.string,
@@ -269,7 +278,9 @@ class _Assembler:
         if instruction.op.name == "call.variadic":
             signature = self.program.callee_signature(callee)
             if len(signature.arguments) != len(named.bracketed):
-                self.fail(f"@{named.name}{signature} called with {len(named.bracketed)} arguments", named.token)
+                self.fail(
+                    f"@{named.name}{signature} called with {len(named.bracketed)} arguments", named.token
+                )
             counts = []
             for argument, length in zip(signature.arguments, named.bracketed, strict=True):
                 if isinstance(argument, Variadic) != (length is not None):
@@ -360,7 +371,9 @@ class _Assembler:
                 self.expect("[")
                 while not self.take("]"):
                     value = self.number(type_name)
-                    data += struct.pack({"i32": "<i", "i64": "<q", "f32": "<f", "f64": "<d"}[type_name], value)
+                    data += struct.pack(
+                        {"i32": "<i", "i64": "<q", "f32": "<f", "f64": "<d"}[type_name], value
+                    )
                     if not self.peek("]"):
                         self.expect(",")
             else:

@@ -161,7 +161,8 @@ class FunctionBuilder:
         segments: list[int] = []
         for wanted, argument in zip(signature.arguments, arguments, strict=True):
             if isinstance(wanted, Variadic):
-                rows = [a if not isinstance(a, Register) else (a,) for a in argument]
+                values: Sequence[Any] = argument
+                rows = [(a,) if isinstance(a, Register) else tuple(a) for a in values]
                 segments.append(len(rows))
                 flat += [register for row in rows for register in row]
             else:

@@ -15,7 +15,17 @@ from hashlib import blake2b
 from typing import Any
 
 from iree_vm.bytecode.ops import BY_OPCODE
-from iree_vm.bytecode.program import Block, Export, Function, Global, Import, Instruction, Program, Rodata, Successor
+from iree_vm.bytecode.program import (
+    Block,
+    Export,
+    Function,
+    Global,
+    Import,
+    Instruction,
+    Program,
+    Rodata,
+    Successor,
+)
 from iree_vm.bytecode.types import BANK, TYPES, Register, Signature, parse_signature
 from iree_vm.errors import VmError
 
@@ -51,7 +61,9 @@ class Reader:
     def take(self, count: int) -> memoryview:
         end = self.position + count
         if end > len(self.data):
-            raise VmError(1, f"{count} bytes wanted at {self.position}, {len(self.data) - self.position} left")
+            raise VmError(
+                1, f"{count} bytes wanted at {self.position}, {len(self.data) - self.position} left"
+            )
         part = self.data[self.position : end]
         self.position = end
         return part
@@ -260,7 +272,9 @@ def _check_header(view: memoryview) -> None:
         raise VmError(1, "the file does not begin with the bytecode's magic")
     if major != VERSION[0] or minor > VERSION[1]:
         raise VmError(
-            2, f"file {major}.{minor}, this runtime reads {VERSION[0]}.{VERSION[1]}", hint="compile the model again"
+            2,
+            f"file {major}.{minor}, this runtime reads {VERSION[0]}.{VERSION[1]}",
+            hint="compile the model again",
         )
     if reserved != 0 or length != len(view):
         raise VmError(1, f"the header says {length} bytes, there are {len(view)}")

@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 
-_PAIRS = {"i32": (struct.Struct("<i"), struct.Struct("<f")), "i64": (struct.Struct("<q"), struct.Struct("<d"))}
+_PAIRS = {
+    "i32": (struct.Struct("<i"), struct.Struct("<f")),
+    "i64": (struct.Struct("<q"), struct.Struct("<d")),
+}
 _ERF = math.erf
 
 

@@ -100,23 +100,24 @@ def _rounded(type_name: str, expression: str) -> str:
     return f"{{r}} = _f32({expression})" if type_name == "f32" else f"{{r}} = {expression}"
 
 
+# fmt: off
 # 0x01 constants
 for _k, _t in enumerate(TYPES[:4]):
     _row(0x01 + _k, f"const.{_t}", f">r:{_t} value:#{_t}", "{r} = {value}", "An immediate.", constant="value")
 _row(0x05, "const.ref.zero", ">r:ref", "{r} = None", "The null reference.", constant="null")
 _row(0x06, "const.ref.rodata", ">r:ref data:rodata", "{r} = {data}", "A read-only buffer of the module.",
-     constant="data")  # fmt: skip
+     constant="data")
 
 # 0x10 globals
 for _k, _t in enumerate(TYPES):
     _row(0x10 + _k, f"global.load.{_t}", f">r:{_t} source:global.{_t}", "{r} = {source}", "Read a global.")
     _row(0x18 + _k, f"global.store.{_t}", f"value:{_t} >target:global.{_t}", "{target} = {value}",
-         "Write a global; an immutable one only in the initializer.")  # fmt: skip
+         "Write a global; an immutable one only in the initializer.")
 
 # 0x20 selection
 for _k, _t in enumerate(TYPES):
     _row(0x20 + _k, f"select.{_t}", f">r:{_t} condition:i32 true:{_t} false:{_t}",
-         "{r} = {true} if {condition} else {false}", "``true`` if the condition is not 0, else ``false``.")  # fmt: skip
+         "{r} = {true} if {condition} else {false}", "``true`` if condition is not 0, else ``false``.")
 
 # 0x40 integer arithmetic: i32 at even, i64 at odd opcodes
 for _k, _t in enumerate(_INTS):
@@ -128,16 +129,16 @@ for _k, _t in enumerate(_INTS):
             ("add", _two, _wrapped(_t, "{a} + {b}"), "Sum, wrapping."),
             ("sub", _two, _wrapped(_t, "{a} - {b}"), "Difference, wrapping."),
             ("mul", _two, _wrapped(_t, "{a} * {b}"), "Product, wrapping."),
-            ("div.{}.s", _two, _wrapped(_t, "_div_s({a}, {b})"), "Signed quotient toward zero; 0 for divisor 0."),
-            ("div.{}.u", _two, _wrapped(_t, f"_div_u({{a}} & {_m}, {{b}} & {_m})"), "Unsigned quotient; 0 for 0."),
-            ("rem.{}.s", _two, "{r} = _rem_s({a}, {b})", "Signed remainder (dividend's sign); 0 for divisor 0."),
-            ("rem.{}.u", _two, _wrapped(_t, f"_rem_u({{a}} & {_m}, {{b}} & {_m})"), "Unsigned remainder; 0 for 0."),
+            ("div.{}.s", _two, _wrapped(_t, "_div_s({a}, {b})"), "Signed quotient toward zero; by 0: 0."),
+            ("div.{}.u", _two, _wrapped(_t, f"_div_u({{a}} & {_m}, {{b}} & {_m})"), "Unsigned; by 0: 0."),
+            ("rem.{}.s", _two, "{r} = _rem_s({a}, {b})", "Signed remainder, dividend's sign; by 0: 0."),
+            ("rem.{}.u", _two, _wrapped(_t, f"_rem_u({{a}} & {_m}, {{b}} & {_m})"), "Unsigned; by 0: 0."),
             ("fma", f"{_two} c:{_t}", _wrapped(_t, "{a} * {b} + {c}"), "``a * b + c``, wrapping."),
             ("abs", _one, _wrapped(_t, "abs({a})"), "Absolute value; of MIN it is MIN."),
             ("min.{}.s", _two, "{r} = {a} if {a} < {b} else {b}", "Signed minimum."),
-            ("min.{}.u", _two, f"{{r}} = {{a}} if {{a}} & {_m} < {{b}} & {_m} else {{b}}", "Unsigned minimum."),
+            ("min.{}.u", _two, f"{{r}} = {{a}} if {{a}} & {_m} < {{b}} & {_m} else {{b}}", "Unsigned."),
             ("max.{}.s", _two, "{r} = {a} if {a} > {b} else {b}", "Signed maximum."),
-            ("max.{}.u", _two, f"{{r}} = {{a}} if {{a}} & {_m} > {{b}} & {_m} else {{b}}", "Unsigned maximum."),
+            ("max.{}.u", _two, f"{{r}} = {{a}} if {{a}} & {_m} > {{b}} & {_m} else {{b}}", "Unsigned."),
             ("not", _one, "{r} = ~{a}", "Bitwise complement."),
             ("and", _two, "{r} = {a} & {b}", "Bitwise and."),
             ("or", _two, "{r} = {a} | {b}", "Bitwise or."),
@@ -150,10 +151,11 @@ for _k, _t in enumerate(_INTS):
              f"{{r}} = {{a}} >> ({{amount}} if 0 <= {{amount}} < {_BITS[_t]} else {_BITS[_t]})",
              "Arithmetic shift right; the sign when the amount is not below the width."),
             ("shr.{}.u", f">r:{_t} a:{_t} amount:i32",
-             f"{{r}} = _wrap{_BITS[_t]}(({{a}} & {_m}) >> {{amount}}) if 0 <= {{amount}} < {_BITS[_t]} else 0",
+             f"{{r}} = _wrap{_BITS[_t]}(({{a}} & {_m}) >> {{amount}}) "
+             f"if 0 <= {{amount}} < {_BITS[_t]} else 0",
              "Logical shift right; 0 when the amount is not below the width."),
         )
-    ):  # fmt: skip
+    ):
         _full = _name.format(_t) if "{}" in _name else f"{_name}.{_t}"
         _row(0x40 + 2 * _n + _k, _full, _operands, _template, _doc)
 
@@ -211,13 +213,13 @@ for _n, (_from, _to, _bits) in enumerate(
     _half = 1 << (_bits - 1)
     _row(0xC0 + _n, f"trunc.{_from}.{_to}", f">r:{_result} a:{_from}",
          f"{{r}} = {{a}} & {(1 << _bits) - 1:#x}" if _to != "i32" else "{r} = _wrap32({a})",
-         f"The low {_bits} bits" + (", zero-extended." if _to != "i32" else "."))  # fmt: skip
+         f"The low {_bits} bits" + (", zero-extended." if _to != "i32" else "."))
     if _to != "i32":
         _row(0xC8 + 2 * _n, f"ext.{_to}.{_from}.s", f">r:{_result} a:{_from}",
              f"{{r}} = ({{a}} + {_half:#x} & {(1 << _bits) - 1:#x}) - {_half:#x}",
-             f"Sign-extend the low {_bits} bits.")  # fmt: skip
+             f"Sign-extend the low {_bits} bits.")
         _row(0xC9 + 2 * _n, f"ext.{_to}.{_from}.u", f">r:{_result} a:{_from}",
-             f"{{r}} = {{a}} & {(1 << _bits) - 1:#x}", f"Zero-extend the low {_bits} bits.")  # fmt: skip
+             f"{{r}} = {{a}} & {(1 << _bits) - 1:#x}", f"Zero-extend the low {_bits} bits.")
 _row(0xD0, "ext.i32.i64.s", ">r:i64 a:i32", "{r} = {a}", "Sign-extend.")
 _row(0xD1, "ext.i32.i64.u", ">r:i64 a:i32", "{r} = {a} & 0xffffffff", "Zero-extend.")
 
@@ -227,21 +229,21 @@ for _n, (_i, _f) in enumerate((i, f) for i in _INTS for f in _FLOATS):
     _signed = ("{a}" if _exact else "") and ("float({a})" if _f == "f64" else "_f32({a})")
     _unsigned = f"{{a}} & {_MASK[_i]}"
     _row(0xD8 + 4 * _n, f"cast.s{_i}.{_f}", f">r:{_f} a:{_i}",
-         f"{{r}} = {_signed or '_int_to_f32({a})'}", "Signed integer to the nearest float.")  # fmt: skip
+         f"{{r}} = {_signed or '_int_to_f32({a})'}", "Signed integer to the nearest float.")
     _row(0xD9 + 4 * _n, f"cast.u{_i}.{_f}", f">r:{_f} a:{_i}",
          f"{{r}} = float({_unsigned})" if _f == "f64" else f"{{r}} = _int_to_f32({_unsigned})",
-         "Unsigned integer to the nearest float.")  # fmt: skip
+         "Unsigned integer to the nearest float.")
     _row(0xDA + 4 * _n, f"cast.{_f}.s{_i}", f">r:{_i} a:{_f}",
-         f"{{r}} = _saturate({{a}}, {_LOW[_i]}, {_HIGH[_i]})", "Toward zero, saturating; NaN is 0.")  # fmt: skip
+         f"{{r}} = _saturate({{a}}, {_LOW[_i]}, {_HIGH[_i]})", "Toward zero, saturating; NaN is 0.")
     _row(0xDB + 4 * _n, f"cast.{_f}.u{_i}", f">r:{_i} a:{_f}",
-         f"{{r}} = _wrap{_BITS[_i]}(_saturate({{a}}, 0, {_MASK[_i]}))", "Toward zero, saturating unsigned.")  # fmt: skip
+         f"{{r}} = _wrap{_BITS[_i]}(_saturate({{a}}, 0, {_MASK[_i]}))", "Toward zero, saturating unsigned.")
 _row(0xE8, "ext.f32.f64", ">r:f64 a:f32", "{r} = {a}", "The same number.")
 _row(0xE9, "trunc.f64.f32", ">r:f32 a:f64", "{r} = _f32({a})", "The nearest f32.")
 for _n, (_i, _f) in enumerate(zip(_INTS, _FLOATS, strict=True)):
     _row(0xEA + 2 * _n, f"bitcast.{_i}.{_f}", f">r:{_f} a:{_i}", f'{{r}} = _bits_float("{_i}", {{a}})',
-         "Same bits.")  # fmt: skip
+         "Same bits.")
     _row(0xEB + 2 * _n, f"bitcast.{_f}.{_i}", f">r:{_i} a:{_f}", f'{{r}} = _float_bits("{_i}", {{a}})',
-         "Same bits.")  # fmt: skip
+         "Same bits.")
 
 # 0x100 float arithmetic: f32 at even, f64 at odd opcodes
 for _k, _t in enumerate(_FLOATS):
@@ -263,10 +265,10 @@ for _k, _t in enumerate(_FLOATS):
             ("atan2", _two, "_atan2({a}, {b})", "Angle of the point (b, a)."),
             ("pow", _two, "_power({a}, {b})", "Power."),
             *((name, _one, f"_{name}({{a}})", f"{name}(a).") for name in (
-                "ceil", "floor", "trunc", "round", "roundeven", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log",
-                "log10", "log1p", "log2", "sin", "cos", "atan", "tanh", "erf")),
+                "ceil", "floor", "trunc", "round", "roundeven", "sqrt", "rsqrt", "exp", "exp2", "expm1",
+                "log", "log10", "log1p", "log2", "sin", "cos", "atan", "tanh", "erf")),
         )
-    ):  # fmt: skip
+    ):
         if _name == "fma":
             _template = "{r} = _fma32({a}, {b}, {c})" if _t == "f32" else "{r} = _fma64({a}, {b}, {c})"
         else:
@@ -286,45 +288,46 @@ for _k, _t in enumerate(TYPES):
         "r": "_list_get_ref({list}, {index})",
     }[_t[0]]
     _row(0x168 + _k, f"list.get.{_t}", f">r:{_t} list:ref index:i32", f"{{r}} = {_get}",
-         "An element; an i64 read as i32 is cut, an f64 read as f32 rounded.")  # fmt: skip
-    _row(0x170 + _k, f"list.set.{_t}", f"list:ref index:i32 value:{_t}", "_list_set({list}, {index}, {value})",
-         "Replace an element.")  # fmt: skip
+         "An element; an i64 read as i32 is cut, an f64 read as f32 rounded.")
+    _row(0x170 + _k, f"list.set.{_t}", f"list:ref index:i32 value:{_t}",
+         "_list_set({list}, {index}, {value})", "Replace an element.")
     _row(0x178 + _k, f"list.push.{_t}", f"list:ref value:{_t}", "_list_push({list}, {value})", "Append.")
 
 # 0x180 host buffers: lengths and copy offsets in bytes, load/store/fill offsets in elements
 _row(0x180, "buffer.alloc", ">r:ref length:i64", "{r} = _buffer_alloc({length})", "Zeroed bytes.")
 _row(0x181, "buffer.length", ">r:i64 buffer:ref", "{r} = _buffer_length({buffer})", "Bytes.")
 _row(0x182, "buffer.clone", ">r:ref source:ref offset:i64 length:i64",
-     "{r} = _buffer_clone({source}, {offset}, {length})", "A mutable copy of a range.")  # fmt: skip
+     "{r} = _buffer_clone({source}, {offset}, {length})", "A mutable copy of a range.")
 _row(0x183, "buffer.copy", "source:ref source_offset:i64 target:ref target_offset:i64 length:i64",
      "_buffer_copy({source}, {source_offset}, {target}, {target_offset}, {length})",
-     "Copy bytes; ranges may overlap.")  # fmt: skip
+     "Copy bytes; ranges may overlap.")
 _row(0x184, "buffer.compare", ">r:i32 a:ref a_offset:i64 b:ref b_offset:i64 length:i64",
-     "{r} = _buffer_compare({a}, {a_offset}, {b}, {b_offset}, {length})", "1 if the ranges are equal.")  # fmt: skip
+     "{r} = _buffer_compare({a}, {a_offset}, {b}, {b_offset}, {length})", "1 if the ranges are equal.")
 for _k, (_layout, _t) in enumerate(
     (("i8.s", "i32"), ("i8.u", "i32"), ("i16.s", "i32"), ("i16.u", "i32"),
      ("i32", "i32"), ("i64", "i64"), ("f32", "f32"), ("f64", "f64"))
-):  # fmt: skip
+):
     _row(0x188 + _k, f"buffer.load.{_layout}", f">r:{_t} buffer:ref index:i64",
-         f'{{r}} = _buffer_load({{buffer}}, {{index}}, "{_layout}")', "An element.")  # fmt: skip
+         f'{{r}} = _buffer_load({{buffer}}, {{index}}, "{_layout}")', "An element.")
     if _layout in ("i8.u", "i16.u"):
         continue
     _store = _layout.removesuffix(".s")
     _row(0x190 + _k, f"buffer.store.{_store}", f"buffer:ref index:i64 value:{_t}",
-         f'_buffer_store({{buffer}}, {{index}}, {{value}}, "{_layout}")', "Set an element (low bits).")  # fmt: skip
+         f'_buffer_store({{buffer}}, {{index}}, {{value}}, "{_layout}")', "Set an element (low bits).")
     _row(0x198 + _k, f"buffer.fill.{_store}", f"buffer:ref index:i64 count:i64 value:{_t}",
-         f'_buffer_fill({{buffer}}, {{index}}, {{count}}, {{value}}, "{_layout}")', "Set elements.")  # fmt: skip
+         f'_buffer_fill({{buffer}}, {{index}}, {{count}}, {{value}}, "{_layout}")', "Set elements.")
 
 # 0x1C0 calls and control flow: emitted by translate, by name
 _row(0x1C0, "call", ">results:* callee:callee arguments:*", "", "Call a function or a non-variadic import.")
 _row(0x1C1, "call.variadic", ">results:* callee:callee segments:segments arguments:*", "",
-     "Call an import; arguments are flat, segments gives each variadic segment's number of tuples.")  # fmt: skip
+     "Call an import; arguments are flat, segments gives each variadic segment's number of tuples.")
 _row(0x1C2, "import.resolved", ">r:i32 callee:callee", "", "1 if the optional import is there.")
 _row(0x1C8, "br", "target:^", "", "Go to a block.", terminator=True)
 _row(0x1C9, "cond_br", "condition:i32 true:^ false:^", "", "Go to one of two blocks.", terminator=True)
 _row(0x1CA, "br_table", "index:i32 default:^ targets:^*", "", "Go to targets[index], else default.",
-     terminator=True)  # fmt: skip
+     terminator=True)
 _row(0x1CB, "return", "values:*", "", "Leave the function.", terminator=True)
 _row(0x1CC, "fail", "message:#text", "", "Stop the program with a message.", terminator=True)
 _row(0x1CD, "cond_fail", "condition:i32 message:#text", "", "Stop the program if the condition is not 0.")
 _row(0x1CE, "discard.ref", ">value:ref", "{value} = None", "Drop a reference: the register becomes null.")
+# fmt: on

@@ -32,14 +32,14 @@ _MAX_INLINE = 256
 _LINEAR_CASES = 4
 
 Arguments = list[Any]
-"""Argument expressions of an import call: a str, or for a variadic segment a list of str (of tuples of str)."""
+"""Argument expressions of an import call: a str, or a list of str (or of tuples of str) for a segment."""
 
 
 class Inline(Protocol):
     """How a provider expands a call of its function: statements assigning ``results``, or None to be called.
 
-    ``bind(object)`` gives a name under which the statements can use an object; ``value(expression)`` gives the
-    object behind an expression that is a known constant (raises KeyError otherwise).
+    ``bind(object)`` gives a name under which the statements can use an object; ``value(expression)`` gives
+    the object behind an expression that is a known constant (raises KeyError otherwise).
     """
 
     def __call__(
@@ -116,7 +116,7 @@ class _Names(dict[Register, str]):
         self.prefix = prefix
 
     def __missing__(self, register: Register) -> str:
-        name = self[register] = f"{self.prefix}{LETTERS[register.bank]}{register.index}"
+        name = self[register] = f"{self.prefix}{LETTERS[register.bank]}{register.ordinal}"
         return name
 
 
@@ -395,7 +395,9 @@ class FunctionEmitter:
         except ValueError:
             raise KeyError(expression) from None
 
-    def expand(self, callee: int, arguments: tuple[Register, ...], results: tuple[Register, ...]) -> list[str] | None:
+    def expand(
+        self, callee: int, arguments: tuple[Register, ...], results: tuple[Register, ...]
+    ) -> list[str] | None:
         """A straight-line callee in place of its call: its registers get their own variables."""
         function = self.program.functions[callee]
         if len(function.blocks) != 1 or self.depth >= 4 or self.unit.trace is not None:

@@ -26,14 +26,14 @@ class Register(NamedTuple):
     """One register: ``bank`` indexes ``TYPES``."""
 
     bank: int
-    index: int
+    ordinal: int
 
     @property
     def type(self) -> str:
         return TYPES[self.bank]
 
     def __str__(self) -> str:
-        return f"%{LETTERS[self.bank]}{self.index}"
+        return f"%{LETTERS[self.bank]}{self.ordinal}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ def _types(text: str, whole: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",")) if text.strip() else ()
     for name in names:
         if name not in BANK:
-            raise VmError(4, f"unknown type '{name}' in signature '{whole}'", hint="one of " + ", ".join(TYPES))
+            raise VmError(
+                4, f"unknown type '{name}' in signature '{whole}'", hint="one of " + ", ".join(TYPES)
+            )
     return names
 
 

@@ -71,7 +71,9 @@ class _Verifier:
             self.check_initial(variable.type, variable.initial, variable.name)
         for export in program.exports:
             if export.function >= len(program.functions):
-                self.fail(f"export @{export.name} of function {export.function}, there are {len(program.functions)}")
+                self.fail(
+                    f"export @{export.name} of function {export.function}, there are {len(program.functions)}"
+                )
         for function in program.functions:
             self.check_function(function)
         self.function = None
@@ -174,7 +176,9 @@ class _Verifier:
         op, operands = instruction
         if op.name in ("call", "call.variadic"):
             results, callee = operands[0], operands[1]
-            segments, arguments = (operands[2], operands[3]) if op.name == "call.variadic" else ((), operands[2])
+            segments, arguments = (
+                (operands[2], operands[3]) if op.name == "call.variadic" else ((), operands[2])
+            )
             signature = self.program.callee_signature(callee)
             name = self.program.callee_name(callee)
             if signature.is_variadic != (op.name == "call.variadic"):

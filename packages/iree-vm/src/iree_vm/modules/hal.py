@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
 from iree_base.element_types import ElementType
 from iree_hal import Buffer, BufferView, CommandBuffer, Device, Executable, ExecutableSpec, ExportSpec, Fence
 from iree_hal.recording import Recording
-
 from iree_vm.artifact.manifest import ExecutableEntry, Variant
 from iree_vm.artifact.reader import Artifact
 from iree_vm.bytecode.program import Import
@@ -138,7 +138,9 @@ class HalModule:
             raise VmError(10, f"executable {index} of the variant")
         number = self.variant.executables[index]
         entry = self.artifact.manifest.executables[number]
-        return _need(device, Device, "a device").load_executable(executable_spec(entry, self.artifact.executable(number)))
+        return _need(device, Device, "a device").load_executable(
+            executable_spec(entry, self.artifact.executable(number))
+        )
 
     @_export("constants.map", "(ref, i64) -> (ref)")
     def constants_map(self, device: Any, index: int) -> Buffer:
@@ -153,7 +155,9 @@ class HalModule:
         data = _need(recording, VmBuffer, "a buffer").data
         for executable in executables:
             _need(executable, Executable, "an executable")
-        return _need(device, Device, "a device").create_command_buffer(Recording.deserialize(data), executables)
+        return _need(device, Device, "a device").create_command_buffer(
+            Recording.deserialize(data), executables
+        )
 
     @_export("command_buffer.param", "(ref, i64, [i64]...) -> (i64)")
     def command_buffer_param(self, command_buffer: Any, index: int, params: tuple[int, ...]) -> int:
@@ -176,7 +180,7 @@ class HalModule:
     @_export("buffer_view.dim", "(ref, i64) -> (i64)")
     def buffer_view_dim(self, view: Any, axis: int) -> int:
         """(view, axis): its size."""
-        shape = _need(view, (np.ndarray, BufferView), "a buffer view").shape
+        shape: tuple[int, ...] = _need(view, (np.ndarray, BufferView), "a buffer view").shape
         if not 0 <= axis < len(shape):
             raise VmError(10, f"axis {axis} of rank {len(shape)}")
         return int(shape[axis])
@@ -310,7 +314,7 @@ class HalModule:
 
     @_export("device.queue.dealloca", "(ref, ref, ref, ref)")
     def queue_dealloca(self, device: Any, wait: Any, signal: Any, buffer: Any) -> None:
-        """(device, wait, signal, buffer): release memory early; otherwise it lives as long as its references."""
+        """(device, wait, signal, buffer): release memory now; else it lives as long as its references."""
         target: Device = _need(device, Device, "a device")
         target.queue_dealloca(_need(buffer, Buffer, "a buffer"), wait=_fence(wait), signal=_fence(signal))
 
@@ -379,7 +383,9 @@ class HalModule:
             raise VmError(10, f"bytes {offset} to {offset + length} of {write.nbytes}")
         if pattern_bytes not in (1, 2, 4, 8) or length % pattern_bytes or not write.flags.writeable:
             raise VmError(9, f"a fill of {length} bytes with a pattern of {pattern_bytes}")
-        data = np.frombuffer((pattern & ((1 << 8 * pattern_bytes) - 1)).to_bytes(pattern_bytes, "little"), np.uint8)
+        data = np.frombuffer(
+            (pattern & ((1 << 8 * pattern_bytes) - 1)).to_bytes(pattern_bytes, "little"), np.uint8
+        )
 
         def fill() -> None:
             write[offset : offset + length].reshape(-1, pattern_bytes)[:] = data
@@ -478,9 +484,15 @@ def check_view(view: Any, message: Any, element_type: int, shape: Sequence[int])
     )
     wanted = shape_text(element.name, shape)
     if not dtype_fits:
-        raise VmError(23, f"'{_message(message)}' is {shape_text(_dtype_name(view), view.shape)}", cause=f"{wanted} wanted")
+        raise VmError(
+            23,
+            f"'{_message(message)}' is {shape_text(_dtype_name(view), view.shape)}",
+            cause=f"{wanted} wanted",
+        )
     if len(view.shape) != len(shape) or any(w not in (-1, g) for w, g in zip(shape, view.shape, strict=True)):
-        raise VmError(22, f"'{_message(message)}' is {shape_text(element.name, view.shape)}", cause=f"{wanted} wanted")
+        raise VmError(
+            22, f"'{_message(message)}' is {shape_text(element.name, view.shape)}", cause=f"{wanted} wanted"
+        )
 
 
 def _dtype_name(view: Any) -> str:
@@ -497,7 +509,7 @@ def _load(buffer: Any, offset: int, layout: str) -> Any:
     size = struct.calcsize(layout)
     if offset < 0 or offset + size > data.nbytes:
         raise VmError(10, f"bytes {offset} to {offset + size} of {data.nbytes}")
-    return struct.unpack_from(layout, data, offset)[0]
+    return struct.unpack_from(layout, data.data, offset)[0]
 
 
 def _store(buffer: Any, offset: int, layout: str, value: Any) -> None:
@@ -507,7 +519,7 @@ def _store(buffer: Any, offset: int, layout: str, value: Any) -> None:
         raise VmError(10, f"bytes {offset} to {offset + size} of {data.nbytes}")
     if not data.flags.writeable:
         raise VmError(9, "the buffer is read-only")
-    struct.pack_into(layout, data, offset, value)
+    struct.pack_into(layout, data.data, offset, value)
 
 
 def _fence(fence: Any) -> Fence:
