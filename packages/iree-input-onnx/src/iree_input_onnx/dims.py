@@ -1,10 +1,9 @@
 """Dimensions: Python ints where static, else canonical integer polynomials that become SSA index values.
 
-``Dim = int | Expr``. An ``Expr`` is a sum of products of *atoms*; an atom is a named dimension of an argument, a
-scalar read back from a tensor, or a quotient, remainder, minimum ... of two dims. Atoms are interned in their
-``DimSpace``, so that equal polynomials are equal objects' worth of information: two shapes computed along
-different ways of a model compare equal when their formulas agree. Nothing enters the IR until ``value`` is
-asked for, and each polynomial is then computed once.
+``Dim = int | Expr``. An ``Expr`` is a sum of products of *atoms*; an atom is a named dimension of an argument,
+a scalar read back from a tensor, or a quotient, minimum ... of two dims. Atoms are interned in their
+``DimSpace``: two shapes computed along different ways of a model compare equal when their formulas agree.
+Nothing enters the IR until ``value`` is asked for, and each polynomial is then computed once.
 """
 
 from __future__ import annotations
@@ -237,9 +236,7 @@ class DimSpace:
         self._count += 1
         return Atom(self._count, kind, name, operands, non_negative)
 
-    def symbol(
-        self, name: str, value: Value | Callable[[Builder], Value], non_negative: bool = True
-    ) -> Expr:
+    def symbol(self, name: str, value: Value | Callable[[Builder], Value], non_negative: bool = True) -> Expr:
         """A new opaque dim: its SSA index value, or what makes it when it is first needed."""
         atom = self._new("symbol", name, (), non_negative)
         if isinstance(value, Value):

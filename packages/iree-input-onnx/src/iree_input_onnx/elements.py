@@ -12,11 +12,11 @@ import numpy as np
 from onnx import TensorProto
 
 from iree_base.element_types import ElementType, element_type, from_dtype
+from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.types import (
     ComplexType,
     FloatType,
     IntegerType,
-    Type,
     f32,
     f64,
 )

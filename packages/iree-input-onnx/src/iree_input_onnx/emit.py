@@ -250,21 +250,23 @@ class Emitter:
                 continue
             map = self.broadcast_map(t.shape, shape)
             if map is None:
-                how.append(("extract", t, self.value(t), [self.index(d) for d in t.shape]))
+                how.append(("extract", (t, self.value(t), [self.index(d) for d in t.shape])))
                 continue
-            how.append(("direct", len(direct)))
-            direct.append(t)
-            maps.append(map)
+            if t not in direct:
+                direct.append(t)
+                maps.append(map)
+            how.append(("direct", direct.index(t)))
 
         def build(builder: Builder, *scalars: Scalar) -> Any:
             arguments = []
-            for kind, *rest in how:
+            for kind, given in how:
                 if kind == "direct":
-                    arguments.append(scalars[rest[0]])
+                    arguments.append(scalars[given])
                 elif kind == "number":
-                    arguments.append(number_scalar(builder, rest[0]))
+                    arguments.append(number_scalar(builder, given))
                 else:
-                    arguments.append(_extract_broadcast(builder, *rest, rank))
+                    source, value, sizes = given
+                    arguments.append(_extract_broadcast(builder, source, value, sizes, rank))
             return body(*arguments)
 
         maps.append(AffineMap.identity(rank))
@@ -443,12 +445,12 @@ class Emitter:
         known = group_shape(shape, [target for _, target in groups])
         # A dim may be static on one side of the reshape only (the other product is symbolic).
         middle = [b if isinstance(b, int) else a for a, b in zip(middle, known, strict=True)]
-        if not groups and t.shape or any(len(source) != 1 for source, _ in groups):
+        if (not groups and t.shape) or any(len(source) != 1 for source, _ in groups):
             type = TensorType(_static(middle), ir_type(t.element))
             value = self.builder.create(
                 tensor.CollapseShape, value, [source for source, _ in groups], type
             ).result
-        if not groups and shape or any(len(target) != 1 for _, target in groups):
+        if (not groups and shape) or any(len(target) != 1 for _, target in groups):
             value = self.builder.create(
                 tensor.ExpandShape, value, [target for _, target in groups], self.mixed(shape)
             ).result
@@ -556,7 +558,9 @@ class Emitter:
             return t
         shape = [a + d + b for a, d, b in zip(low, t.shape, high, strict=True)]
         padding = (
-            number if isinstance(number, Scalar) else self._number(_plain_number(number, t.element), t.element)
+            number
+            if isinstance(number, Scalar)
+            else self._number(_plain_number(number, t.element), t.element)
         )
         op = self.builder.create(
             tensor.Pad,
@@ -619,7 +623,9 @@ def extract(builder: Builder, t: Tensor, value: Value, indices: Sequence[Value])
     return Scalar(builder, builder.create(tensor.Extract, value, indices).result, t.element)
 
 
-def _extract_broadcast(builder: Builder, t: Tensor, value: Value, sizes: Sequence[Value], rank: int) -> Scalar:
+def _extract_broadcast(
+    builder: Builder, t: Tensor, value: Value, sizes: Sequence[Value], rank: int
+) -> Scalar:
     """The element of ``t`` at the current indices, 0 along dims that turn out to be 1."""
     zero = builder.insert(arith.Constant.index(0)).result
     one = builder.insert(arith.Constant.index(1)).result

@@ -18,8 +18,6 @@ from iree_core_ir.dialects import builtin, func
 from iree_core_ir.ir.attributes import ArrayAttr, StringAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import NameLoc
-
-
 from iree_input_onnx.dims import Expr
 from iree_input_onnx.elements import onnx_name, storage_name, to_code
 from iree_input_onnx.emit import Emitter
@@ -234,13 +232,13 @@ class Importer:
             values = _attributes(proto, outer)
             node = Node(proto, label, schema, opset, values, tensors)
             if function is not None:
-                return self._call(function, node, function, depth)
+                return self._call(function, node, opsets, depth, local=True)
             check_schema(node)
             if entry is not None:
                 return self._lower(entry, node)
             if proto.op_type == "If":
                 return self._if(node, scope, opsets, depth)
-            return self._call(_standard_body(node, tensors), node, None, depth)
+            return self._call(_standard_body(node, tensors), node, opsets, depth, local=False)
         except Unsupported as reason:
             self._record(proto, domain, version, tensors, label, str(reason))
             return poisoned
@@ -271,8 +269,10 @@ class Importer:
 
     # -- bodies ------------------------------------------------------------------------------
 
-    def _call(self, function: Any, node: Node, local: Any, depth: int) -> Sequence[Bound]:
-        """Inline a FunctionProto."""
+    def _call(
+        self, function: Any, node: Node, outer: Mapping[str, int], depth: int, *, local: bool
+    ) -> Sequence[Bound]:
+        """Inline a FunctionProto; ``local`` tells the model's own from the standard's."""
         if depth >= MAX_CALL_DEPTH:
             raise node.error("functions call each other too deeply")
         scope = Scope()
@@ -283,16 +283,18 @@ class Importer:
         attributes = dict(node.attributes)
         for default in function.attribute_proto:
             attributes.setdefault(default.name, attribute_value(default))
-        if local is None and node.schema is not None:
+        if not local:
             for name in node.schema.attributes:
                 if name not in attributes and node.get(name) is not None:
                     attributes[name] = node.get(name)
-        opsets = {domain_of(o.domain): o.version for o in function.opset_import}
+        opsets = {**outer, **{domain_of(o.domain): o.version for o in function.opset_import}}
         self.nodes(function.node, scope, opsets, node.label, depth + 1, attributes)
-        try:
-            return [scope.get(name) for name in function.output]
-        except KeyError as error:
-            raise node.error(f"output {error} is not computed") from None
+        results: list[Bound] = []
+        for position, name in enumerate(function.output):
+            if name not in scope.names and node.wants(position):
+                raise node.error(f"output '{name}' is not computed")
+            results.append(scope.names.get(name))
+        return results
 
     def _if(self, node: Node, scope: Scope, opsets: Mapping[str, int], depth: int) -> Sequence[Bound]:
         """The branch that a condition known now selects, in place."""

@@ -1,8 +1,8 @@
 """ONNX file, bytes or ModelProto -> ``ModelFile``: the graph as protobuf, the weights where they lie.
 
 After reading, every large tensor of the proto refers to a byte range: of the model file itself (see
-``wire``), of an external data file beside it, or of the caller's bytes. ``TensorData`` says which, so that the
-ConstantStore can map it without a copy. Damage of any kind ends in an OnnxError, never in a crash.
+``wire``), of an external data file beside it, or of the caller's bytes. ``TensorData`` says which, so that
+the ConstantStore can map it without a copy. Damage of any kind ends in an OnnxError, never in a crash.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from iree_base.element_types import ElementType
@@ -193,16 +194,30 @@ def _parse(view: memoryview, name: str) -> Any:
         proto.ParseFromString(strip(view))
     except OnnxError as error:
         if looks_right:
-            raise OnnxError(
-                DAMAGED, f"{name} {error.detail}", cause=error.cause, hint=error.hint
-            ) from None
+            raise OnnxError(DAMAGED, f"{name} {error.detail}", cause=error.cause, hint=error.hint) from None
         raise OnnxError(NOT_ONNX, name, hint=_NOT_ONNX_HINT) from None
     except (DecodeError, RuntimeError, ValueError, MemoryError) as error:
         if looks_right:
             hint = "fetch or export the model again"
             raise OnnxError(DAMAGED, name, cause=str(error), hint=hint) from None
         raise OnnxError(NOT_ONNX, name, hint=_NOT_ONNX_HINT) from None
+    _check_text(proto, name)
     return proto
+
+
+def _check_text(message: Any, name: str) -> None:
+    """Names are text: ONNX's protobuf dialect hands out bytes where they are not UTF-8."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING):
+            continue
+        for item in (
+            value if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else (value,)
+        ):
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                _check_text(item, name)
+            elif isinstance(item, bytes):
+                cause = f"{message.DESCRIPTOR.name}.{field.name} is not UTF-8 text"
+                raise OnnxError(DAMAGED, name, cause=cause, hint="fetch or export the model again")
 
 
 def _check_header(proto: Any, name: str) -> None:

@@ -1,8 +1,8 @@
 """Scalar expressions in Python operators -> ``arith`` and ``math`` ops.
 
-The bodies of ``linalg.generic`` are written once as functions of ``Scalar``; the same function computes small
-host tensors (shape arithmetic) on scalars of the function itself. A ``Scalar`` knows its ONNX element type, so
-``a / b`` is ``divf``, ``divsi`` or ``divui``.
+The bodies of ``linalg.generic`` are written once as functions of ``Scalar``; the same function computes
+small host tensors (shape arithmetic) on scalars of the function itself. A ``Scalar`` knows its ONNX element
+type, so ``a / b`` is ``divf``, ``divsi`` or ``divui``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Graph inputs and the option ``input_shapes`` -> the arguments of ``@main``.
 
-A dim is an int, a name (equal names are equal sizes, checked at entry), or "" where nothing is known. Fixing a
-named dim of one input fixes it everywhere.
+A dim is an int, a name (equal names are equal sizes, checked at entry), or "" where nothing is known. Fixing
+a named dim of one input fixes it everywhere.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def _read(value: Any, input_shapes: Mapping[str, Sequence[Any]]) -> Input:
         dims = [""] * len(input_shapes[value.name])
     else:
         raise OnnxError(
-            UNKNOWN_RANK, f"'{value.name}'", hint=f"give its shape, for example --input-shape {value.name}=1x3x48x320"
+            UNKNOWN_RANK,
+            f"'{value.name}'",
+            hint=f"give its shape, for example --input-shape {value.name}=1x3x48x320",
         )
     return Input(value.name, element, dims)
 
@@ -102,7 +104,9 @@ def _dim(proto: Any) -> InputDim:
     if proto.HasField("dim_value"):
         # Some exporters write -1 or 0 for a size that may vary.
         return int(proto.dim_value) if proto.dim_value > 0 else ""
-    return str(proto.dim_param)
+    # A name says that equal names are equal sizes; these say only that the size is unknown.
+    name = str(proto.dim_param).strip()
+    return "" if name in ("?", "None") or name.lstrip("+-").isdigit() else name
 
 
 def _fix(input: Input, shape: list[Any], fixed: dict[str, int]) -> None:

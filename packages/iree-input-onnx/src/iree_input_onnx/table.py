@@ -33,6 +33,7 @@ FAMILIES = (
     "reduction",
     "softmax",
     "resize",
+    "quantization",
 )
 
 

@@ -45,8 +45,8 @@ def positive(node: Node, name: str, rank: int) -> list[int]:
 def windows(node: Node, space: Sequence[Dim], kernel: Sequence[int], ceil_mode: bool = False) -> Windows:
     """The windows of a node over the spatial dims ``space``.
 
-    With ``ceil_mode`` a last window may start inside the padded input and reach beyond; ``high`` grows so that
-    it fits (windows that would start in the padding after the input are left out, as the standard says).
+    With ``ceil_mode`` a last window may start inside the padded input and reach beyond; ``high`` grows so
+    that it fits (windows that would start in the padding after the input are left out, as the standard says).
     """
     rank = len(space)
     if len(kernel) != rank or any(k < 1 for k in kernel):
@@ -80,4 +80,3 @@ def windows(node: Node, space: Sequence[Dim], kernel: Sequence[int], ceil_mode: 
         made.high.append(high)
         made.output.append(count)
     return made
-

@@ -67,7 +67,9 @@ def _field(number: int, payload: bytes) -> bytes:
 def _reference(offset: int, length: int) -> bytes:
     """The ``TensorProto`` fields that point at bytes of the model file."""
     entries = (("location", SELF), ("offset", str(offset)), ("length", str(length)))
-    pairs = b"".join(_field(13, _field(1, key.encode()) + _field(2, value.encode())) for key, value in entries)
+    pairs = b"".join(
+        _field(13, _field(1, key.encode()) + _field(2, value.encode())) for key, value in entries
+    )
     return pairs + encode_varint(14 << 3 | _VARINT) + b"\x01"
 
 

@@ -1,4 +1,4 @@
-"""Constants and tensors made from shapes: Constant, ConstantOfShape, Shape, Size, Range, EyeLike, Identity."""
+"""Constants and what follows from shapes: Constant, ConstantOfShape, Shape, Size, Range, EyeLike, Identity."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def range_(e: Emitter, node: Node) -> Tensor:
 
     def body(builder: object, out: Scalar) -> Scalar:
         index = Scalar.from_index(out.builder, body_index(out.builder, 0), I64)
-        return (first_scalar_in(out, first_scalar) + index.to(wide) * first_scalar_in(out, step_scalar)).to(element)
+        return (first_scalar_in(out, first_scalar) + index.to(wide) * first_scalar_in(out, step_scalar)).to(
+            element
+        )
 
     def first_scalar_in(out: Scalar, outer: Scalar) -> Scalar:
         return Scalar(out.builder, outer.value, element).to(wide)

@@ -182,9 +182,11 @@ def conv_transpose(e: Emitter, node: Node) -> Tensor:
         result = _block_transpose(e, x, split_w, groups, element)
         full = [size * k for size, k in zip(x.shape[2:], kernel, strict=True)]
         result = e.reshape(result, [x.shape[0], f, *full])
-        result = e.slice(
-            result, [0, 0, *window.low], [x.shape[0], f, *window.output]
-        ) if window.is_padded else result
+        result = (
+            e.slice(result, [0, 0, *window.low], [x.shape[0], f, *window.output])
+            if window.is_padded
+            else result
+        )
         return add_bias(e, result, bias)
     order = [0, 2, 1, *range(3, 3 + rank)]
     kernels = e.reshape(e.transpose(split_w, order), [f, c // groups, *kernel])

@@ -242,9 +242,7 @@ def where(e: Emitter, node: Node) -> Tensor:
 def bit_shift(e: Emitter, node: Node) -> Tensor:
     inputs = [node.input(0), node.input(1)]
     left = node.string("direction") == "LEFT"
-    return e.elementwise(
-        inputs, lambda a, b: a << b if left else a >> b, same_element(node, inputs)
-    )
+    return e.elementwise(inputs, lambda a, b: a << b if left else a >> b, same_element(node, inputs))
 
 
 @onnx_op("Mod")

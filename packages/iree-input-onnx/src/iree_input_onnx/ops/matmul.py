@@ -28,7 +28,7 @@ from iree_input_onnx.values import Tensor
 
 def contract(
     e: Emitter,
-    op: type[linalg.Contraction],  # type: ignore[name-defined]
+    op: type[linalg.Contraction],
     inputs: Sequence[Tensor],
     shape: Sequence[Dim],
     element: ElementType,
@@ -202,7 +202,9 @@ def einsum(e: Emitter, node: Node) -> Tensor:
     names += [n for n in dict.fromkeys(name for row in labels for name in row) if n not in names]
     sizes: dict[str, Dim] = {}
     for name in names:
-        dims = [t.shape[i] for row, t in zip(labels, inputs, strict=True) for i, n in enumerate(row) if n == name]
+        dims = [
+            t.shape[i] for row, t in zip(labels, inputs, strict=True) for i, n in enumerate(row) if n == name
+        ]
         if not dims:
             raise node.error(f"output label '{name}' is in no input")
         sizes[name] = e.broadcast_shape([[d] for d in dims])[0]

@@ -45,27 +45,27 @@ def batch_normalization(e: Emitter, node: Node) -> Tensor:
     x, scale, bias, means, variances = node.variadic[:5]
     if node.get("training_mode", 0) or (node.n_outputs > 1):
         raise Unsupported("training mode")
-    epsilon = node.float("epsilon")
+    epsilon: float = node.float("epsilon")
     wide = accumulator(x.element)
     parameters = [scale, bias, means, variances]
     arrays = [e.array(t) for t in parameters]
     small = all(t.rank == 1 and (t.n_elements or 0) <= MAX_FOLDED_CHANNELS for t in parameters)
     if small and all(a is not None for a in arrays):
-        s, b, m, v = (np.asarray(a, np.float64) for a in arrays)
         with np.errstate(all="ignore"):
+            s, b, m, v = (np.asarray(a, np.float64) for a in arrays)
             factor = s / np.sqrt(v + epsilon)
-            shift = b - m * factor
+            shift = (b - m * factor).astype(wide.dtype)
         factors = e.constant(factor.astype(wide.dtype), wide, f"{node.label}.scale")
-        shifts = e.constant(shift.astype(wide.dtype), wide, f"{node.label}.shift")
+        shifts = e.constant(shift, wide, f"{node.label}.shift")
         return e.elementwise(
             [x, per_channel(e, factors, x.rank), per_channel(e, shifts, x.rank)],
             lambda v, f, s: (v.to(wide) * f + s).to(x.element),
             x.element,
         )
 
-    def body(v: Scalar, s: Scalar, b: Scalar, m: Scalar, var: Scalar) -> Scalar:
+    def body(x: Scalar, s: Scalar, b: Scalar, m: Scalar, var: Scalar) -> Scalar:
         spread = (var.to(wide) + epsilon).sqrt()
-        return ((v.to(wide) - m.to(wide)) / spread * s.to(wide) + b.to(wide)).to(x.element)
+        return ((x.to(wide) - m.to(wide)) / spread * s.to(wide) + b.to(wide)).to(x.element)
 
     return e.elementwise([x, *(per_channel(e, t, x.rank) for t in parameters)], body, x.element)
 
@@ -180,8 +180,10 @@ def lp_normalization(e: Emitter, node: Node) -> Tensor:
 def lrn(e: Emitter, node: Node) -> Tensor:
     """x / (bias + alpha / size * sum of squares over neighbouring channels) ^ beta."""
     x = node.input(0)
-    size = node.int("size")
-    alpha, beta, bias = node.float("alpha"), node.float("beta"), node.float("bias")
+    size: int = node.int("size")
+    alpha: float = node.float("alpha")
+    beta: float = node.float("beta")
+    bias: float = node.float("bias")
     wide = accumulator(x.element)
     before, after = (size - 1) // 2, size - 1 - (size - 1) // 2
     pads = [before if i == 1 else 0 for i in range(x.rank)], [after if i == 1 else 0 for i in range(x.rank)]

@@ -44,7 +44,8 @@ def window_maps(window: Windows) -> list[AffineMap]:
     rank = window.rank
     loops = 2 + 2 * rank
     space = [
-        AffineDim(2 + i) * window.strides[i] + AffineDim(2 + rank + i) * window.dilations[i] for i in range(rank)
+        AffineDim(2 + i) * window.strides[i] + AffineDim(2 + rank + i) * window.dilations[i]
+        for i in range(rank)
     ]
     return [
         AffineMap(loops, 0, [AffineDim(0), AffineDim(1), *space]),
@@ -53,7 +54,9 @@ def window_maps(window: Windows) -> list[AffineMap]:
     ]
 
 
-def pool(e: Emitter, padded: Tensor, window: Windows, element: ElementType, number: Any, largest: bool) -> Tensor:
+def pool(
+    e: Emitter, padded: Tensor, window: Windows, element: ElementType, number: Any, largest: bool
+) -> Tensor:
     """Sum or maximum over the windows of a padded input, from ``number`` on."""
     shape = [*padded.shape[:2], *window.output]
     shape_only = Tensor(element, window.kernel, value=e.empty(window.kernel, element))
@@ -142,6 +145,7 @@ def _counts(e: Emitter, window: Windows, space: Sequence[Dim], include: bool, pa
         for axis, (first, last) in enumerate(edges):
             at = np.arange(int(window.output[axis]))[:, None] * window.strides[axis]  # type: ignore[arg-type]
             at = at + np.arange(window.kernel[axis])[None, :] * window.dilations[axis]
+            assert isinstance(first, int) and isinstance(last, int)
             per_axis.append(((at >= first) & (at < last)).sum(1))
         counts = per_axis[0].astype(np.float32)
         for other in per_axis[1:]:

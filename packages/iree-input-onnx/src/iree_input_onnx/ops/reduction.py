@@ -1,11 +1,10 @@
-"""Reductions, ArgMax/ArgMin -> ``linalg.generic`` with reduction loops; running sums -> ``linalg_ext.scan``."""
+"""Reductions and ArgMax/ArgMin -> ``linalg.generic`` with reduction loops; running sums -> ``linalg_ext``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from iree_base.element_types import ElementType
@@ -24,18 +23,20 @@ from iree_input_onnx.scalars import Scalar
 from iree_input_onnx.table import onnx_op, register_op
 from iree_input_onnx.values import Tensor
 
+_LARGEST = {"f8E4M3FN": 448.0, "f8E4M3FNUZ": 240.0, "f8E5M2": np.inf, "f8E5M2FNUZ": 57344.0}
+
 
 def lowest(element: ElementType) -> Any:
     """What no number of the type is below."""
     if element.kind == "f":
-        return -np.inf if not element.name.startswith("f8") else ml_dtypes.finfo(element.dtype).min
+        return -np.inf if not element.name.startswith("f8") else -_LARGEST[element.name]
     return False if element.kind == "b" else np.iinfo(element.dtype).min
 
 
 def highest(element: ElementType) -> Any:
     """What no number of the type is above."""
     if element.kind == "f":
-        return np.inf if not element.name.startswith("f8") else ml_dtypes.finfo(element.dtype).max
+        return np.inf if not element.name.startswith("f8") else _LARGEST[element.name]
     return True if element.kind == "b" else np.iinfo(element.dtype).max
 
 

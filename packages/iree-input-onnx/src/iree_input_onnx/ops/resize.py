@@ -7,7 +7,7 @@ float64 as the standard defines them. An axis after the other: the result is sep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +64,7 @@ def source_positions(axis: Axis, mode: str) -> Array:
     raise ValueError(f"unknown coordinate_transformation_mode '{mode}'")
 
 
-_NEAREST = {
+_NEAREST: dict[str, Callable[[Array], Array]] = {
     "round_prefer_floor": lambda x: np.ceil(x - 0.5),
     "round_prefer_ceil": lambda x: np.floor(x + 0.5),
     "floor": np.floor,
@@ -78,7 +78,7 @@ def taps(axis: Axis, node: Node, mode: str, coordinates: str) -> tuple[Array, Ar
     antialias = bool(node.get("antialias", 0)) and axis.scale < 1
     exclude = bool(node.get("exclude_outside", 0))
     if mode == "nearest":
-        rounded = _NEAREST[node.string("nearest_mode", "floor")](position)
+        rounded: Array = _NEAREST[node.string("nearest_mode", "floor")](position)
         index = np.clip(rounded, 0, axis.size - 1).astype(np.int64)[:, None]
         return index, np.ones(index.shape)
     stretch = axis.scale if antialias else 1.0
@@ -264,7 +264,11 @@ def _dynamic(
     coordinates: str,
 ) -> Tensor:
     """Sizes known at run time: positions are computed inside the loops."""
-    if mode == "cubic" or node.get("antialias", 0) or coordinates not in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"):
+    if (
+        mode == "cubic"
+        or node.get("antialias", 0)
+        or coordinates not in ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners")
+    ):
         raise Unsupported(f"mode '{mode}', {coordinates} with sizes only known at run time")
     for axis, scale, size in zip(axes, scales, sizes, strict=True):
         if scale == 1 or (size is not None and size == x.shape[axis]):
@@ -334,5 +338,3 @@ def _dynamic_axis(
 
     destination = (e.empty(shape, x.element), shape, x.element)
     return e.generic([], [AffineMap.identity(x.rank)], [PARALLEL] * x.rank, [destination], body)[0]
-
-

@@ -21,7 +21,6 @@ from iree_input_onnx.scalars import Scalar
 from iree_input_onnx.table import onnx_op
 from iree_input_onnx.values import Tensor
 
-
 _ENDLESS = (1 << 31) - 1
 """Bounds from here on mean the end of the dimension, as exporters write them."""
 
@@ -71,7 +70,9 @@ def flip(e: Emitter, t: Tensor, axes: Sequence[int]) -> Tensor:
     return e.generic([], [AffineMap.identity(t.rank)], [PARALLEL] * t.rank, [destination], body)[0]
 
 
-@onnx_op("Slice", notes="steps and the number of axes must be static; a bound of unknown sign must be constant")
+@onnx_op(
+    "Slice", notes="steps and the number of axes must be static; a bound of unknown sign must be constant"
+)
 def slice_(e: Emitter, node: Node) -> Tensor:
     x = node.input(0)
     if node.since < 10:
@@ -81,9 +82,9 @@ def slice_(e: Emitter, node: Node) -> Tensor:
         steps: list[Dim] = [1] * len(starts)
     else:
         starts, ends = e.dims(node.input(1)), e.dims(node.input(2))
-        given, step = node.optional(3), node.optional(4)
-        axes = list(range(len(starts))) if given is None else [_static(d) for d in e.dims(given)]
-        steps = [1] * len(starts) if step is None else e.dims(step)
+        axes_input, steps_input = node.optional(3), node.optional(4)
+        axes = [_static(d) for d in e.dims(axes_input)] if axes_input else list(range(len(starts)))
+        steps = e.dims(steps_input) if steps_input else [1] * len(starts)
     axes = normalize_axes(axes, x.rank)
     offsets: list[Dim] = [0] * x.rank
     sizes = list(x.shape)
@@ -133,7 +134,9 @@ def split(e: Emitter, node: Node) -> list[Tensor]:
     else:
         sizes = e.dims(given) if isinstance(given, Tensor) else list(given)
     total = sum(sizes)
-    if len(sizes) != n_outputs or (isinstance(total, int) and isinstance(x.shape[axis], int) and total != x.shape[axis]):
+    if len(sizes) != n_outputs or (
+        isinstance(total, int) and isinstance(x.shape[axis], int) and total != x.shape[axis]
+    ):
         raise node.error(f"sizes {sizes} for {n_outputs} outputs of a dimension of {x.shape[axis]}")
     results = []
     offset: Dim = 0
@@ -164,7 +167,9 @@ def pad_amounts(e: Emitter, node: Node, rank: int) -> tuple[list[Dim], list[Dim]
     else:
         pads = e.dims(node.input(1))
         given = node.optional(3)
-        axes = list(range(rank)) if given is None else normalize_axes([_static(d) for d in e.dims(given)], rank)
+        axes = (
+            list(range(rank)) if given is None else normalize_axes([_static(d) for d in e.dims(given)], rank)
+        )
     if len(pads) != 2 * len(axes):
         raise node.error(f"{len(pads)} pads for {len(axes)} axes")
     low: list[Dim] = [0] * rank
