@@ -21,13 +21,15 @@ class Broken(IreeError):
 
 @click.command()
 @click.option(
-    "--how", type=click.Choice(["coded", "noted", "bug", "interrupt", "missing", "no"]), default="no"
+    "--how", type=click.Choice(["coded", "noted", "bug", "interrupt", "missing", "long", "no"]), default="no"
 )
 @click.option("--json", is_flag=True)
 def extra(how, json):
     """A plugin's command."""
     if how == "coded":
-        raise Broken(7, "badly\nin two lines", source="node 'a'", cause="the test", hint="nothing")
+        raise Broken(7, "badly", source="node 'a'", cause="the test", hint="nothing")
+    if how == "long":
+        raise Broken(7, "\n".join(f"line {number}" for number in range(40)), hint="look below")
     if how == "noted":
         error = Broken(7)
         error.add_note("Conv of node 'b'")
@@ -137,8 +139,18 @@ def test_two_plugins_of_one_name(monkeypatch, capsys):
 def test_a_coded_error_is_one_line_with_its_status(added, capsys):
     assert main.run(["extra", "--how", "coded"]) == 4
     assert capsys.readouterr().err == (
-        "IREE-TEST-007: it broke: badly in two lines [at node 'a']; cause: the test; next: nothing\n"
+        "IREE-TEST-007: it broke: badly [at node 'a']; cause: the test; next: nothing\n"
     )
+
+
+def test_a_long_detail_follows_the_line_and_ends_in_a_file(added, capsys):
+    assert main.run(["extra", "--how", "long"]) == 4
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "IREE-TEST-007: it broke: line 0; next: look below"
+    assert lines[1:3] == ["  line 1", "  line 2"]
+    path = pathlib.Path(lines[-1].split(" are in ")[1])
+    assert path.read_text().splitlines() == [f"line {number}" for number in range(1, 40)]
+    path.unlink()
 
 
 def test_notes_of_an_error_follow_it(added, capsys):

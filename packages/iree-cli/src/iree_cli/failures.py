@@ -21,6 +21,8 @@ from iree_base.errors import IreeError
 from iree_cli import console
 from iree_cli.errors import EXIT_INTERRUPTED, CliError
 
+SHOWN_LINES = 12
+
 
 def explain(error: BaseException, arguments: Sequence[str]) -> IreeError | None:
     """The coded error that ``error`` amounts to; None for an interruption."""
@@ -73,12 +75,34 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     if "--json" in arguments:
         console.print_json({"error": coded.to_json()})
-    line = " ".join(str(coded).split())
+    line, details = split(coded)
     code, rest = line[: len(coded.code)], line[len(coded.code) :]
     click.echo(click.style(code, fg="red", bold=True) + rest, err=True)
-    for note in getattr(error, "__notes__", ()):
-        click.echo(f"  {note}", err=True)
+    for text in (*_shown(details), *getattr(error, "__notes__", ())):
+        click.echo(f"  {text}", err=True)
     return coded.status
+
+
+def split(error: IreeError) -> tuple[str, list[str]]:
+    """The error as one line, and what its detail says beyond a line (a caret under a text, IR, a list)."""
+    if type(error).__str__ is not IreeError.__str__:
+        first, *rest = str(error).splitlines() or [error.code]
+        return first, rest
+    lines = (error.detail or "").splitlines()
+    if len(lines) < 2:
+        return " ".join(str(error).split()), []
+    whole = " ".join(str(error).replace(error.detail, lines[0]).split())
+    return whole, [text.rstrip() for text in lines[1:]]
+
+
+def _shown(details: list[str]) -> list[str]:
+    """Short details as they are; long ones (IR) go to a file that the line names."""
+    if len(details) <= SHOWN_LINES:
+        return details
+    handle, name = tempfile.mkstemp(prefix="iree-", suffix="-details.txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.writelines(f"{text}\n" for text in details)
+    return [*details[:SHOWN_LINES], f"... all {len(details)} lines are in {name}"]
 
 
 def debug_level() -> int:

@@ -121,7 +121,9 @@ def command(
         compiled = flow.compile(source, **arguments)
     seconds = time.monotonic() - start
     if to_stdout:
-        click.echo(str(compiled), nl=False)
+        from iree_core_ir.text.printer import print_op
+
+        click.echo(print_op(compiled.module).rstrip("\n"))
         return
     compiled.save(target)
 

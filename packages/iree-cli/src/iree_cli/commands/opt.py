@@ -5,6 +5,7 @@ Constants of ``dense_resource<...>`` are read from ``in.constants`` beside the f
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import click
@@ -89,13 +90,20 @@ def transform(source: Path, passes: str | None, *, generic: bool, locations: boo
     return print_op(module, generic=generic, locations=locations).rstrip("\n") + "\n"
 
 
+def _summary(kind: type) -> str:
+    """The first line of a pass's documentation; a dataclass without one has its file's."""
+    text = inspect.getdoc(kind) or ""
+    if not text or text.startswith(f"{kind.__name__}("):
+        text = inspect.getdoc(inspect.getmodule(kind)) or ""
+    return text.partition("\n")[0]
+
+
 def _list_passes(as_json: bool) -> None:
     from iree_core_ir import plugins
 
     rows = []
     for name, getter in sorted(plugins.pass_getters().items()):
-        summary = (getter().__doc__ or "").strip().splitlines()
-        rows.append((name, summary[0] if summary else ""))
+        rows.append((name, _summary(getter())))
     if as_json:
         console.print_json({"passes": [{"name": name, "summary": summary} for name, summary in rows]})
         return
