@@ -1,0 +1,112 @@
+"""A kernel: the functions of one executable in workgroup form, and what the runtime must know to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from iree_core_ir.ir.attributes import IntegerAttr, UNIT
+from iree_core_ir.ir.dialect import find_op
+from iree_core_ir.ir.operation import Block, Op, Region, Value
+from iree_core_ir.ir.types import i8, i64, index
+from iree_core_ir.target import ExportObject
+
+from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.elements import Elements, Memory
+from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
+
+KERNEL = "iree.kernel"
+"""Marks the function that workgroups enter: bindings, scalars, workgroup ids x y z, scratch."""
+BINDINGS = "iree.bindings"
+"""How many of the arguments are bindings."""
+
+
+@dataclass
+class Kernel:
+    """``module`` holds the kernel function ``name`` and private functions it calls."""
+
+    name: str
+    module: Op
+    export: ExportObject
+    strategy: str
+    why: str
+    optimize: bool = False
+    """Ask for LLVM's optimization pipeline (plain loops only); others are final as they stand."""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class KernelFrame:
+    """The kernel function of ``dispatch`` under construction, with memory for its arguments."""
+
+    def __init__(self, dispatch: Dispatch, *, fma: bool, name: str | None = None) -> None:
+        self.dispatch = dispatch
+        bindings = dispatch.bindings
+        types = [memref_of(b.value.type.element_type) for b in bindings]
+        types += [s.value.type for s in dispatch.scalars]
+        types += [index, index, index, memref_of(i8)]
+        attributes = {KERNEL: UNIT, BINDINGS: IntegerAttr(len(bindings), i64)}
+        self.kernel = KernelBuilder(name or dispatch.name, types, fma=fma, attributes=attributes)
+        args = self.kernel.args
+        n = len(bindings)
+        self.binding_args: list[Value] = args[:n]
+        self.ids: list[Value] = args[-4:-1]
+        self.scratch: Value = args[-1]
+        self.private: list[Op] = []
+        memory: dict[Value, Memory] = {}
+        for binding, argument in zip(bindings, args, strict=False):
+            memory[binding.value] = Memory(argument, dim_ops.strides(binding.dims))
+            argument.hint = f"b{binding.index}"
+        self.elements = Elements(dispatch, self.kernel, memory)
+        for scalar, argument in zip(dispatch.scalars, args[n:], strict=False):
+            self.elements.scalar_arguments[scalar.value] = argument
+            self.kernel.dim_arguments[scalar.argument] = argument
+
+    def binding_memory(self, binding: Any) -> Memory:
+        return Memory(self.binding_args[binding.index], dim_ops.strides(binding.dims))
+
+    def finish(
+        self,
+        counts: Sequence[Dim],
+        scratch_bytes: int,
+        strategy: str,
+        why: str,
+        *,
+        optimize: bool = False,
+        notes: dict[str, Any] | None = None,
+    ) -> Kernel:
+        """The finished kernel; ``counts`` are the workgroups in x, y, z."""
+        func = self.kernel.finish()
+        block = Block()
+        for private in self.private:
+            block.append(private)
+        block.append(func)
+        module_class = find_op("builtin.module")
+        assert module_class is not None
+        module = module_class((), (), {}, [Region([block])])
+        ordinal = {s.argument: i for i, s in enumerate(self.dispatch.scalars)}
+        padded = [*counts, 1, 1, 1][:3]
+        expressions = [_by_ordinal(dim_ops.to_list(c), ordinal) for c in padded]
+        export = ExportObject(
+            name=self.kernel.name,
+            bindings=tuple(b.access for b in self.dispatch.bindings),
+            n_constants=self.dispatch.n_constants,
+            workgroup_count=(expressions[0], expressions[1], expressions[2]),
+            scratch_bytes=scratch_bytes,
+            alignments=tuple(1 for _ in self.dispatch.bindings),
+        )
+        return Kernel(self.kernel.name, module, export, strategy, why, optimize, notes or {})
+
+
+def _by_ordinal(expression: list[Any], ordinal: dict[int, int]) -> list[Any]:
+    """Argument numbers -> positions among the scalar arguments."""
+    if expression[0] == "arg":
+        return ["arg", ordinal[expression[1]]]
+    if expression[0] == "const":
+        return expression
+    return [expression[0], *(_by_ordinal(e, ordinal) for e in expression[1:])]
+
+
+__all__ = ["BINDINGS", "KERNEL", "Index", "Kernel", "KernelFrame"]

@@ -1,0 +1,1 @@
+"""Rewrites of kernel IR into what the target has: vector math, narrow floats."""

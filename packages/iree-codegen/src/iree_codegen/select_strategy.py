@@ -1,0 +1,26 @@
+"""The strategies in order, and the choice of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.errors import INTERNAL, CodegenError
+from iree_codegen.kernel import Kernel
+from iree_codegen.strategies.plain_loops import plain_loops
+from iree_codegen.strategies.vector_loops import vector_loops
+
+Strategy = Callable[[Dispatch, Any], Kernel | None]
+
+STRATEGIES: tuple[Strategy, ...] = (vector_loops, plain_loops)
+
+
+def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:
+    """The kernel of dispatch function ``func`` from the first strategy that takes it."""
+    dispatch = Dispatch(func)
+    for strategy in strategies or STRATEGIES:
+        kernel = strategy(dispatch, description)
+        if kernel is not None:
+            return kernel
+    raise CodegenError(INTERNAL, f"no strategy takes '{dispatch.name}'")

@@ -1,0 +1,1 @@
+"""Strategies: ways to turn a dispatch into a kernel, tried best first."""

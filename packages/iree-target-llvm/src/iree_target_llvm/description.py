@@ -1,0 +1,155 @@
+"""What machine to compile for: architecture, feature set, and what strategies need to know about it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from iree_core_ir.target import TargetDescription
+
+from iree_target_llvm.errors import OPTION, TRIPLE, LlvmError
+
+OPTIONS = ("cpu", "features", "triple")
+
+ARCHITECTURES = {
+    "x86_64": "x86_64",
+    "amd64": "x86_64",
+    "aarch64": "aarch64",
+    "arm64": "aarch64",
+    "riscv64": "riscv64",
+}
+
+X86_LEVELS: dict[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-v2": ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt"),
+    "x86-64-v3": (
+        "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt",
+        "movbe",
+    ),
+    "x86-64-v4": (
+        "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt",
+        "movbe", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl",
+    ),
+}  # fmt: skip
+"""The psABI levels, by feature."""
+
+RELEVANT = {
+    "x86_64": frozenset(X86_LEVELS["x86-64-v4"]) | {"avx512vnni", "avx512bf16", "avx512fp16", "avxvnni"},
+    "aarch64": frozenset({"neon", "fullfp16", "dotprod", "bf16", "i8mm"}),
+    "riscv64": frozenset({"m", "a", "f", "d", "c"}),
+}
+"""Features that reach the code generator (and so the list an executable requires)."""
+
+GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic", "riscv64": "generic-rv64"}
+
+
+@dataclass(frozen=True)
+class CpuDescription(TargetDescription):
+    """A CPU. ``vector_bits`` is the native vector width; ``masks``: masked loads and stores are cheap."""
+
+    architecture: str = "x86_64"
+    triple: str = "x86_64-unknown-linux-gnu"
+    cpu: str = "x86-64"
+    vector_bits: int = 128
+    registers: int = 16
+    fma: bool = False
+    masks: bool = False
+    gathers: bool = False
+    rounding: bool = False
+    """floor, ceil, trunc and roundeven are instructions."""
+    half_conversions: bool = False
+    """f16 <-> f32 are instructions."""
+    l1_bytes: int = 32 << 10
+    l2_bytes: int = 1 << 20
+
+
+def describe(options: Mapping[str, str]) -> CpuDescription:
+    """Resolve ``options``; the default is this machine. Raises LlvmError OPTION or TRIPLE."""
+    for name in options:
+        if name not in OPTIONS:
+            raise LlvmError(OPTION, f"--target-{name}", hint="one of " + ", ".join(f"--target-{o}" for o in OPTIONS))
+    triple = options.get("triple", "")
+    host = _architecture(platform.machine())
+    architecture = _architecture(triple.split("-")[0]) if triple else host
+    if architecture not in RELEVANT:
+        raise LlvmError(TRIPLE, triple or platform.machine(), hint="one of " + ", ".join(RELEVANT))
+    cpu = options.get("cpu", "host" if architecture == host else "generic")
+    features = set(_cpu_features(cpu, architecture, host))
+    for item in options.get("features", "").split(","):
+        item = item.strip()
+        if not item:
+            continue
+        sign, name = (item[0], item[1:]) if item[0] in "+-" else ("+", item)
+        if name not in RELEVANT[architecture]:
+            raise LlvmError(
+                OPTION,
+                f"--target-features: '{name}'",
+                hint="one of " + ", ".join(sorted(RELEVANT[architecture])),
+            )
+        if sign == "+":
+            features.add(name)
+        else:
+            features.discard(name)
+    return _with_features(architecture, features, options)
+
+
+def _architecture(machine: str) -> str:
+    return ARCHITECTURES.get(machine.lower(), machine.lower())
+
+
+def _cpu_features(cpu: str, architecture: str, host: str) -> frozenset[str]:
+    """The relevant features of a named CPU (a psABI level, ``generic``, ``host``)."""
+    if cpu == "host":
+        if architecture != host:
+            raise LlvmError(OPTION, "--target-cpu=host for another machine", hint="name a CPU or features")
+        return host_features() & RELEVANT[architecture]
+    if architecture == "x86_64" and cpu in ("generic", *X86_LEVELS):
+        return frozenset(X86_LEVELS.get(cpu, ()))
+    if cpu == "generic":
+        return frozenset({"aarch64": {"neon"}, "riscv64": {"m", "a", "f", "d", "c"}}.get(architecture, set()))
+    raise LlvmError(
+        OPTION,
+        f"--target-cpu={cpu}",
+        hint="host, generic or one of " + ", ".join(X86_LEVELS) + "; add others with --target-features",
+    )
+
+
+def host_features() -> frozenset[str]:
+    """The features this machine reports; its CPU name is not asked, it can be wrong."""
+    import llvmlite.binding as llvm
+
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+def _with_features(architecture: str, features: set[str], options: Mapping[str, str]) -> CpuDescription:
+    given = tuple(sorted((k, v) for k, v in options.items()))
+    triple = options.get("triple") or f"{architecture}-unknown-linux-gnu"
+    common = {
+        "target": "llvm-cpu",
+        "features": tuple(sorted(features)),
+        "options": given,
+        "architecture": architecture,
+        "triple": triple,
+        "cpu": GENERIC_CPU[architecture],
+    }
+    if architecture == "aarch64":
+        return CpuDescription(
+            **common, vector_bits=128, registers=32, fma=True, rounding=True, half_conversions=True  # type: ignore[arg-type]
+        )
+    if architecture == "riscv64":
+        return CpuDescription(**common, vector_bits=0, registers=32, fma=True)  # type: ignore[arg-type]
+    wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features
+    avx2 = "avx2" in features
+    return CpuDescription(
+        **common,  # type: ignore[arg-type]
+        vector_bits=512 if wide else 256 if avx2 else 128,
+        registers=32 if wide else 16,
+        fma="fma" in features,
+        masks=wide,
+        gathers=wide,
+        rounding="sse4.1" in features,
+        half_conversions="f16c" in features,
+        l1_bytes=32 << 10,
+        l2_bytes=1 << 20,
+    )

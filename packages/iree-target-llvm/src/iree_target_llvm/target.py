@@ -1,0 +1,98 @@
+"""Target ``llvm-cpu``: dispatch -> kernel IR -> LLVM text -> ELF object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from iree_core_ir.target import (
+    ConstantLayout,
+    DispatchRequest,
+    ExecutableObject,
+    Support,
+    TargetDescription,
+)
+
+from iree_target_llvm.description import CpuDescription, describe
+
+FORMATS = {"x86_64": "elf-x86_64", "aarch64": "elf-aarch64", "riscv64": "elf-riscv64"}
+
+
+class LlvmCpuTarget:
+    """The target object behind ``--target=llvm-cpu``; stateless and picklable."""
+
+    name = "llvm-cpu"
+    driver = "local-task"
+    distributions = ("iree-target-llvm", "llvmlite")
+    """Distributions whose versions decide what objects look like."""
+
+    @property
+    def format(self) -> str:
+        """The format for this machine; see :meth:`format_of` for others."""
+        import platform
+
+        from iree_target_llvm.description import ARCHITECTURES
+
+        return FORMATS.get(ARCHITECTURES.get(platform.machine().lower(), ""), "elf-x86_64")
+
+    def format_of(self, description: TargetDescription) -> str:
+        assert isinstance(description, CpuDescription)
+        return FORMATS[description.architecture]
+
+    def describe(self, options: Mapping[str, str]) -> TargetDescription:
+        return describe(options)
+
+    def needs_worker(self, description: TargetDescription) -> bool:
+        """Foreign machines compile in a process of their own: LLVM may abort."""
+        import platform
+
+        from iree_target_llvm.description import ARCHITECTURES
+
+        assert isinstance(description, CpuDescription)
+        return ARCHITECTURES.get(platform.machine().lower()) != description.architecture
+
+    def query_support(self, op: Any, description: TargetDescription) -> Support:
+        from iree_codegen.support import query_support
+
+        return query_support(op)
+
+    def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
+        from iree_codegen.layouts import constant_layout
+
+        return constant_layout(dispatch, description)
+
+    def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
+        from iree_core_ir.dialects.func import FuncOp
+        from iree_core_ir.text.parser import parse_module
+
+        module = parse_module(request.text, name=request.name)
+        func = next(
+            op
+            for op in module.walk()
+            if isinstance(op, FuncOp) and op.sym_name.value == request.name
+        )
+        return compile_function(func, request.description)
+
+
+def compile_function(func: Any, description: TargetDescription) -> ExecutableObject:
+    """Compile a dispatch function in this process."""
+    from iree_base import debug
+    from iree_codegen.errors import INTERNAL, CodegenError
+    from iree_codegen.legalize.kernel import legalize
+    from iree_codegen.select_strategy import generate
+
+    from iree_target_llvm.llvm_object import compile_text
+    from iree_target_llvm.module_printer import module_text
+
+    assert isinstance(description, CpuDescription)
+    kernel = generate(func, description)
+    if debug.at(debug.IR):
+        debug.log(debug.IR, f"// kernel IR, strategy {kernel.strategy}\n{kernel.module}")
+    legalize(kernel.module, description)
+    wide = '"prefer-vector-width"="512"' if description.vector_bits == 512 else ""
+    text = module_text(kernel.module, wide)
+    data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)
+    if not data:
+        raise CodegenError(INTERNAL, f"no code for '{kernel.name}'")
+    report = {"strategy": kernel.strategy, "why": kernel.why, **kernel.notes}
+    return ExecutableObject(data, (kernel.export,), tuple(description.features), report)
