@@ -51,7 +51,9 @@ def inverse_function(kind: str) -> Inverse:
     try:
         return _inverses[kind]
     except KeyError:
-        raise CoreIrError(13, f"'{kind}' has no inverse", cause="known: " + ", ".join(sorted(_inverses))) from None
+        raise CoreIrError(
+            13, f"'{kind}' has no inverse", cause="known: " + ", ".join(sorted(_inverses))
+        ) from None
 
 
 @constant_transform("transpose")
@@ -92,7 +94,7 @@ def cast(
     if source.dtype == dtype:
         return source
     if dtype == np.bool_:
-        return source != 0
+        return np.not_equal(source, 0)
     if dtype.kind in "iu" and source.dtype.kind not in "iub":
         wide = np.trunc(np.nan_to_num(source.astype(np.float64), nan=0.0))
         info = np.iinfo(dtype)
@@ -124,7 +126,8 @@ def slice_(
     index = tuple(
         slice(o, o + (n - 1) * s + 1 if n else o, s) for o, n, s in zip(offsets, sizes, strides, strict=True)
     )
-    return sources[0][index]
+    result: Array = sources[0][index]
+    return result
 
 
 @constant_transform("concat")

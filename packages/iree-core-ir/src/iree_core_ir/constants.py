@@ -168,9 +168,7 @@ class ConstantStore:
         self._transforms[identity] = found
         return found
 
-    def _add(
-        self, key: str | None, shape: Sequence[int], element_type: str, kind: str, **fields: Any
-    ) -> str:
+    def _add(self, key: str | None, shape: Sequence[int], element_type: str, kind: str, **fields: Any) -> str:
         shape = tuple(int(dim) for dim in shape)
         if any(dim < 0 for dim in shape):
             raise CoreIrError(9, f"shape {shape} is not static")
@@ -352,7 +350,7 @@ def array_chunks(array: Array, size: int = CHUNK) -> Iterator[memoryview]:
     if array.size == 0:
         return
     if array.flags.c_contiguous:
-        raw = memoryview(array.reshape(-1).view(np.uint8))
+        raw = memoryview(array.reshape(-1).view(np.uint8).data)
         for start in range(0, len(raw), size):
             yield raw[start : start + size]
         return
@@ -364,7 +362,7 @@ def array_chunks(array: Array, size: int = CHUNK) -> Iterator[memoryview]:
     rows = max(1, size // row_bytes)
     for start in range(0, array.shape[0], rows):
         part = np.ascontiguousarray(array[start : start + rows])
-        yield memoryview(part.reshape(-1).view(np.uint8))
+        yield memoryview(part.reshape(-1).view(np.uint8).data)
 
 
 def _packed(array: Array, entry: ConstantEntry) -> Array:

@@ -59,7 +59,9 @@ def _save_entry(store: ConstantStore, entry: ConstantEntry, path: Path, file: An
     elif entry.kind == "file":
         same = Path(entry.path).resolve() == path.resolve()
         if same:
-            raise CoreIrError(9, f"'{entry.key}' is stored in '{path}' itself", hint="save under another name")
+            raise CoreIrError(
+                9, f"'{entry.key}' is stored in '{path}' itself", hint="save under another name"
+            )
         try:
             row["path"] = Path(os.path.relpath(entry.path, path.parent)).as_posix()
         except ValueError:  # another drive

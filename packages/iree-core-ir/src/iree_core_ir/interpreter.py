@@ -164,7 +164,9 @@ def value_attribute(value: Any, type: Any) -> Attribute | None:
 
 
 def _is_splat(array: np.ndarray[Any, Any]) -> bool:
-    return array.size > 0 and all(stride == 0 or n == 1 for stride, n in zip(array.strides, array.shape, strict=True))
+    return array.size > 0 and all(
+        stride == 0 or n == 1 for stride, n in zip(array.strides, array.shape, strict=True)
+    )
 
 
 # -- running --------------------------------------------------------------------------------------
@@ -204,9 +206,10 @@ class Frame:
         """Run from the entry block until a terminator leaves the region; returns what it yields."""
         block: Block = region.block
         while True:
-            outcome = self.run_block(block, arguments)
+            outcome: Any = self.run_block(block, arguments)
             if not isinstance(outcome, Jump):
-                return outcome
+                values: tuple[Any, ...] = outcome
+                return values
             block, arguments = outcome.block, outcome.arguments
 
     def run_block(self, block: Block, arguments: Sequence[Any] = ()) -> Any:
@@ -329,7 +332,9 @@ class Interpreter:
             found = lookup_symbol(self.module, reference)
             if found is None:
                 names = [f"@{_name(op)}" for r in self.module.regions for b in r.blocks for op in b]
-                raise CoreIrError(6, str(reference), cause="the module has " + (", ".join(names) or "no symbols"))
+                raise CoreIrError(
+                    6, str(reference), cause="the module has " + (", ".join(names) or "no symbols")
+                )
             self._functions[symbol] = found
         return found
 

@@ -12,20 +12,19 @@ A pass is a dataclass; its fields are its textual options::
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import gc
 import re
 import time
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from iree_base import debug
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.errors import CoreIrError, VerifyError
+from iree_core_ir.garbage import frozen_gc
 from iree_core_ir.ir.operation import Op
 
 
@@ -180,21 +179,6 @@ def find_pass(name: str) -> type[Pass]:
 
 
 # -- running -----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def frozen_gc() -> Iterator[None]:
-    """No garbage collection inside: IR is all cycles, and scanning it again and again is what costs."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.enable()
 
 
 class PassManager:

@@ -53,9 +53,7 @@ class _FunctionPattern(Pattern):
         return self.function(op, rewriter)
 
 
-def pattern(
-    *roots: type[Op], benefit: int = 1
-) -> Callable[[Callable[[Any, Rewriter], bool]], Pattern]:
+def pattern(*roots: type[Op], benefit: int = 1) -> Callable[[Callable[[Any, Rewriter], bool]], Pattern]:
     """Make a pattern of a function ``(op, rewriter) -> bool``."""
 
     def wrap(function: Callable[[Any, Rewriter], bool]) -> Pattern:
@@ -300,7 +298,7 @@ class PatternSet:
 
 def apply_patterns(
     root: Op,
-    patterns: Iterable[Pattern | type[Pattern]],
+    patterns: Iterable[Pattern | type[Pattern]] | PatternSet,
     fold: bool = True,
     *,
     remove_dead: bool = True,

@@ -37,13 +37,13 @@ class _Checks:
     __slots__ = (
         "attributes",
         "elementwise",
-        "isolated",
         "graph",
-        "needs_terminator",
+        "isolated",
         "n_operands",
         "n_regions",
         "n_results",
         "n_successors",
+        "needs_terminator",
         "operands",
         "own",
         "results",
@@ -66,9 +66,7 @@ class _Checks:
         )
         self.n_operands = len(signature.operands) if signature.n_variable_operands == 0 else -1
         self.n_results = len(signature.results) if signature.n_variable_results == 0 else -1
-        self.attributes = tuple(
-            (f.key or f.name, f.cls, f.required, f.type) for f in signature.attributes
-        )
+        self.attributes = tuple((f.key or f.name, f.cls, f.required, f.type) for f in signature.attributes)
         variadic = bool(signature.regions) and signature.regions[-1].arity != ONE
         self.n_regions = (len(signature.regions) - variadic, variadic)
         variadic = bool(signature.successors) and signature.successors[-1].arity != ONE
@@ -206,9 +204,7 @@ class Verifier:
                 at_least = "at least " if variadic else ""
                 raise VerifyError(op, f"has {actual} {what}, expected {at_least}{fixed}")
 
-    def _groups(
-        self, op: Op, fields: Sequence[Any], values: Sequence[Value], key: str, what: str
-    ) -> None:
+    def _groups(self, op: Op, fields: Sequence[Any], values: Sequence[Value], key: str, what: str) -> None:
         """Sizes and types of operand or result groups of which some are variadic."""
         variable = [f for f in fields if f.arity != ONE]
         if len(variable) == 1:
@@ -346,21 +342,23 @@ class Verifier:
                 raise VerifyError(op, "branches to the entry block of its region")
 
     def _not_visible(self, op: Op, value: Value) -> None:
-        position = op.operands.index(value)
+        from iree_core_ir.text.context import value_text
+
+        position = value_text(value, op.operands.index(value))
         owner = value.owner
         defined = f"result {value.index} of '{owner.name}'" if isinstance(owner, Op) else "a block argument"
         block = value.parent_block
         if block is None or block.parent is None:
-            raise VerifyError(op, f"operand {position} ({defined}) is defined by an op outside the IR")
+            raise VerifyError(op, f"{position} ({defined}) is defined by an op outside the IR")
         region_op = block.parent.parent
         ancestor: Op | None = op.parent_op
         while ancestor is not None and ancestor is not region_op:
             if traits.ISOLATED in ancestor.traits:
                 raise VerifyError(
-                    op, f"operand {position} ({defined}) is defined outside the isolated '{ancestor.name}'"
+                    op, f"{position} ({defined}) is defined outside the isolated '{ancestor.name}'"
                 )
             ancestor = ancestor.parent_op
-        raise VerifyError(op, f"operand {position} ({defined}) does not dominate this use")
+        raise VerifyError(op, f"{position} ({defined}) does not dominate this use")
 
     # -- symbols --------------------------------------------------------------------------------------
 

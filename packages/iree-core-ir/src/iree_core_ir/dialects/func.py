@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from iree_core_ir.errors import VerifyError
-from iree_core_ir.ir.attributes import ArrayAttr, Attribute, DictAttr, StringAttr, SymbolRefAttr, Type, TypeAttr
+from iree_core_ir.ir.attributes import (
+    ArrayAttr,
+    Attribute,
+    DictAttr,
+    StringAttr,
+    SymbolRefAttr,
+    Type,
+    TypeAttr,
+)
 from iree_core_ir.ir.declaration import (
     attribute,
     operand,
@@ -265,7 +273,9 @@ class CallOp(Op, name="func.call", traits=(CALL_LIKE,)):
     assembly_format = "$callee `(` $arguments `)` attr-dict `:` functional-type($arguments, $outputs)"
 
     @classmethod
-    def make(cls, callee: str | SymbolRefAttr | FuncOp, arguments: Sequence[Value], results: Sequence[Type] = ()) -> CallOp:
+    def make(
+        cls, callee: str | SymbolRefAttr | FuncOp, arguments: Sequence[Value], results: Sequence[Type] = ()
+    ) -> CallOp:
         """Call ``callee``; result types come from it when it is a FuncOp."""
         if isinstance(callee, FuncOp):
             results = callee.type.results

@@ -351,10 +351,14 @@ def declare(cls: type[Op], name: str | None, traits: Iterable[str]) -> None:
     """Collect the fields of ``cls`` (own and inherited) and, when it has a name, register it."""
     fields: dict[str, _Field] = {}
     for base in reversed(cls.__mro__):
-        for key, value in vars(base).items():
-            if isinstance(value, _Field):
-                fields[key] = value
-    groups: dict[str, list[Any]] = {"operand": [], "result": [], "attribute": [], "region": [], "successor": []}
+        fields.update((key, value) for key, value in vars(base).items() if isinstance(value, _Field))
+    groups: dict[str, list[Any]] = {
+        "operand": [],
+        "result": [],
+        "attribute": [],
+        "region": [],
+        "successor": [],
+    }
     for key, value in fields.items():
         position = len(groups[value.kind])
         if value.name and value.position != position:

@@ -15,7 +15,7 @@ def is_pure(op: Op) -> bool:
     if PURE in traits:
         return True
     return RECURSIVE_EFFECTS in traits and all(
-        TERMINATOR in inner.traits and not inner.regions or is_pure(inner)
+        (TERMINATOR in inner.traits and not inner.regions) or is_pure(inner)
         for region in op.regions
         for block in region.blocks
         for inner in block
@@ -30,7 +30,7 @@ def is_removable_when_unused(op: Op) -> bool:
     if PURE in traits or READS in traits or ALLOCATES in traits:
         return True
     return RECURSIVE_EFFECTS in traits and all(
-        TERMINATOR in inner.traits and not inner.regions or is_removable_when_unused(inner)
+        (TERMINATOR in inner.traits and not inner.regions) or is_removable_when_unused(inner)
         for region in op.regions
         for block in region.blocks
         for inner in block

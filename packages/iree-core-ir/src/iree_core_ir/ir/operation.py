@@ -531,7 +531,9 @@ def lookup_symbol(table: Op, reference: SymbolRefAttr | str) -> Op | None:
     found: Op | None = table
     for name in path:
         assert found is not None
-        found = next((op for r in found.regions for b in r.blocks for op in b if symbol_name(op) == name), None)
+        found = next(
+            (op for r in found.regions for b in r.blocks for op in b if symbol_name(op) == name), None
+        )
         if found is None:
             return None
     return found

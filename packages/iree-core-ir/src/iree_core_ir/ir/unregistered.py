@@ -10,11 +10,14 @@ from iree_core_ir.ir.operation import Op
 class UnregisteredOp(Op):
     """An op of an unknown dialect, kept in generic form (only under the allow flag)."""
 
-    __slots__ = ("op_name",)
+    __slots__ = ("inherent", "op_name")
     op_name: str
+    inherent: frozenset[str]
+    """Attributes that stood in ``<{...}>`` and are printed there again."""
 
     def __init__(self, op_name: str, *args: Any, **kwargs: Any) -> None:
         self.op_name = op_name
+        self.inherent = frozenset()
         super().__init__(*args, **kwargs)
 
     @property
@@ -23,3 +26,4 @@ class UnregisteredOp(Op):
 
     def _copy_extra(self, copy: Any) -> None:
         copy.op_name = self.op_name
+        copy.inherent = self.inherent

@@ -128,5 +128,3 @@ def _region_key(region: Region, inner: dict[Any, int]) -> Any:
             for block in region.blocks
         ]
     )
-
-

@@ -66,4 +66,4 @@ class AffineParser(Lexer):
             return names[self.keyword()]
         if leaf is not None:
             return leaf()
-        self.fail(f"expected an affine expression, got {self.shown()}")
+        return self.fail(f"expected an affine expression, got {self.shown()}")

@@ -58,4 +58,3 @@ def _compile(cls: type[Op]) -> tuple[Callable[[Any], Op], Callable[[Op, Any], No
     except FormatError as error:
         raise FormatError(f"assembly format of {cls.name}: {error}") from None
     return parse, print
-

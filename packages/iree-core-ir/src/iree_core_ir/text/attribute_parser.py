@@ -361,7 +361,7 @@ class AttributeParser(TypeParser):
         found = self.dialect_symbol(token, start, Attribute)
         if found is not None:
             return found  # type: ignore[no-any-return]
-        if not self.allow_unregistered or "." not in token and not self.at("<"):
+        if not self.allow_unregistered or ("." not in token and not self.at("<")):
             self.fail(f"unknown attribute '{token}'", start)
         return at.OpaqueAttr(self.opaque_text(token, start))
 

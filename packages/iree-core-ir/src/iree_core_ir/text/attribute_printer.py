@@ -17,7 +17,7 @@ from iree_core_ir.ir.attributes import Attribute, Type
 from iree_core_ir.ir.location import Location
 
 _BARE_NAME = re.compile(r"[A-Za-z_][\w$.]*\Z", re.ASCII)
-_ESCAPED = re.compile(r'[^ !#-\[\]-~]')
+_ESCAPED = re.compile(r"[^ !#-\[\]-~]")
 _PRETTY_BODY = re.compile(r"[A-Za-z_][\w.]*(?:<.*>)?\Z", re.DOTALL)
 _F32 = struct.Struct("<f")
 HEX_ELEMENTS = 100
@@ -79,6 +79,7 @@ class AttributePrinter:
 
     def __init__(self, aliases: dict[str, str] | None = None) -> None:
         self.aliases = aliases
+        self._alias_counts: dict[str, int] = {}
         self._cache: dict[Attribute, str] = {}
 
     def text(self, attribute: Attribute) -> str:
@@ -173,7 +174,8 @@ class AttributePrinter:
     def _aliased(self, stem: str, definition: str) -> str:
         if self.aliases is None:
             return definition
-        count = sum(name.startswith(f"#{stem}") for name in self.aliases)
+        count = self._alias_counts.get(stem, 0)
+        self._alias_counts[stem] = count + 1
         name = f"#{stem}{count or ''}"
         self.aliases[name] = definition
         return name
@@ -185,9 +187,11 @@ class AttributePrinter:
         element = a.type.element_type
         suffix = f" : {self.text(a.type)}"
         if a.splat:
-            return f"dense<{_element_text(a.to_array().reshape(-1)[:1][0], element)}>{suffix}" if (
-                a.type.n_elements
-            ) else f"dense<{_element_text(_splat_value(a), element)}>{suffix}"
+            return (
+                f"dense<{_element_text(a.to_array().reshape(-1)[:1][0], element)}>{suffix}"
+                if (a.type.n_elements)
+                else f"dense<{_element_text(_splat_value(a), element)}>{suffix}"
+            )
         array = a.to_array()
         if array.size > HEX_ELEMENTS and element is not ty.i1:
             return f'dense<"0x{a.data.hex().upper()}">{suffix}'

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from iree_core_ir.ir.operation import Op
+from typing import Any
+
+from iree_core_ir.ir.operation import Op, Value
 
 CONTEXT = 3
 """Neighbours shown on each side."""
@@ -44,11 +46,21 @@ def _context_text(op: Op) -> str:
     return "\n".join(lines)
 
 
-def _line(op: Op, printer: Printer) -> str:  # type: ignore[name-defined]  # noqa: F821
+def value_text(value: Value, position: int) -> str:
+    """``operand 0 %x``; only the position when no name can be found."""
+    from iree_core_ir.text.printer import Printer
+
+    try:
+        return f"operand {position} {Printer().name(value)}"
+    except Exception:  # the IR is invalid: naming may fail anywhere
+        return f"operand {position}"
+
+
+def _line(op: Op, printer: Any) -> str:
     """The op's first line; an op that cannot be printed is named."""
     try:
         printer.op(op)
-        text = printer.result()
+        text: str = printer.result()
     except Exception:
         text = f"{op.name} ..."
     line, newline, _ = text.partition("\n")

@@ -234,7 +234,8 @@ class ParseCompiler:
         if isinstance(cls, tuple):
             return f"check_attribute(p, p.attribute(), {self.constant(cls, name)}, {name!r})"
         if cls is StringAttr:
-            return "StringAttr(p.symbol_name())" if self._key(name) == "sym_name" else "StringAttr(p.string())"
+            method = "symbol_name" if self._key(name) == "sym_name" else "string"
+            return f"StringAttr(p.{method}())"
         if cls is TypeAttr:
             return "TypeAttr(p.type())"
         if cls is SymbolRefAttr:
@@ -432,11 +433,14 @@ class ParseCompiler:
             return "p.tok == 'affine_map' or p.kind == 'hash'"
         if cls is TypeAttr:
             return "p.optional_type_ahead()"
-        if not isinstance(cls, tuple) and getattr(cls, "cases", ()):
+        if not isinstance(cls, tuple) and getattr(cls, "cases", None):
             if getattr(cls, "bracketed", True):
                 return "p.tok == '<'"
             return f"p.tok in {self.constant(frozenset(cls.cases), 'cases')}"
-        return "p.kind in ('number', 'string', 'hash') or p.tok in ('[', '{', '<', '-', 'true', 'false', 'dense')"
+        return (
+            "p.kind in ('number', 'string', 'hash') "
+            "or p.tok in ('[', '{', '<', '-', 'true', 'false', 'dense')"
+        )
 
     # -- building the op ----------------------------------------------------------------------------
 

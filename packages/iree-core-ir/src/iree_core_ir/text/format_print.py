@@ -129,9 +129,7 @@ class PrintCompiler:
                 self.emit(f"w({self._types(element.name)})")
             elif isinstance(element, FunctionalType):
                 inputs, results = (self._values(n) for n in (element.inputs, element.results))
-                self.emit(
-                    f"w(pr.function_type([v.type for v in {inputs}], [v.type for v in {results}]))"
-                )
+                self.emit(f"w(pr.function_type([v.type for v in {inputs}], [v.type for v in {results}]))")
             elif isinstance(element, Custom):
                 self._custom(element)
             elif element.name == "operands":
@@ -301,9 +299,7 @@ class PrintCompiler:
         if isinstance(anchor, FunctionalType):
             return f"self.{'operands' if anchor.inputs == 'operands' else anchor.inputs}"
         if isinstance(anchor, Custom):
-            parts = [
-                self._present(p) for p in anchor.parameters if isinstance(p, (Variable, TypeOf))
-            ]
+            parts = [self._present(p) for p in anchor.parameters if isinstance(p, (Variable, TypeOf))]
             return " or ".join(f"({part})" for part in parts)
         raise FormatError(f"{anchor} cannot anchor a group")
 

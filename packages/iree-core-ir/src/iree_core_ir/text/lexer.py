@@ -160,7 +160,7 @@ class Lexer:
     def integer(self) -> int:
         """A decimal or hexadecimal integer, possibly negative."""
         negative = self.accept("-")
-        if self.kind != NUMBER or _FLOAT.search(self.tok) and self.tok[:2] != "0x":
+        if self.kind != NUMBER or (_FLOAT.search(self.tok) and self.tok[:2] != "0x"):
             self.fail(f"expected an integer, got {self.shown()}")
         value = int(self.tok, 0) if self.tok[:2] == "0x" else int(self.tok)
         self.next()
@@ -228,4 +228,4 @@ class Lexer:
                     self.pos = match.end()
                     self.next()
                     return text
-        self.fail("unbalanced bracket")
+        return self.fail("unbalanced bracket")

@@ -56,7 +56,7 @@ class LocationParser(AttributeParser):
             return found
         if self.at("loc"):
             return self.location_attribute()
-        self.fail(f"expected a location, got {self.shown()}")
+        return self.fail(f"expected a location, got {self.shown()}")
 
     def _file(self, name: str) -> Location:
         line = self.integer()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iree_core_ir.errors import ParseError
+from iree_core_ir.garbage import frozen_gc
 from iree_core_ir.ir import traits
 from iree_core_ir.ir.attributes import Attribute, Type
 from iree_core_ir.ir.dialect import find_op
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from iree_core_ir.constants import ConstantStore
     from iree_core_ir.dialects.builtin import ModuleOp
 
+_OP_STARTS = frozenset((VALUE, WORD, STRING))
 _RESOURCE = re.compile(r'\s*"0x([0-9A-Fa-f]*)"')
 
 
@@ -121,9 +123,7 @@ class Parser(LocationParser):
             forward = self._forward.pop(name, None)
             if forward is not None:
                 if forward[0].type is not value.type:
-                    self.fail(
-                        f"{name} has type {value.type}, used earlier as {forward[0].type}", forward[1]
-                    )
+                    self.fail(f"{name} has type {value.type}, used earlier as {forward[0].type}", forward[1])
                 forward[0].replace_all_uses_with(value)
 
     def argument(self) -> tuple[str, Any]:
@@ -157,9 +157,7 @@ class Parser(LocationParser):
             self._undefined_blocks[name] = offset
         return block
 
-    def region(
-        self, arguments: Sequence[tuple[str, Type]] = (), isolated: bool | None = None
-    ) -> Region:
+    def region(self, arguments: Sequence[tuple[str, Type]] = (), isolated: bool | None = None) -> Region:
         """``{ ... }``; ``arguments`` name the entry block's arguments.
 
         Isolation (names from outside invisible), the default dialect and the implicit terminator
@@ -248,7 +246,7 @@ class Parser(LocationParser):
 
     def _ops(self, block: Block) -> None:
         kind = self.kind
-        while kind == VALUE or kind == WORD or kind == STRING:  # noqa: PLR1714
+        while kind in _OP_STARTS:
             block.append(self.operation())
             kind = self.kind
 
@@ -372,6 +370,7 @@ class Parser(LocationParser):
         if self.accept("<"):
             attributes = self.attribute_dict()
             self.expect(">")
+        inherent = frozenset(attributes)
         regions: list[Region] = []
         if self.at("("):
             self._op_class, self._generic = cls or Op, True
@@ -382,7 +381,9 @@ class Parser(LocationParser):
         self._op_start = start
         operands = self.resolve_all(names, function.inputs)
         if cls is None:
-            return UnregisteredOp(name, operands, function.results, attributes, regions, successors)
+            unknown = UnregisteredOp(name, operands, function.results, attributes, regions, successors)
+            unknown.inherent = inherent
+            return unknown
         op = object.__new__(cls)
         Op.__init__(op, operands, function.results, attributes, regions, successors)
         return op
@@ -505,7 +506,9 @@ class Parser(LocationParser):
                     name = str(attribute.type.element_type)
                     array = np.frombuffer(data, element_type(name).dtype)
                     if array.size != attribute.type.n_elements:
-                        self.fail(f"resource '{attribute.key}' holds {array.size} elements, not {attribute.type}")
+                        self.fail(
+                            f"resource '{attribute.key}' holds {array.size} elements, not {attribute.type}"
+                        )
                     self.constants.add_array(array.reshape(attribute.type.shape), name, attribute.key)
 
 
@@ -518,7 +521,8 @@ def parse_ops(
 ) -> list[Op]:
     """The top-level ops of ``text``. Raises ParseError."""
     parser = Parser(text, name, allow_unregistered=allow_unregistered, constants=constants)
-    ops = parser.top_level()
+    with frozen_gc():
+        ops = parser.top_level()
     parser.store_resources(ops)
     return ops
 

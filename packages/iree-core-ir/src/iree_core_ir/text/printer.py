@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from iree_core_ir.ir import traits
 from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.operation import Block, Op, Region, Value
+from iree_core_ir.ir.unregistered import UnregisteredOp
 from iree_core_ir.text.assembly_format import print_function
 from iree_core_ir.text.attribute_printer import (
     AttributePrinter,
@@ -27,7 +28,6 @@ class Printer(AttributePrinter):
         locations: bool = False,
         aliases: bool = False,
         indent: int = 0,
-
     ) -> None:
         super().__init__({} if aliases else None)
         self.generic = generic
@@ -37,7 +37,7 @@ class Printer(AttributePrinter):
         self.write = self._parts.append
         self._indent = indent
         self._default_dialects = ["builtin"]
-        self._op: Op | None = None
+        self._labels: dict[Block, str] = {}
 
     def result(self) -> str:
         """Everything written, alias definitions first."""
@@ -62,8 +62,14 @@ class Printer(AttributePrinter):
 
     def successor(self, block: Block) -> str:
         """``^bb1``."""
-        region = block.parent
-        return f"^bb{region.blocks.index(block) if region is not None else '?'}"
+        found = self._labels.get(block)
+        if found is None:
+            region = block.parent
+            if region is None:
+                return "^detached"
+            self._labels.update((b, f"^bb{i}") for i, b in enumerate(region.blocks))
+            found = self._labels[block]
+        return found
 
     def newline(self) -> None:
         self.write("\n" + "  " * self._indent)
@@ -93,9 +99,7 @@ class Printer(AttributePrinter):
 
     # -- regions -----------------------------------------------------------------------------------
 
-    def region(
-        self, region: Region, entry_arguments: bool = True, terminator: bool | None = None
-    ) -> None:
+    def region(self, region: Region, entry_arguments: bool = True, terminator: bool | None = None) -> None:
         """``{ ... }`` without leading space.
 
         ``terminator=None`` leaves out an implicit terminator without operands and attributes.
@@ -184,7 +188,7 @@ class Printer(AttributePrinter):
             write("[" + ", ".join([self.successor(s) for s in op.successors]) + "]")
         attributes = op.attributes
         if attributes:
-            inherent = op.signature.inherent
+            inherent = op.inherent if isinstance(op, UnregisteredOp) else op.signature.inherent
             properties = [item for item in attributes.items() if item[0] in inherent]
             if properties:
                 write(f" <{{{self.dict_items(properties)}}}>")
@@ -198,9 +202,7 @@ class Printer(AttributePrinter):
         write(f" : {self.function_type([v.type for v in op.operands], [v.type for v in op.results])}")
 
 
-def print_op(
-    op: Op, generic: bool = False, locations: bool = False, aliases: bool | None = None
-) -> str:
+def print_op(op: Op, generic: bool = False, locations: bool = False, aliases: bool | None = None) -> str:
     """The text of ``op``; a module's ends with a newline.
 
     ``aliases`` names affine maps ``#map``, ``#map1`` ... in front (default: for top-level modules).

@@ -32,6 +32,9 @@ def scalar_type(word: str) -> Type | None:
     return ty.none if word == "none" else None
 
 
+AttributeClass = type[Attribute]
+
+
 class TypeParser(AffineParser):
     """Adds ``type`` and lists of types."""
 
@@ -81,7 +84,7 @@ class TypeParser(AffineParser):
             return self.function_type()
         elif self.kind == BANG:
             return self._dialect_type()
-        self.fail(f"expected a type, got {self.shown()}")
+        return self.fail(f"expected a type, got {self.shown()}")
 
     def optional_type_ahead(self) -> bool:
         """True when the current token starts a type."""
@@ -203,7 +206,7 @@ class TypeParser(AffineParser):
         alias = self.type_aliases.get(token[1:])
         if alias is not None:
             return alias
-        found = self.dialect_symbol(token, start, ty.Type)
+        found = self.dialect_symbol(token, start, Type)
         if found is not None:
             return found
         if not self.allow_unregistered:
@@ -216,7 +219,7 @@ class TypeParser(AffineParser):
             return token + self.balanced()
         return token
 
-    def dialect_symbol(self, token: str, start: int, base: type[Attribute]) -> Any:
+    def dialect_symbol(self, token: str, start: int, base: AttributeClass) -> Any:
         """The attribute or type ``#d.name...`` / ``!d<name ...>`` of a known dialect, else None.
 
         The current token follows the name. Raises ParseError when the dialect is known and lacks it.
