@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from iree_vm import values
 from iree_vm.bytecode import numerics
 from iree_vm.bytecode.disassembler import instruction_text
-from iree_vm.bytecode.program import IMPORT_BIT, Function, Instruction, Program, Successor
+from iree_vm.bytecode.program import IMPORT_BIT, INITIALIZER, Function, Instruction, Program, Successor
 from iree_vm.bytecode.types import BANK, LETTERS, Register, Variadic
 from iree_vm.bytecode.verifier import successors, written
 from iree_vm.errors import VmError
@@ -141,6 +141,8 @@ class FunctionEmitter:
         for block in function.blocks:
             for successor in successors(block.instructions[-1]):
                 counts[successor.block] = counts.get(successor.block, 0) + 1
+        self.straight = len(function.blocks) == 1 and unit.trace is None
+        self.initialized = function.name != INITIALIZER
         self.cases = {block for block, count in counts.items() if count > 1}
         self.single = self._single_constants()
 
@@ -157,8 +159,10 @@ class FunctionEmitter:
         return {r: c[0] for r, c in writes.items() if len(c) == 1 and c[0] is not None}
 
     def constant(self, instruction: Instruction) -> str | None:
-        """The literal that a constant op produces."""
+        """The expression that an op's result always equals: a literal, rodata, an immutable global."""
         op, operands = instruction
+        if op.name.startswith("global.load.") and self.straight and self.initialized:
+            return None if self.program.globals[operands[1]].mutable else f"_g{operands[1]}"
         if not op.constant:
             return None
         if op.constant == "null":
@@ -333,6 +337,8 @@ class FunctionEmitter:
         constant = self.constant(instruction)
         if constant is not None:
             self.known[operands[0]] = constant
+            if self.straight:
+                return []  # every read is the literal
         return op.template.format_map(words).split("\n")
 
     def call(self, instruction: Instruction) -> list[str]:
@@ -355,15 +361,18 @@ class FunctionEmitter:
             arguments = self._segments(entry.signature.arguments, operands[2], flat)
         if target.inline is not None and self.unit.trace is None:
             names = [self.names[r] for r in results]
-            shared = set(names) & set(flat)  # the statements may write a result before their last read
-            inner = [f"_t{i}" for i in range(len(names))] if shared else names
-            lines = target.inline(arguments, inner, self.unit.bind, self._value)
+            lines = target.inline(arguments, names, self.unit.bind, self._value)
+            if lines is not None and len(lines) > 1 and set(names) & set(flat):
+                # Several statements may write a result before the last read of an argument.
+                temporary = [f"_t{i}" for i in range(len(names))]
+                lines = target.inline(arguments, temporary, self.unit.bind, self._value) or []
+                lines.append(f"{', '.join(names)} = {', '.join(temporary)}")
             if lines is not None:
                 for register in results:
                     self.known.pop(register, None)
-                if len(inner) == 1 and lines == [f"{inner[0]} = None"]:
-                    self.known[results[0]] = "None"
-                return [*lines, f"{', '.join(names)} = {', '.join(inner)}"] if shared else lines
+                if lines == [f"{name} = None" for name in names] and names:
+                    self.known.update((register, "None") for register in results)
+                return lines
         return self._call_lines(f"_imp{index}", [_expression(a) for a in arguments], results)
 
     def _call_lines(self, name: str, arguments: list[str], results: tuple[Register, ...]) -> list[str]:

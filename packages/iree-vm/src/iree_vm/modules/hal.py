@@ -174,8 +174,7 @@ class HalModule:
     @_export("dim.assert", "(ref, i64, i64, i64, i64)")
     def dim_assert(self, message: Any, value: int, low: int, high: int, divisor: int) -> None:
         """(name, value, min, max or -1, divisor): stop unless the value is in range."""
-        if value < low or (high >= 0 and value > high) or (divisor > 1 and value % divisor):
-            raise VmError(27, f"'{_message(message)}' is {value}", cause=range_text(low, high, divisor))
+        check_range(message, value, low, high, divisor)
 
     @_export("buffer_view.dim", "(ref, i64) -> (i64)")
     def buffer_view_dim(self, view: Any, axis: int) -> int:
@@ -450,6 +449,12 @@ def executable_spec(entry: ExecutableEntry, data: memoryview) -> ExecutableSpec:
         ExportSpec(x.name, x.scratch_bytes, x.n_constants, x.bindings, x.alignments) for x in entry.exports
     )
     return ExecutableSpec(entry.format, data, exports, entry.features, entry.name)
+
+
+def check_range(message: Any, value: int, low: int, high: int, divisor: int) -> None:
+    """Raises VmError 27 unless ``low <= value <= high`` (-1: no limit) and ``divisor`` divides it."""
+    if value < low or (high >= 0 and value > high) or (divisor > 1 and value % divisor):
+        raise VmError(27, f"'{_message(message)}' is {value}", cause=range_text(low, high, divisor))
 
 
 def range_text(low: int, high: int, divisor: int) -> str:

@@ -52,6 +52,21 @@ def _assert(arguments: Arguments, results: list[str], bind: Bind, value: Value) 
     ]
 
 
+def _range(arguments: Arguments, results: list[str], bind: Bind, value: Value) -> list[str] | None:
+    from iree_vm.modules.hal import check_range
+
+    message, size, low, high, divisor = arguments
+    limits = [_constant(value, e) for e in (low, high, divisor)]
+    if ... in limits:
+        return None
+    parts = [f"{size} < {low}"] if limits[0] > 0 else []
+    parts += [f"{size} > {high}"] if limits[1] >= 0 else []
+    parts += [f"{size} % {divisor}"] if limits[2] > 1 else []
+    if not parts:
+        return ["pass"]
+    return [f"if {' or '.join(parts)}: {bind(check_range)}({message}, {size}, {low}, {high}, {divisor})"]
+
+
 def _dim(arguments: Arguments, results: list[str], bind: Bind, value: Value) -> list[str] | None:
     axis = _constant(value, arguments[1])
     if axis is ... or axis < 0:
@@ -88,6 +103,7 @@ def _await(arguments: Arguments, results: list[str], bind: Bind, value: Value) -
 
 INLINE: dict[str, Inline] = {
     "buffer_view.assert": _assert,
+    "dim.assert": _range,
     "buffer_view.dim": _dim,
     "buffer_view.buffer": _buffer,
     "result.alloca": _result,
