@@ -24,7 +24,7 @@ RUNTIME = ("iree-base", "iree-hal", "iree-vm")
 COMPILER_MODULES = {"iree_core_ir", "iree_codegen", "iree_flow", "iree_input_onnx", "llvmlite", "onnx"}
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "iree-hal": ("iree_hal/compiler/",),
+    "iree-hal": ("iree_hal/compiler/", "iree_hal/conformance/"),
     "iree-vm": ("iree_vm/compiler/",),
     "iree-cli": ("iree_cli/commands/", "iree_cli/discovery.py"),
     "iree-base": ("iree_base/element_types.py",),
@@ -41,8 +41,7 @@ DEVELOPERS_TOOLS = {
 TARGET_WORDS = ("llvm-cpu", "vulkan", "vulkan-spirv", "spirv", "cuda", "rocm", "metal", "webgpu")
 ALLOWED_WORDS = {
     ("iree-flow", "iree_flow/options.py", "llvm-cpu"): "the default of --target",
-    ("iree-flow", "iree_flow/__init__.py", "llvm-cpu"): "the same default in compile()'s signature",
-    ("iree-flow", "iree_flow/compile.py", "llvm-cpu"): "the same default in compile()'s signature",
+    ("iree-flow", "iree_flow/compiler.py", "llvm-cpu"): "the same default in compile()'s signature",
 }
 
 
