@@ -213,9 +213,9 @@ def _sum(resolver: DimResolver, a: Dim, b: Dim, builder: Builder) -> Dim:
 
 def _concat(resolver: DimResolver, op: Any, value: Value) -> Sequence[Dim]:
     builder = Builder.after_op(op)
-    parts = [resolver.dims(v) for v in op.operands]
+    parts = [resolver.dims(v) for v in op.inputs]
     dims: list[Dim] = list(parts[0])
-    axis = op.axis
+    axis = op.dim.value
     total: Dim = parts[0][axis]
     for part in parts[1:]:
         total = _sum(resolver, total, part[axis], builder)

@@ -18,6 +18,7 @@ from iree_flow import executables
 from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
 from iree_flow.passes.convert_elementwise_to_linalg import ConvertElementwiseToLinalg
 from iree_flow.passes.convert_to_hal import ConvertToHal
+from iree_flow.passes.drop_unit_dims import DropUnitDims
 from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
@@ -41,7 +42,7 @@ def placement(module: Any, session: Session) -> None:
 
 def global_optimization(module: Any, session: Session) -> None:
     """Whole-program rewrites that keep the meaning: reshapes out of the way, elementwise chains merged."""
-    session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
+    session.run(module, DropUnitDims(), Canonicalize(), Cse(), FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
 
 
 def dispatch_creation(module: Any, session: Session) -> None:

@@ -27,6 +27,7 @@ _PASSES = {
     "apply-constant-layouts": "ApplyConstantLayouts",
     "convert-elementwise-to-linalg": "ConvertElementwiseToLinalg",
     "convert-to-hal": "ConvertToHal",
+    "drop-unit-dims": "DropUnitDims",
     "form-dispatch-regions": "FormDispatchRegions",
     "fuse-elementwise": "FuseElementwise",
     "outline-dispatch-regions": "OutlineDispatchRegions",

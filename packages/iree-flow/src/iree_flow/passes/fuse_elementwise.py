@@ -38,13 +38,18 @@ class FuseElementwise(Pass):
                     fuse_block(block)
 
 
-def fuse_block(block: Block) -> None:
-    """Fuse until nothing changes; consumers in program order, so chains collapse in one sweep."""
+def generalize_elementwise(block: Block) -> None:
+    """Named elementwise ops and data movement as ``linalg.generic``."""
     for op in block.ops:
         if fusion.kind_of(op) == fusion.ELEMENTWISE and not isinstance(op, linalg.Generic):
             if isinstance(op, StructuredOp) and op.name != "linalg.fill":
                 made = linalg.generalize(op, Builder.before_op(op))
                 op.replace_by(list(made.results))
+
+
+def fuse_block(block: Block) -> None:
+    """Fuse until nothing changes; consumers in program order, so chains collapse in one sweep."""
+    generalize_elementwise(block)
     for op in block.ops:
         if isinstance(op, linalg.Generic) and fusion.kind_of(op) in (fusion.ELEMENTWISE, fusion.REDUCTION):
             current = op

@@ -203,7 +203,7 @@ class Outliner:
                 {ACCESS: StringAttr(WRITE), DIMS: self._dims_attribute(result, result_dims[i])}
             )
             if destination is None:
-                copy = linalg.Copy.make(values[i], arg)
+                copy = linalg.Copy.make([values[i]], [arg])
                 copy.location = self.region.location
                 entry.insert_before(copy, final)
                 values[i] = copy.results[0]

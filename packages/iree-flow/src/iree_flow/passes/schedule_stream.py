@@ -208,15 +208,14 @@ class _Scheduler:
 
     def _input(self, value: Value) -> _Storage:
         dims = self.resolver.dims(value)
-        anchor = self._after_dims(dims)
-        builder = Builder(self.block, anchor)
-        size = self._bytes(value.type, dims, builder)
+        size = self._bytes(value.type, dims, Builder(self.block, self._behind(dims)))
+        builder = Builder(self.block, self._behind([*dims, size]))
         resource = builder.create(stream.TensorImport, value, self.resolver.dynamic(value), size).result
         resource.hint = value.hint
         return _Storage("input", dims, value.type, resource, 0, size, size)
 
-    def _after_dims(self, dims: Sequence[Dim]) -> Op | None:
-        """The op before which an import may stand: behind the definitions of its dims."""
+    def _behind(self, dims: Sequence[Dim]) -> Op | None:
+        """The op before which something that uses ``dims`` may stand."""
         anchor = self.block.first
         producers = {d.defining_op for d in dims if isinstance(d, Value)}
         op = self.block.first
