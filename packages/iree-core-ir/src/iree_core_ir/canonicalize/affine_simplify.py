@@ -65,8 +65,8 @@ def _divided(kind: str, lhs: AffineExpr, rhs: AffineExpr) -> tuple[Terms, int]:
     whole = {t: f // divisor for t, f in terms.items() if f % divisor == 0}
     rest = {t: f for t, f in terms.items() if f % divisor}
     if kind == "mod":
-        # (a * k + r) mod k = r mod k, and factors count modulo k.
-        rest = {t: f % divisor for t, f in rest.items()}
+        # (a * k + r) mod k = r mod k, and factors count modulo k (small negative ones are left).
+        rest = {t: f if abs(f) < divisor else f % divisor for t, f in rest.items()}
         offset %= divisor
         if not rest:
             return {}, offset
@@ -150,8 +150,9 @@ def _order(expr: AffineExpr) -> tuple[int, int, str]:
     return 2, 0, str(expr)
 
 
-def _rejoin(terms: Terms) -> Terms:
+def _rejoin(terms: Terms) -> tuple[Terms, int]:
     """``k * (x floordiv k) + x mod k`` is x: a quotient and its remainder come together again."""
+    total = 0
     for term, factor in list(terms.items()):
         if not (isinstance(term, AffineBinary) and term.kind == "mod"):
             continue
@@ -161,17 +162,16 @@ def _rejoin(terms: Terms) -> Terms:
         if terms.get(quotient) == factor * term.rhs.value:
             del terms[term], terms[quotient]
             inner, offset = _flatten(term.lhs)
-            if offset:  # an offset would leave the terms: put the pair back
-                terms[term], terms[quotient] = factor, factor * term.rhs.value
-                continue
+            total += offset * factor
             for t, f in inner.items():
                 terms[t] = terms.get(t, 0) + f * factor
-    return {t: f for t, f in terms.items() if f}
+    return {t: f for t, f in terms.items() if f}, total
 
 
 def _build(terms: Terms, offset: int) -> AffineExpr:
     total: AffineExpr | None = None
-    terms = _rejoin(dict(terms))
+    terms, extra = _rejoin(dict(terms))
+    offset += extra
     for term in sorted(terms, key=_order):
         product = combine("*", term, AffineConstant(terms[term]))
         total = product if total is None else combine("+", total, product)

@@ -26,6 +26,7 @@ from iree_core_ir.dialects.constraints import (
 )
 from iree_core_ir.dialects.folds import FoldableOp
 from iree_core_ir.dialects.words import parse_case
+from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
@@ -38,7 +39,7 @@ from iree_core_ir.ir.traits import (
     SAME_OPERAND_TYPES,
     SAME_TYPE,
 )
-from iree_core_ir.ir.types import i1, i64, index
+from iree_core_ir.ir.types import IndexType, ShapedType, element_of, i1, i64, index
 
 
 class Constant(Op, name="arith.constant", traits=(PURE, CONSTANT_LIKE)):
@@ -66,6 +67,10 @@ class Constant(Op, name="arith.constant", traits=(PURE, CONSTANT_LIKE)):
     @classmethod
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
         types["result"] = [attributes["value"].type]
+
+    def verify_op(self) -> None:
+        if getattr(self.value, "type", None) is not self.result.type:
+            raise VerifyError(self, f"value {self.value} is no constant of type {self.result.type}")
 
 
 class _Binary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
@@ -311,6 +316,10 @@ class CmpI(FoldableOp, name="arith.cmpi", traits=(PURE, SAME_OPERAND_TYPES, ELEM
     def parse_Predicate(cls, p: Any) -> tuple[IntegerAttr]:
         return (parse_case(p, cls.PREDICATES),)
 
+    def verify_op(self) -> None:
+        if not 0 <= self.predicate.value < len(self.PREDICATES):
+            raise VerifyError(self, f"has no predicate {self.predicate.value}")
+
     @staticmethod
     def print_Predicate(printer: Any, op: Any, predicate: IntegerAttr) -> None:
         printer.write(op.PREDICATES[predicate.value])
@@ -348,6 +357,10 @@ class CmpF(FoldableOp, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEM
     def parse_Predicate(cls, p: Any) -> tuple[IntegerAttr]:
         return (parse_case(p, cls.PREDICATES),)
 
+    def verify_op(self) -> None:
+        if not 0 <= self.predicate.value < len(self.PREDICATES):
+            raise VerifyError(self, f"has no predicate {self.predicate.value}")
+
     @staticmethod
     def print_Predicate(printer: Any, op: Any, predicate: IntegerAttr) -> None:
         printer.write(op.PREDICATES[predicate.value])
@@ -380,6 +393,10 @@ class Select(FoldableOp, name="arith.select", traits=(PURE, ELEMENTWISE)):
         operands = p.resolve_all(names, [condition_type, type, type])
         return cls(operands, (type,), attributes)
 
+    def verify_op(self) -> None:
+        if not self.true_value.type is self.false_value.type is self.result.type:
+            raise VerifyError(self, "requires one type for both values and the result")
+
     def print(self, printer: Any) -> None:
         printer.write(f" {printer.names(self.operands)}")
         printer.attribute_dict(self.attributes)
@@ -397,6 +414,18 @@ class _Cast(FoldableOp, traits=(PURE, ELEMENTWISE)):
     def make(cls, input: Value, type: Type) -> Self:
         """``type``: the result type, of the input's shape."""
         return cls((input,), (type,))
+
+    WIDTHS: ClassVar[str] = ""
+    """How the result's width must compare with the input's: ``<``, ``>``, ``=`` or anything."""
+
+    def verify_op(self) -> None:
+        source, target = element_of(self.input.type), element_of(self.out.type)
+        if isinstance(self.input.type, ShapedType) != isinstance(self.out.type, ShapedType):
+            raise VerifyError(self, "requires input and result of one shape")
+        a, b = getattr(source, "width", 64), getattr(target, "width", 64)
+        if not {"": True, "<": b < a, ">": b > a, "=": a == b}[self.WIDTHS]:
+            expected = {"<": "narrower than", ">": "wider than", "=": "as wide as"}[self.WIDTHS]
+            raise VerifyError(self, f"result element {target} must be {expected} {source}")
 
 
 class _FloatCast(_Cast):
@@ -416,13 +445,19 @@ class _NonNegCast(_Cast):
 class ExtF(_FloatCast, name="arith.extf"):
     """To a wider float; exact."""
 
+    WIDTHS = ">"
+
 
 class TruncF(_FloatCast, name="arith.truncf"):
     """To a narrower float, rounded to nearest even."""
 
+    WIDTHS = "<"
+
 
 class ExtSI(_Cast, name="arith.extsi"):
     """To a wider integer, sign extended."""
+
+    WIDTHS = ">"
 
     input = operand(INTEGER_LIKE)
     out = result(INTEGER_LIKE)
@@ -431,11 +466,15 @@ class ExtSI(_Cast, name="arith.extsi"):
 class ExtUI(_NonNegCast, name="arith.extui"):
     """To a wider integer, zero extended."""
 
+    WIDTHS = ">"
+
     out = result(INTEGER_LIKE)
 
 
 class TruncI(_Cast, name="arith.trunci"):
     """To a narrower integer: the low bits."""
+
+    WIDTHS = "<"
 
     input = operand(INTEGER_LIKE)
     overflow = optional_attribute(OverflowAttr, key="overflowFlags")
@@ -470,8 +509,16 @@ class FPToUI(_Cast, name="arith.fptoui"):
     out = result(INTEGER_LIKE)
 
 
+def _verify_index_cast(op: Any) -> None:
+    kinds = [isinstance(element_of(value.type), IndexType) for value in (op.input, op.out)]
+    if kinds[0] == kinds[1]:
+        raise VerifyError(op, "converts between index and an integer type")
+
+
 class IndexCast(_Cast, name="arith.index_cast"):
     """Between ``index`` (64 bits) and an integer; sign extends or truncates."""
+
+    verify_op = _verify_index_cast
 
     input = operand(INTEGER_OR_INDEX_LIKE)
     out = result(INTEGER_OR_INDEX_LIKE)
@@ -480,12 +527,16 @@ class IndexCast(_Cast, name="arith.index_cast"):
 class IndexCastUI(_NonNegCast, name="arith.index_castui"):
     """Between ``index`` (64 bits) and an integer; zero extends or truncates."""
 
+    verify_op = _verify_index_cast
+
     input = operand(INTEGER_OR_INDEX_LIKE)
     out = result(INTEGER_OR_INDEX_LIKE)
 
 
 class Bitcast(_Cast, name="arith.bitcast"):
     """The same bits as another type of the same width."""
+
+    WIDTHS = "="
 
     input = operand(BITCASTABLE)
     out = result(BITCASTABLE)

@@ -10,6 +10,7 @@ import numpy as np
 from iree_base.element_types import element_type
 from iree_core_ir.dialects.arith_attributes import wrap_integer
 from iree_core_ir.dialects.constraints import SIGNLESS
+from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, DenseElementsAttr, StringAttr
 from iree_core_ir.ir.declaration import (
     attribute,
@@ -45,6 +46,9 @@ class Branch(Op, name="cf.br", traits=(TERMINATOR,)):
     target = successor()
     assembly_format = "$target (`(` $arguments^ `:` type($arguments) `)`)? attr-dict"
 
+    def verify_op(self) -> None:
+        verify_target(self, self.target, self.arguments)
+
     @classmethod
     def make(cls, target: Block, arguments: Sequence[Value] = ()) -> Self:
         return cls(arguments, (), {}, (), (target,))
@@ -64,6 +68,10 @@ class CondBranch(Op, name="cf.cond_br", traits=(TERMINATOR,)):
         "$true_target (`(` $true_arguments^ `:` type($true_arguments) `)`)? `,` "
         "$false_target (`(` $false_arguments^ `:` type($false_arguments) `)`)? attr-dict"
     )
+
+    def verify_op(self) -> None:
+        verify_target(self, self.true_target, self.true_arguments)
+        verify_target(self, self.false_target, self.false_arguments)
 
     @classmethod
     def make(
@@ -152,6 +160,19 @@ class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
             self.attributes, ("case_values", "case_operand_segments", "operandSegmentSizes")
         )
 
+    def verify_op(self) -> None:
+        values, segments = self.case_values, self.case_segments
+        count = 0 if values is None else values.type.n_elements
+        if not count == len(self.case_targets) == len(segments):
+            raise VerifyError(self, "needs one value, target and segment per case")
+        if values is not None and values.type.element_type is not self.flag.type:
+            raise VerifyError(self, f"case values have type {values.type}, the flag {self.flag.type}")
+        if sum(segments) != len(self.case_arguments):
+            raise VerifyError(self, f"{segments.values} do not divide {len(self.case_arguments)} arguments")
+        verify_target(self, self.default_target, self.default_arguments)
+        for _, target, arguments in self.cases:
+            verify_target(self, target, arguments)
+
     @property
     def cases(self) -> list[tuple[int, Block, tuple[Value, ...]]]:
         """(value, target, arguments) per case."""
@@ -164,6 +185,14 @@ class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
             result.append((number, target, arguments[start : start + size]))
             start += size
         return result
+
+
+def verify_target(op: Op, target: Block, arguments: Sequence[Value]) -> None:
+    """The arguments must fit those of the block. Raises VerifyError."""
+    given, wanted = [v.type for v in arguments], [a.type for a in target.args]
+    if given != wanted:
+        shown = [", ".join(map(str, types)) or "nothing" for types in (given, wanted)]
+        raise VerifyError(op, f"passes {shown[0]} to a block that takes {shown[1]}")
 
 
 def _parse_target(p: Any) -> tuple[Block, list[Value]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from iree_core_ir.dialects import complex_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.arith_attributes import FastMathAttr, constant_attribute
 from iree_core_ir.dialects.constraints import BOOL_LIKE, COMPLEX_LIKE, FLOAT_LIKE, bool_like, with_element
+from iree_core_ir.dialects.folds import FoldableOp
 from iree_core_ir.ir.attributes import ArrayAttr, Attribute, Type
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
@@ -45,7 +47,7 @@ class Constant(Op, name="complex.constant", traits=(PURE, CONSTANT_LIKE)):
         return cls((), (type,), {"value": parts})
 
 
-class Create(Op, name="complex.create", traits=(PURE, ELEMENTWISE)):
+class Create(FoldableOp, name="complex.create", traits=(PURE, ELEMENTWISE)):
     """From real and imaginary part."""
 
     real = operand(FLOAT_LIKE)
@@ -62,7 +64,7 @@ class Create(Op, name="complex.create", traits=(PURE, ELEMENTWISE)):
         types["real"] = types["imaginary"] = [_part_type(types["complex"][0])]
 
 
-class _Part(Op, traits=(PURE, ELEMENTWISE)):
+class _Part(FoldableOp, traits=(PURE, ELEMENTWISE)):
     complex = operand(COMPLEX_LIKE)
     fastmath = optional_attribute(FastMathAttr)
     result = result(FLOAT_LIKE)
@@ -93,7 +95,7 @@ class Angle(_Part, name="complex.angle"):
     """Argument, in [-pi, pi]."""
 
 
-class _Binary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class _Binary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     lhs = operand(COMPLEX_LIKE)
     rhs = operand(COMPLEX_LIKE)
     fastmath = optional_attribute(FastMathAttr)
@@ -152,7 +154,7 @@ class NotEqual(_Compare, name="complex.neq"):
     """Some part differs."""
 
 
-class _Unary(Op, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
+class _Unary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     complex = operand(COMPLEX_LIKE)
     fastmath = optional_attribute(FastMathAttr)
     result = result(COMPLEX_LIKE)
@@ -215,7 +217,7 @@ class Tanh(_Unary, name="complex.tanh"):
     """Hyperbolic tangent."""
 
 
-class Bitcast(Op, name="complex.bitcast", traits=(PURE,)):
+class Bitcast(FoldableOp, name="complex.bitcast", traits=(PURE,)):
     """The same bits between a complex number and an integer or float of its width."""
 
     operand = operand()

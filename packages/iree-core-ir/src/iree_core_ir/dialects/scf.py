@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from iree_core_ir.dialects import scf_text
+from iree_core_ir.dialects import scf_text, scf_verify
 from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
 from iree_core_ir.dialects.mixed import Mixed, dynamic_part, join, static_part
 from iree_core_ir.ir.attributes import ArrayAttr, Attribute, DenseArrayAttr, Type, UnitAttr
@@ -23,6 +23,7 @@ from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.location import UNKNOWN, Location
 from iree_core_ir.ir.operation import Block, BlockArgument, Op, Region, Value, single_block_region
 from iree_core_ir.ir.traits import (
+    LOOP,
     NO_TERMINATOR,
     RECURSIVE_EFFECTS,
     RETURN_LIKE,
@@ -43,7 +44,7 @@ class Yield(Op, name="scf.yield", traits=(TERMINATOR, RETURN_LIKE)):
         return cls(values)
 
 
-class For(Op, name="scf.for", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
+class For(Op, name="scf.for", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK, LOOP)):
     """Counts from ``lower`` up to below ``upper`` by ``step`` (> 0), carrying ``inits``.
 
     The body block has the counter and the carried values as arguments and yields the next ones.
@@ -59,6 +60,7 @@ class For(Op, name="scf.for", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     implicit_terminator = "scf.yield"
     parse = classmethod(scf_text.parse_for)
     print = scf_text.print_for
+    verify_op = scf_verify.verify_for
 
     @classmethod
     def make(cls, lower: Value, upper: Value, step: Value, inits: Sequence[Value] = ()) -> Self:
@@ -90,6 +92,7 @@ class If(Op, name="scf.if", traits=(RECURSIVE_EFFECTS,)):
     implicit_terminator = "scf.yield"
     parse = classmethod(scf_text.parse_if)
     print = scf_text.print_if
+    verify_op = scf_verify.verify_if
 
     @classmethod
     def make(cls, condition: Value, types: Sequence[Type] = (), with_else: bool | None = None) -> Self:
@@ -120,7 +123,7 @@ class Condition(Op, name="scf.condition", traits=(TERMINATOR,)):
         return cls((condition, *arguments))
 
 
-class While(Op, name="scf.while", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
+class While(Op, name="scf.while", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK, LOOP)):
     """``before`` computes the condition, ``after`` is the body; each feeds the other."""
 
     inits = variadic_operand()
@@ -129,6 +132,7 @@ class While(Op, name="scf.while", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     outs = variadic_result()
     parse = classmethod(scf_text.parse_while)
     print = scf_text.print_while
+    verify_op = scf_verify.verify_while
 
     @classmethod
     def make(cls, inits: Sequence[Value], types: Sequence[Type]) -> Self:
@@ -170,6 +174,7 @@ class IndexSwitch(Op, name="scf.index_switch", traits=(RECURSIVE_EFFECTS, SINGLE
     implicit_terminator = "scf.yield"
     parse = classmethod(scf_text.parse_index_switch)
     print = scf_text.print_index_switch
+    verify_op = scf_verify.verify_index_switch
 
     @classmethod
     def make(cls, value: Value, cases: Sequence[int], types: Sequence[Type] = ()) -> Self:
@@ -205,7 +210,7 @@ class InParallel(Op, name="scf.forall.in_parallel", traits=(TERMINATOR, NO_TERMI
         return self.regions[0].block
 
 
-class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
+class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK, LOOP)):
     """Independent instances over a box; results are the shared outputs after all insertions.
 
     Bounds are mixed lists (see ``dialects.mixed``).
@@ -224,6 +229,7 @@ class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
     implicit_terminator = "scf.forall.in_parallel"
     parse = classmethod(scf_text.parse_forall)
     print = scf_text.print_forall
+    verify_op = scf_verify.verify_forall
 
     @classmethod
     def make(
@@ -307,6 +313,7 @@ class Reduce(Op, name="scf.reduce", traits=(TERMINATOR, RECURSIVE_EFFECTS)):
     combiners = variadic_region()
     parse = classmethod(scf_text.parse_reduce)
     print = scf_text.print_reduce
+    verify_op = scf_verify.verify_reduce
 
     @classmethod
     def make(cls, values: Sequence[Value] = ()) -> Self:
@@ -314,7 +321,7 @@ class Reduce(Op, name="scf.reduce", traits=(TERMINATOR, RECURSIVE_EFFECTS)):
         return cls(values, (), {}, [single_block_region([v.type, v.type]) for v in values])
 
 
-class Parallel(Op, name="scf.parallel", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)):
+class Parallel(Op, name="scf.parallel", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK, LOOP)):
     """Independent iterations over a box, ended by ``scf.reduce``."""
 
     lower = variadic_operand(index)
@@ -326,6 +333,7 @@ class Parallel(Op, name="scf.parallel", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK)
     implicit_terminator = "scf.reduce"
     parse = classmethod(scf_text.parse_parallel)
     print = scf_text.print_parallel
+    verify_op = scf_verify.verify_parallel
 
     @classmethod
     def make(

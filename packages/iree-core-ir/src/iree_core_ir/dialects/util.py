@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+from iree_base.element_types import ELEMENT_TYPES
 from iree_core_ir.dialects.constraints import INTEGER_OR_INDEX
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import (
     UNIT,
     ArrayAttr,
     Attribute,
+    IntegerAttr,
     StringAttr,
     SymbolRefAttr,
     Type,
@@ -180,6 +182,10 @@ class SizeOf(Op, name="util.sizeof", traits=(PURE,)):
     @classmethod
     def make(cls, type: Type) -> Self:
         return cls((), (index,), {"sizedType": TypeAttr(type)})
+
+    def fold(self, constants: Sequence[Attribute | None]) -> Sequence[Value | Attribute] | None:
+        row = ELEMENT_TYPES.get(str(self.sized_type.value))
+        return None if row is None else [IntegerAttr(row.bytes, index)]
 
 
 class OptimizationBarrier(Op, name="util.optimization_barrier"):
