@@ -302,6 +302,9 @@ class Reduce(StructuredOp, name="linalg.reduce"):
 class _DataMovement(StructuredOp):
     """One input to one output, elements unchanged."""
 
+    __slots__ = ("_body",)
+    _body: tuple[Any, Block]
+
     input = operand(SHAPED)
     init = operand(SHAPED)
     result_tensors = variadic_result(TensorType)

@@ -12,6 +12,7 @@ from typing import Any, Self
 from iree_core_ir.dialects import linalg_ext_decompose as decompose
 from iree_core_ir.dialects.linalg import BodyFunction, build_body
 from iree_core_ir.dialects.linalg_ext_base import INS_OUTS, LinalgExtOp, check_shape
+from iree_core_ir.dialects.linalg_ext_layout import *  # noqa: F403
 from iree_core_ir.dialects.linalg_ext_layout import Im2Col, Pack, UnPack
 from iree_core_ir.dialects.linalg_structured import output_types
 from iree_core_ir.dialects.linalg_text import (

@@ -150,7 +150,7 @@ class Im2Col(LinalgExtOp, name="linalg_ext.im2col"):
     """Windows of ``[n, c, d..]`` as columns ``[n, c * prod(kernel), prod(positions)]``.
 
     Row ``(c, k..)`` and column ``(o..)``, both row-major, hold ``in[n, c, o * stride + k * dilation]``:
-    torch's ``unfold`` without padding. There are ``(d - (k - 1) * dilation - 1) // stride + 1`` positions a dim.
+    torch's ``unfold`` without padding, ``(d - (k - 1) * dilation - 1) // stride + 1`` positions a dim.
     """
 
     kernel = attribute(DenseArrayAttr, type=i64)

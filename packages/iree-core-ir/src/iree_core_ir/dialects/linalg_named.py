@@ -71,6 +71,10 @@ def subscript_maps(
 class NamedOp(StructuredOp):
     """An op whose maps, iterators and body follow from its name, its types and few attributes."""
 
+    __slots__ = ("_body",)
+    _body: tuple[Any, Block]
+    """The body built last, with the element types it was built for."""
+
     inputs = variadic_operand()
     outputs = variadic_operand((TensorType, MemRefType))
     result_tensors = variadic_result(TensorType)

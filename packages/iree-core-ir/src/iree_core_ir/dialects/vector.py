@@ -14,6 +14,7 @@ from iree_core_ir.dialects.mixed import (
     static_part,
 )
 from iree_core_ir.dialects.vector_attributes import CombiningKindAttr, IteratorTypeAttr
+from iree_core_ir.dialects.vector_memory import *  # noqa: F403
 from iree_core_ir.dialects.vector_memory import (
     CompressStore,
     ExpandLoad,
@@ -26,6 +27,7 @@ from iree_core_ir.dialects.vector_memory import (
     TransferRead,
     TransferWrite,
 )
+from iree_core_ir.dialects.vector_reductions import *  # noqa: F403
 from iree_core_ir.dialects.vector_reductions import (
     Contract,
     MultiReduction,
