@@ -256,6 +256,18 @@ def _bitcast(f: _FunctionLowering, op: Op) -> Any:
     return value if a == b else f.builder.op(f"bitcast.{a}.{b}", value)
 
 
+def _broadcast_dim(f: _FunctionLowering, op: Op) -> Any:
+    """Equal sizes, or the one that is not 1; anything else stops the program."""
+    a, b = f.operands(op)
+    one = f.builder.const_i64(1)
+    a_is_one = f.builder.op("cmp.eq.i64", a, one)
+    result = f.builder.op("select.i64", a_is_one, b, a)
+    fits = f.builder.op("or.i32", f.builder.op("cmp.eq.i64", result, b), f.builder.op("cmp.eq.i64", b, one))
+    none = f.builder.op("cmp.eq.i32", fits, f.builder.const_i32(0))
+    f.builder.cond_fail(none, f"sizes do not broadcast at {op.location.user_text()}")
+    return result
+
+
 def _view_assert(f: _FunctionLowering, op: hal.BufferViewAssert) -> None:
     """The function's prologue checks every input against the signature."""
 
@@ -338,6 +350,7 @@ _RULES: dict[str, Any] = {
     "arith.extui": _integer_cast(False),
     "arith.trunci": _integer_cast(True),
     "arith.bitcast": _bitcast,
+    "util.broadcast_dim": _broadcast_dim,
     hal.BufferViewAssert.name: _view_assert,
     hal.BufferViewDim.name: _view_dim,
     hal.BufferViewBuffer.name: _view_buffer,
