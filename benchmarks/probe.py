@@ -98,5 +98,5 @@ def error(value: Array, reference: Array) -> float:
     both = np.isfinite(value) & np.isfinite(reference)
     if not np.array_equal(value[~both], reference[~both], equal_nan=True):
         return float("inf")
-    difference = np.abs(value.astype(np.float64) - reference.astype(np.float64))
-    return float(difference[both].max(initial=0.0)) / scale(reference[both])
+    difference = np.abs(value[both].astype(np.float64) - reference[both].astype(np.float64))
+    return float(difference.max(initial=0.0)) / scale(reference[both])

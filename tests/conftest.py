@@ -24,8 +24,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def model_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The ``.onnx`` file of a model of ``benchmarks/zoo.py`` by name.
 
-    Kept in ``build/models`` (or ``IREE_MODELS``). Models exported from torch are skipped where neither the file
-    nor torch is there; a trained one that cannot be fetched fails in continuous integration and skips elsewhere.
+    Kept in ``build/models`` (or ``IREE_MODELS``). Models exported from torch are skipped where neither the
+    file nor torch is there; a trained one that cannot be fetched fails in continuous integration and skips
+    elsewhere.
     """
     cache = Path(os.environ.get("IREE_MODELS") or ROOT / "build" / "models")
 
