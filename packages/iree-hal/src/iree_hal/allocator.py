@@ -125,6 +125,16 @@ class Allocator:
             check_guards(buffer, "an allocated buffer")
 
 
+def guarded_buffer(nbytes: int, misalignment: int = 0) -> Buffer:
+    """A buffer between guards that starts ``misalignment`` (below 64) bytes after a multiple of 64."""
+    start = GUARD_BYTES + misalignment
+    block = aligned_bytes(start + nbytes + GUARD_BYTES)
+    block[:] = GUARD_VALUE
+    buffer = Buffer(block[start : start + nbytes])
+    buffer.guards = (block[:start], block[start + nbytes :])
+    return buffer
+
+
 def check_guards(buffer: Buffer, what: str) -> None:
     """Raises HalError REDZONE when the bytes around ``buffer`` changed."""
     if buffer.guards is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Iterable
 
-from iree_hal.errors import SEMAPHORE, HalError
-from iree_hal.semaphore import Semaphore
+from iree_hal.errors import SEMAPHORE, TIMEOUT, HalError
+from iree_hal.semaphore import Semaphore, raisable
 
 Timepoint = tuple[Semaphore, int]
 
@@ -34,13 +35,28 @@ class Fence:
 
     def query(self) -> bool:
         """True when reached. Raises the failure of a semaphore that failed."""
-        return all(semaphore.query() >= value for semaphore, value in self.points)
+        reached = [semaphore.query() >= value for semaphore, value in self.points]
+        return all(reached)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until reached. Raises the failure, or HalError TIMEOUT after ``timeout`` seconds in all."""
-        end = None if timeout is None else time.monotonic() + timeout
+        """Block until reached or any of its semaphores fails.
+
+        Raises the failure, or HalError TIMEOUT after ``timeout`` seconds.
+        """
+        if len(self.points) == 1:
+            self.points[0][0].wait(self.points[0][1], timeout)
+            return
+        arrivals: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         for semaphore, value in self.points:
-            semaphore.wait(value, None if end is None else max(0.0, end - time.monotonic()))
+            semaphore.on_reached(value, arrivals.put)
+        end = None if timeout is None else time.monotonic() + timeout
+        for _ in self.points:
+            try:
+                error = arrivals.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                raise HalError(TIMEOUT, f"a fence of {len(self.points)} points after {timeout} s") from None
+            if error is not None:
+                raise raisable(error) from error
 
     def signal(self) -> None:
         """Reach every point; points reached already are left. Raises the failure of a failed semaphore."""

@@ -12,7 +12,7 @@ api = (1, 0)
 
 
 def _driver(folder: str) -> Callable[[], Any]:
-    return lambda: import_module(f"iree_hal.drivers.{folder}.driver").DRIVER
+    return lambda: import_module(f"iree_hal.builtin_drivers.{folder}.driver").DRIVER
 
 
 def _elf_loader() -> Any:

@@ -18,7 +18,7 @@ _INT32 = (-(1 << 31), 1 << 31)
 
 
 class Encoding(NamedTuple):
-    """``size`` bytes are patched; a value outside ``limits`` or no multiple of ``scale`` cannot be written."""
+    """``size`` bytes are patched; values outside ``limits`` or not multiples of ``scale`` cannot be."""
 
     size: int
     limits: tuple[int, int] | None

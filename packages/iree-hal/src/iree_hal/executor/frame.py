@@ -26,7 +26,8 @@ SMALL_US = 3
 class Frame:
     """``pointer`` goes to the native run().
 
-    ``pack(view, inputs_at, address, length, ..., input, ...)`` writes all rows but the arena's and all inputs.
+    ``pack(view, inputs_at, address, length, ..., input, ...)`` writes all rows but the arena's, and all
+    inputs.
     """
 
     def __init__(self, plan: Plan, pool_address: int, threads: int) -> None:

@@ -1,9 +1,9 @@
 """Running with ``IREE_VERIFY=1``: lifetime and race bugs become errors that come every time.
 
-Each run gets a fresh arena full of NaN patterns between guard zones; arrays the recording writes are
-replaced by guarded copies for the run, and arrays it must not write are compared afterwards. Guards are
-looked at after every wave, so the error names the commands of that wave. Tiles run in a shuffled order,
-the same one each time. Commands of one wave must not touch bytes another one writes.
+Each run gets a fresh arena full of NaN patterns between guard zones; arrays are replaced by guarded copies
+for the run (written back afterwards, or compared when the recording only reads them). Guards are looked at
+after every wave, so the error names the commands of that wave. Tiles run in a shuffled order, the same one
+each time. Commands that run together must not touch bytes one of them writes.
 """
 
 from __future__ import annotations
@@ -13,30 +13,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from iree_hal.allocator import GUARD_VALUE, check_guards
+from iree_hal.allocator import GUARD_VALUE, check_guards, guarded_buffer
 from iree_hal.buffer import Buffer
 from iree_hal.command_buffer import CommandBuffer
 from iree_hal.device import check_counts
 from iree_hal.errors import ACCESS, HAZARD, HalError
 from iree_hal.executor.native import native
-from iree_hal.executor.structs import (
-    DONE,
-    ERROR,
-    FLAG_SHUFFLE,
-    FLAG_STEP,
-    GROW,
-    HOST_CALL,
-    START,
-)
-from iree_hal.recording import ARENA_BYTES, BindingRef, Copy, Dispatch, Fill
+from iree_hal.executor.structs import DONE, ERROR, FLAG_SHUFFLE, FLAG_STEP, GROW, HOST_CALL
+from iree_hal.recording import ARENA_SLOT, BindingRef, Copy, Dispatch, Fill
 
 if TYPE_CHECKING:
-    from iree_hal.drivers.local_device import LocalCommandBuffer, LocalDevice
+    from iree_hal.builtin_drivers.local_device import LocalCommandBuffer, LocalDevice
 
 SEED = 0x1EEE
 COMPARED_BYTES = 64 << 20
-"""Arrays that are only read are compared up to this size."""
+"""Arrays that are only read are copied and compared up to this size."""
 
 
 def execute_verified(
@@ -44,70 +37,126 @@ def execute_verified(
 ) -> None:
     """:meth:`Device.execute` with every check. Raises HalError REDZONE, HAZARD, ACCESS besides its errors."""
     check_counts(command_buffer.recording, bindings, params)
-    run = _Run(device, command_buffer, params)  # type: ignore[arg-type]
+    run = _Run(device, command_buffer)  # type: ignore[arg-type]
     try:
-        run.bind(bindings)
+        run.bind(bindings, params)
+        run.check_hazards(bindings, params)
         run.drive()
     finally:
-        run.frame.abandon()
-        run.release()
+        run.close()
+
+
+class _Range:
+    """Bytes a command uses: an address range in the arena's or the process's address space."""
+
+    __slots__ = ("command", "end", "in_arena", "start", "writes")
+
+    def __init__(self, command: int, ref: BindingRef, access: str, base: int, values: Sequence[int]) -> None:
+        self.command = command
+        self.in_arena = ref.slot == ARENA_SLOT
+        self.start = base + values[ref.offset]
+        self.end = self.start + values[ref.length]
+        self.writes = access != "read"
+
+    def collides(self, other: _Range) -> bool:
+        return (
+            (self.writes or other.writes)
+            and self.in_arena == other.in_arena
+            and self.start < other.end
+            and other.start < self.end
+        )
 
 
 class _Run:
-    def __init__(
-        self, device: LocalDevice, command_buffer: LocalCommandBuffer, params: Sequence[int]
-    ) -> None:
+    def __init__(self, device: LocalDevice, command_buffer: LocalCommandBuffer) -> None:
         self.device = device
         self.command_buffer = command_buffer
-        self.params = tuple(int(p) for p in params)
-        self.waves = command_buffer.recording.waves()
+        self.recording = command_buffer.recording
+        self.waves = self.recording.waves()
         self.frame = command_buffer.new_frame()
         self.frame.state.flags = FLAG_STEP | FLAG_SHUFFLE
         self.frame.state.seed = SEED
         self.arena: Buffer | None = None
         self.guarded: list[tuple[str, Buffer]] = []
-        self.results: list[tuple[Buffer, np.ndarray[Any, Any]]] = []
-        self.unchanged: list[tuple[int, Buffer, np.ndarray[Any, Any]]] = []
-        device._pool.ensure(device._workers)
+        self.results: list[tuple[Buffer, npt.NDArray[np.uint8]]] = []
+        self.unchanged: list[tuple[int, Buffer, npt.NDArray[np.uint8]]] = []
+        device.start_workers()
 
-    def bind(self, bindings: Sequence[Any]) -> None:
-        """Fill the table with guarded copies where that is possible, and the parameter block."""
+    def bind(self, bindings: Sequence[Any], params: Sequence[int]) -> None:
+        """Fill the table, with guarded copies where that changes nothing else, and the parameter block."""
         written = self.command_buffer.plan.written
         copies: dict[int, Buffer] = {}
+        held: list[Buffer] = []
         rows: list[int] = []
-        # Arrays that share memory must go on doing so: then the originals are used.
-        plain = [b for b in bindings if isinstance(b, np.ndarray)]
-        shared = any(
-            a is not b and np.may_share_memory(a, b) for i, a in enumerate(plain) for b in plain[i + 1 :]
+        # Arrays that share memory must go on doing so, and host functions must see what kernels wrote.
+        arrays = [b for b in bindings if isinstance(b, np.ndarray)]
+        shared = self.recording.n_host_calls > 0 or any(
+            a is not b and np.may_share_memory(a, b) for i, a in enumerate(arrays) for b in arrays[i + 1 :]
         )
         for slot, binding in enumerate(bindings, 1):
             if isinstance(binding, Buffer):
                 self.guarded.append((f"binding slot {slot}", binding))
                 rows += binding.row
                 continue
-            array = np.asarray(binding)
-            usable = array.flags.c_contiguous and not shared and (array.flags.writeable or not written[slot])
-            if not usable or (not written[slot] and array.nbytes > COMPARED_BYTES):
-                rows += Buffer.wrap(array).row if array.flags.c_contiguous else _strided_row(array)
+            array = binding
+            flat = isinstance(array, np.ndarray) and array.flags.c_contiguous
+            allowed = flat and (array.flags.writeable or not written[slot])
+            small = flat and (written[slot] or array.nbytes <= COMPARED_BYTES)
+            if shared or not allowed or not small:
+                rows += self.device.row(array, held)
                 continue
-            copied = copies.get(id(binding))
+            copied = copies.get(id(array))
             if copied is None:
-                copied = copies[id(binding)] = self.device.allocator.allocate(array.nbytes)
-                copied.array[:] = array.reshape(-1).view(np.uint8)
+                copied = copies[id(array)] = guarded_buffer(array.nbytes, array.ctypes.data % 64)
+                data = array.reshape(-1).view(np.uint8)
+                copied.array[:] = data
                 self.guarded.append((f"binding slot {slot}", copied))
-                if any(w and b is binding for w, b in zip(written[1:], bindings, strict=True)):
-                    self.results.append((copied, array))
+                if any(w and b is array for w, b in zip(written[1:], bindings, strict=True)):
+                    self.results.append((copied, data))
                 else:
-                    self.unchanged.append((slot, copied, array))
+                    self.unchanged.append((slot, copied, data))
             rows += copied.row
         frame = self.frame
         try:
-            frame.pack(frame.view, frame.inputs_at, *rows, *self.params)
+            frame.pack(frame.view, frame.inputs_at, *rows, *params)
         except struct.error as error:
-            raise self.device.explain(self.command_buffer, bindings, self.params, error) from None
-        self.held = (bindings, copies)
+            raise self.device.explain(self.command_buffer, bindings, params, error) from None
+        self.held = held
+
+    def check_hazards(self, bindings: Sequence[Any], params: Sequence[int]) -> None:
+        """Raises HalError HAZARD when two bindings of a wave overlap and one of them is written."""
+        values = self.recording.evaluate(params)
+        bases = [0, *(b.address if isinstance(b, Buffer) else np.asarray(b).ctypes.data for b in bindings)]
+        for wave in self.waves:
+            ranges: list[_Range] = []
+            for index in wave:
+                for ref, access in self._uses(index, values):
+                    one = _Range(index, ref, access, bases[ref.slot], values)
+                    for other in ranges:
+                        if one.collides(other):
+                            raise HalError(
+                                HAZARD,
+                                f"commands {other.command} and {index} in slot {ref.slot}, "
+                                f"{min(one.end, other.end) - max(one.start, other.start)} bytes",
+                                hint="report the model; its schedule or memory plan is wrong",
+                            )
+                    ranges.append(one)
+
+    def _uses(self, index: int, values: Sequence[int]) -> list[tuple[BindingRef, str]]:
+        command = self.recording.commands[index]
+        if isinstance(command, Dispatch):
+            if any(values[slot] == 0 for slot in command.workgroups):
+                return []
+            export = self.command_buffer.executables[command.executable].exports[command.export]
+            return list(zip(command.bindings, export.bindings, strict=True))
+        if isinstance(command, Fill):
+            return [(command.target, "write")]
+        if isinstance(command, Copy):
+            return [(command.source, "read"), (command.target, "write")]
+        return []
 
     def drive(self) -> None:
+        """Run wave by wave, looking at the guards after each; write results back."""
         frame = self.frame
         status = -1
         while status != DONE:
@@ -115,88 +164,40 @@ class _Run:
             if status == ERROR:
                 raise frame.error()
             if status == GROW:
-                self.grow()
+                self._grow()
                 continue
-            wave = int(frame.state.wave)
             if status == HOST_CALL:
                 self.device.call_host(self.command_buffer, frame)
-            self.check_guards(wave)
-            if frame.state.state != START and wave < len(self.waves):
-                self.check_hazards(wave)
-        for slot, copied, array in self.unchanged:
-            if not np.array_equal(copied.array, array.reshape(-1).view(np.uint8)):
+            self._check_guards(int(frame.state.wave))
+        for slot, copied, data in self.unchanged:
+            if not np.array_equal(copied.array, data):
                 raise HalError(ACCESS, f"a kernel wrote to binding slot {slot}, which it only reads")
-        for copied, array in self.results:
-            array.reshape(-1).view(np.uint8)[:] = copied.array
+        for copied, data in self.results:
+            data[:] = copied.array
 
-    def grow(self) -> None:
-        slot = self.command_buffer.recording.outputs[ARENA_BYTES]
-        self.arena = self.device.allocator.allocate(int(self.frame.params[slot]))
+    def _grow(self) -> None:
+        from iree_hal.builtin_drivers.local_device import arena_bytes
+
+        self.arena = self.device.allocator.allocate(arena_bytes(self.command_buffer, self.frame))
         self.guarded.append(("the arena", self.arena))
         self.frame.set_arena(self.arena.array)
-        self.check_hazards(0)
 
-    def check_guards(self, wave: int) -> None:
+    def _check_guards(self, wave: int) -> None:
         """Raises HalError REDZONE naming the commands of the wave before ``wave``."""
         for what, buffer in self.guarded:
             try:
                 check_guards(buffer, what)
             except HalError as error:
                 names = self.command_buffer.plan.names
-                last = self.waves[max(0, min(wave, len(self.waves)) - 1)]
+                last = self.waves[max(0, min(wave, len(self.waves)) - 1)] if self.waves else []
                 error.source = ", ".join(f"command {i} ({names.get(i, 'host call')})" for i in last)
-                # Reported once: the memory goes back to the pool.
+                # Said once: the memory is used again.
                 for zone in buffer.guards or ():
                     zone[:] = GUARD_VALUE
                 raise
 
-    def check_hazards(self, wave: int) -> None:
-        """Raises HalError HAZARD when two bindings of a wave overlap and one of them is written."""
-        recording = self.command_buffer.recording
-        values = self.frame.params
-        ranges: list[tuple[int, int, int, bool, int]] = []
-        for index in self.waves[wave] if self.waves else ():
-            command = recording.commands[index]
-            uses: list[tuple[BindingRef, str]] = []
-            if isinstance(command, Dispatch):
-                if any(values[slot] == 0 for slot in command.workgroups):
-                    continue
-                export = self.command_buffer.executables[command.executable].exports[command.export]
-                uses = list(zip(command.bindings, export.bindings, strict=True))
-            elif isinstance(command, Fill):
-                uses = [(command.target, "write")]
-            elif isinstance(command, Copy):
-                uses = [(command.source, "read"), (command.target, "write")]
-            for ref, access in uses:
-                start, length = int(values[ref.offset]), int(values[ref.length])
-                if length > 0:
-                    ranges.append((ref.slot, start, start + length, access != "read", index))
-        for i, (slot, start, end, writes, index) in enumerate(ranges):
-            for other_slot, other_start, other_end, other_writes, other in ranges[i + 1 :]:
-                if (
-                    slot == other_slot
-                    and (writes or other_writes)
-                    and start < other_end
-                    and other_start < end
-                ):
-                    raise HalError(
-                        HAZARD,
-                        f"commands {index} and {other} in slot {slot}, bytes {max(start, other_start)} "
-                        f"to {min(end, other_end)}",
-                        hint="report the model; the schedule or the memory plan is wrong",
-                    )
-
-    def release(self) -> None:
-        for _, buffer in self.guarded:
-            if buffer is self.arena or any(buffer is b for b in self.held_copies()):
-                self.device.allocator.release(buffer)
-
-    def held_copies(self) -> list[Buffer]:
-        return list(self.held[1].values()) if hasattr(self, "held") else []
-
-
-def _strided_row(array: np.ndarray[Any, Any]) -> tuple[int, int]:
-    """The row of an array the executor refuses, so that it says why."""
-    from iree_hal.executor.structs import INDIRECT
-
-    return id(array), array.nbytes | INDIRECT
+    def close(self) -> None:
+        """Give the arena back once no thread looks at it."""
+        self.frame.abandon()
+        if self.arena is not None:
+            self.device.allocator.release(self.arena)

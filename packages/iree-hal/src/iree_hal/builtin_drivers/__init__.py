@@ -1,0 +1,1 @@
+"""The drivers of this distribution; each folder has the same files."""

@@ -1,0 +1,1 @@
+"""Driver ``local-sync``: native executables on the calling thread, no thread of its own."""

@@ -1,0 +1,1 @@
+"""Driver ``local-task``: native executables on the caller and the process's worker pool."""

@@ -1,0 +1,33 @@
+"""The conformance suite: what is true of every driver, as tests that a driver joins with a small file.
+
+A test module of a driver is::
+
+    from iree_hal.conformance.backend import Backend
+    from iree_hal.conformance.suite import *
+
+    BACKEND = Backend("my-driver", executable=my_kernels, never={"test_x": "why it cannot be"})
+
+``never`` marks are skipped: the device is not meant to do it. ``not_yet`` marks are expected failures; one
+that passes fails the run, so the mark goes when the work is done. Both carry a reason. Needs pytest.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"iree_hal.conformance.{noun}"
+        for noun in (
+            "allocator",
+            "buffer",
+            "buffer_view",
+            "command_buffer",
+            "device",
+            "driver",
+            "executable",
+            "fence",
+            "queue",
+            "recording",
+            "semaphore",
+        )
+    )
+)

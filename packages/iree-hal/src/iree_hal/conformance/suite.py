@@ -1,0 +1,49 @@
+"""All tests and fixtures of the suite, to be imported into a driver's test module with ``*``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from iree_hal.conformance.allocator import *  # noqa: F403
+from iree_hal.conformance.backend import Backend, Context
+from iree_hal.conformance.buffer import *  # noqa: F403
+from iree_hal.conformance.buffer_view import *  # noqa: F403
+from iree_hal.conformance.command_buffer import *  # noqa: F403
+from iree_hal.conformance.device import *  # noqa: F403
+from iree_hal.conformance.driver import *  # noqa: F403
+from iree_hal.conformance.executable import *  # noqa: F403
+from iree_hal.conformance.fence import *  # noqa: F403
+from iree_hal.conformance.queue import *  # noqa: F403
+from iree_hal.conformance.recording import *  # noqa: F403
+from iree_hal.conformance.semaphore import *  # noqa: F403
+
+
+@pytest.fixture(scope="module")
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """The module's BACKEND."""
+    found: Backend = request.module.BACKEND
+    return found
+
+
+@pytest.fixture(scope="module")
+def context(backend: Backend) -> Context:
+    """A device of the backend with the kernels loaded, shared by the module's tests."""
+    return Context(backend)
+
+
+@pytest.fixture(autouse=True)
+def conformance_marks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Apply the backend's ``never`` and ``not_yet`` marks; a mark that names no test is an error."""
+    declared: Backend | None = getattr(request.module, "BACKEND", None)
+    if declared is not None:
+        name = getattr(request.node, "originalname", request.node.name)
+        for marked in (*declared.never, *declared.not_yet):
+            assert hasattr(request.module, marked), f"the backend marks an unknown test {marked}"
+        if name in declared.never:
+            pytest.skip(f"never: {declared.never[name]}")
+        if name in declared.not_yet:
+            reason = f"not yet: {declared.not_yet[name]}"
+            request.node.add_marker(pytest.mark.xfail(strict=True, reason=reason))
+    yield
