@@ -1,1 +1,0 @@
-"""The drivers of this distribution; each folder has the same files."""

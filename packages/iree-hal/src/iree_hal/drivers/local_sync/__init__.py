@@ -1,1 +1,0 @@
-"""Driver ``local-sync``: native executables on the calling thread, no thread of its own."""

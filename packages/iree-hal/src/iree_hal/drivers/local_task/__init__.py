@@ -1,1 +1,0 @@
-"""Driver ``local-task``: native executables on the caller and the process's worker pool."""
