@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_core_ir.ir.effects import is_pure
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.ir.traits import PURE, READS
 from iree_core_ir.ir.types import MemRefType
 
 
 class EffectsByOperands:
-    """``traits`` of such an op class: the declared set, with PURE for READS when no operand is a memref.
+    """``traits`` of such an op class: the declared set, with PURE for READS when nothing touches memory.
+
+    That is when no operand is a memref and the body, if there is one, is pure.
 
     Read on the class, it is the declared set.
     """
@@ -25,6 +28,10 @@ class EffectsByOperands:
         for value in op.operands:
             if isinstance(value.type, MemRefType):
                 return self.declared
+        for region in op.regions:
+            for block in region.blocks:
+                if not all(inner is block.last or is_pure(inner) for inner in block):
+                    return self.declared
         return self.pure
 
 

@@ -23,7 +23,7 @@ def copied(frame: Frame, op: Any, source: Array) -> Array:
 @implements(bufferization.AllocTensor)
 def alloc_tensor(frame: Frame, op: bufferization.AllocTensor, *operands: Any) -> Array:
     if op.copy is not None:
-        source: Array = frame.values[op.copy]
+        source: Array = operands[0]
         return source
     type = op.result.type
     return unspecified(shape_value(type, operands[: len(op.dynamic_sizes)]), dtype_of(type))

@@ -26,6 +26,7 @@ from iree_core_ir.interpreters.tensor import (
     expanded,
     mixed_values,
     shape_value,
+    slice_numbers,
 )
 from iree_core_ir.ir.attributes import UnitAttr
 from iree_core_ir.ir.types import DYNAMIC, IndexType, MemRefType
@@ -88,8 +89,8 @@ def cast(frame: Frame, op: memref.Cast, source: Array) -> Array:
 
 
 @implements(memref.SubView)
-def subview(frame: Frame, op: memref.SubView, source: Array, *_: int) -> Array:
-    view = box(frame, op, source)
+def subview(frame: Frame, op: memref.SubView, source: Array, *dynamic: int) -> Array:
+    view = box(op, source, dynamic)
     missing = dropped(op, op.result.type.shape)
     # Indexing keeps sharing memory where a reshape might copy.
     return view[(*(0 if i in missing else slice(None) for i in range(view.ndim)), ...)]
@@ -105,14 +106,9 @@ def _origin(source: Array, type: Any) -> int:
 
 
 @implements(memref.ReinterpretCast)
-def reinterpret_cast(frame: Frame, op: memref.ReinterpretCast, source: Array, *_: int) -> Array:
-    return rebased(
-        source,
-        _origin(source, op.source.type),
-        mixed_values(frame, op.mixed_offsets)[0],
-        mixed_values(frame, op.mixed_sizes),
-        mixed_values(frame, op.mixed_strides),
-    )
+def reinterpret_cast(frame: Frame, op: memref.ReinterpretCast, source: Array, *dynamic: int) -> Array:
+    offsets, sizes, strides = slice_numbers(op, dynamic)
+    return rebased(source, _origin(source, op.source.type), offsets[0], sizes, strides)
 
 
 @implements(memref.ExtractStridedMetadata)
@@ -140,8 +136,8 @@ def _same_memory(source: Array, shape: Any) -> Array:
 
 
 @implements(memref.ExpandShape)
-def expand_shape(frame: Frame, op: memref.ExpandShape, source: Array, *_: int) -> Array:
-    wanted = expanded(op.groups, source.shape, mixed_values(frame, op.mixed_output_shape))
+def expand_shape(frame: Frame, op: memref.ExpandShape, source: Array, *dynamic: int) -> Array:
+    wanted = expanded(op.groups, source.shape, mixed_values(op.static_output_shape, dynamic))
     return _same_memory(source, wanted)
 
 

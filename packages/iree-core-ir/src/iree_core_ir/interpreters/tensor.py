@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from iree_base.element_types import element_type
 from iree_core_ir.dialects import tensor
-from iree_core_ir.dialects.mixed import Mixed
+from iree_core_ir.dialects.mixed import DYNAMIC_INDEX
 from iree_core_ir.dialects.slices import SliceOp
 from iree_core_ir.errors import CoreIrError
 from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.interpreters.memory import check_indices, slice_view, unspecified
-from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.attributes import DenseArrayAttr
 from iree_core_ir.ir.types import DYNAMIC, IndexType, TensorType
 
 Array = np.ndarray[Any, Any]
@@ -26,9 +26,10 @@ def dtype_of(type: Any) -> np.dtype[Any]:
     return element_type(str(type.element_type).removeprefix("s")).dtype
 
 
-def mixed_values(frame: Frame, mixed: Sequence[Mixed]) -> list[int]:
-    """The integers of a mixed list."""
-    return [int(frame.values[m]) if isinstance(m, Value) else m for m in mixed]
+def mixed_values(static: DenseArrayAttr, dynamic: Sequence[Any] | Iterator[Any]) -> list[int]:
+    """The integers of a mixed list: its static attribute, marks filled from ``dynamic`` in order."""
+    values = iter(dynamic)
+    return [int(next(values)) if s == DYNAMIC_INDEX else s for s in static.values]
 
 
 def shape_value(type: Any, sizes: Sequence[int]) -> list[int]:
@@ -117,19 +118,21 @@ def generate(frame: Frame, op: tensor.Generate, *sizes: int) -> Array:
 
 
 @implements(tensor.ExtractSlice)
-def extract_slice(frame: Frame, op: tensor.ExtractSlice, source: Array, *_: int) -> Array:
-    view = box(frame, op, source)
+def extract_slice(frame: Frame, op: tensor.ExtractSlice, source: Array, *dynamic: int) -> Array:
+    view = box(op, source, dynamic)
     return view.reshape([d for i, d in enumerate(view.shape) if i not in dropped(op, op.result.type.shape)])
 
 
-def box(frame: Frame, op: SliceOp, source: Array) -> Array:
+def box(op: SliceOp, source: Array, dynamic: Sequence[int]) -> Array:
     """The strided box of ``source`` that a slice op names, full rank. Raises CoreIrError 12."""
-    return slice_view(
-        source,
-        mixed_values(frame, op.mixed_offsets),
-        mixed_values(frame, op.mixed_sizes),
-        mixed_values(frame, op.mixed_strides),
-    )
+    return slice_view(source, *slice_numbers(op, dynamic))
+
+
+def slice_numbers(op: SliceOp, dynamic: Sequence[int]) -> list[list[int]]:
+    """Offsets, sizes and strides; ``dynamic`` holds the values of the op's index operands."""
+    values = iter(dynamic)
+    attributes: list[Any] = [op.attributes[f"static_{n}"] for n in ("offsets", "sizes", "strides")]
+    return [mixed_values(attribute, values) for attribute in attributes]
 
 
 def dropped(op: SliceOp, shape: Sequence[int]) -> frozenset[int]:
@@ -140,9 +143,9 @@ def dropped(op: SliceOp, shape: Sequence[int]) -> frozenset[int]:
 
 
 @implements(tensor.InsertSlice, tensor.ParallelInsertSlice)
-def insert_slice(frame: Frame, op: tensor.InsertSlice, source: Array, dest: Array, *_: int) -> Array:
+def insert_slice(frame: Frame, op: tensor.InsertSlice, source: Array, dest: Array, *dynamic: int) -> Array:
     copy = dest.copy()
-    view = box(frame, op, copy)
+    view = box(op, copy, dynamic)
     missing = dropped(op, op.source.type.shape)
     shape = [d for i, d in enumerate(view.shape) if i not in missing]
     if list(source.shape) != shape:
@@ -160,8 +163,9 @@ def collapse_shape(frame: Frame, op: tensor.CollapseShape, source: Array) -> Arr
 
 
 @implements(tensor.ExpandShape)
-def expand_shape(frame: Frame, op: tensor.ExpandShape, source: Array, *_: int) -> Array:
-    return reshaped(source, expanded(op.groups, source.shape, mixed_values(frame, op.mixed_output_shape)))
+def expand_shape(frame: Frame, op: tensor.ExpandShape, source: Array, *dynamic: int) -> Array:
+    wanted = mixed_values(op.static_output_shape, dynamic)
+    return reshaped(source, expanded(op.groups, source.shape, wanted))
 
 
 def expanded(groups: Sequence[Sequence[int]], shape: Sequence[int], wanted: Sequence[int]) -> Sequence[int]:
@@ -187,8 +191,9 @@ def reshape(frame: Frame, op: tensor.Reshape, source: Array, shape: Array) -> Ar
 
 
 @implements(tensor.Pad)
-def pad(frame: Frame, op: tensor.Pad, source: Array, *_: int) -> Array:
-    low, high = mixed_values(frame, op.mixed_low), mixed_values(frame, op.mixed_high)
+def pad(frame: Frame, op: tensor.Pad, source: Array, *dynamic: int) -> Array:
+    amounts = iter(dynamic)
+    low, high = mixed_values(op.static_low, amounts), mixed_values(op.static_high, amounts)
     shape = [a + d + b for a, d, b in zip(low, source.shape, high, strict=True)]
     if any(d < 0 for d in shape):
         raise CoreIrError(12, f"{list(source.shape)} padded by {low} and {high}")

@@ -72,21 +72,21 @@ def shuffle(frame: Frame, op: vector.Shuffle, a: Array, b: Array) -> Array:
     return lanes[mask]
 
 
-def _position(frame: Frame, op: Any, shape: Sequence[int]) -> tuple[int, ...]:
-    position = tuple(mixed_values(frame, op.mixed_position))
+def _position(op: Any, dynamic: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    position = tuple(mixed_values(op.static_position, dynamic))
     check_indices(position, shape[: len(position)])
     return position
 
 
 @implements(vector.Extract)
-def extract(frame: Frame, op: vector.Extract, source: Array, *_: int) -> Any:
-    return out(source[_position(frame, op, source.shape)], op.result.type)
+def extract(frame: Frame, op: vector.Extract, source: Array, *dynamic: int) -> Any:
+    return out(source[_position(op, dynamic, source.shape)], op.result.type)
 
 
 @implements(vector.Insert)
-def insert(frame: Frame, op: vector.Insert, value: Any, dest: Array, *_: int) -> Array:
+def insert(frame: Frame, op: vector.Insert, value: Any, dest: Array, *dynamic: int) -> Array:
     copy = dest.copy()
-    copy[_position(frame, op, dest.shape)] = value
+    copy[_position(op, dynamic, dest.shape)] = value
     return copy
 
 
