@@ -31,7 +31,7 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.traits import ISOLATED, NO_TERMINATOR, PURE, RETURN_LIKE, SINGLE_BLOCK, SYMBOL, SYMBOL_TABLE, TERMINATOR
-from iree_core_ir.ir.types import DYNAMIC, IndexType, TensorType, i64
+from iree_core_ir.ir.types import DYNAMIC, index, TensorType, i64
 
 UNTIED = -1
 
@@ -121,8 +121,8 @@ class DispatchRegion(Op, name="flow.dispatch.region", traits=(SINGLE_BLOCK,)):
     """
 
     __slots__ = ()
-    workload = variadic_operand(IndexType)
-    result_dims = variadic_operand(IndexType)
+    workload = variadic_operand(index)
+    result_dims = variadic_operand(index)
     results_ = variadic_result()
     body = region()
 
@@ -176,10 +176,10 @@ class Dispatch(Op, name="flow.dispatch", traits=(PURE,)):
 
     __slots__ = ()
     entry_point = attribute(SymbolRefAttr)
-    workload = variadic_operand(IndexType)
+    workload = variadic_operand(index)
     arguments = variadic_operand()
-    argument_dims = variadic_operand(IndexType)
-    result_dims = variadic_operand(IndexType)
+    argument_dims = variadic_operand(index)
+    result_dims = variadic_operand(index)
     tied_operands = optional_attribute(DenseArrayAttr)
     results_ = variadic_result()
 
@@ -248,8 +248,8 @@ class TensorReshape(Op, name="flow.tensor.reshape", traits=(PURE,)):
 
     __slots__ = ()
     source = operand(TensorType)
-    source_dims = variadic_operand(IndexType)
-    result_dims = variadic_operand(IndexType)
+    source_dims = variadic_operand(index)
+    result_dims = variadic_operand(index)
     result = result(TensorType)
 
     @classmethod
@@ -286,8 +286,8 @@ class TensorLoad(Op, name="flow.tensor.load", traits=(PURE,)):
 
     __slots__ = ()
     source = operand(TensorType)
-    source_dims = variadic_operand(IndexType)
-    indices = variadic_operand(IndexType)
+    source_dims = variadic_operand(index)
+    indices = variadic_operand(index)
     result = result()
 
     @classmethod
@@ -317,7 +317,6 @@ class TensorLoad(Op, name="flow.tensor.load", traits=(PURE,)):
         printer.write(" : " + shaped_types(printer, [self.source.type], self.source_dims))
 
 
-_INDEX = IndexType()
 
 
 def shaped_types(printer: Any, types: Sequence[Type], dims: Sequence[Value]) -> str:
@@ -351,7 +350,7 @@ def parse_shaped_types(parser: Any, parenthesized: bool) -> tuple[list[Type], li
 
 def index_operand(parser: Any) -> Value:
     """One operand of type index."""
-    value: Value = parser.resolve(parser.operand_name(), _INDEX)
+    value: Value = parser.resolve(parser.operand_name(), index)
     return value
 
 
@@ -361,7 +360,7 @@ def index_list(parser: Any, open: str, close: str) -> list[Value]:
 
 
 def index_attr(value: int) -> IntegerAttr:
-    return IntegerAttr(value, _INDEX)
+    return IntegerAttr(value, index)
 
 
 DIALECT = Dialect(

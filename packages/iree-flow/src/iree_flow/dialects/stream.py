@@ -31,7 +31,7 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.traits import NO_TERMINATOR, PURE, SINGLE_BLOCK, SYMBOL
-from iree_core_ir.ir.types import IndexType, TensorType, i64
+from iree_core_ir.ir.types import index, TensorType, i64
 
 from iree_flow.dialects.flow import index_list, index_operand, parse_shaped_types, shaped_types
 
@@ -61,7 +61,6 @@ class ResourceType(Type):
 
 
 CONSTANT, EXTERNAL, TRANSIENT = (ResourceType(name) for name in ("constant", "external", "transient"))
-_INDEX = IndexType()
 
 
 class ConstantSegment(Op, name="stream.constant.segment", traits=(SYMBOL,)):
@@ -104,8 +103,8 @@ class TensorImport(Op, name="stream.tensor.import", traits=(PURE,)):
 
     __slots__ = ()
     source = operand(TensorType)
-    source_dims = variadic_operand(IndexType)
-    size = operand(IndexType)
+    source_dims = variadic_operand(index)
+    size = operand(index)
     result = result(ResourceType)
 
     @classmethod
@@ -134,8 +133,8 @@ class TensorExport(Op, name="stream.tensor.export", traits=(PURE,)):
 
     __slots__ = ()
     source = operand(ResourceType)
-    size = operand(IndexType)
-    result_dims = variadic_operand(IndexType)
+    size = operand(index)
+    result_dims = variadic_operand(index)
     result = result(TensorType)
 
     @classmethod
@@ -163,7 +162,7 @@ class ResourceAlloc(Op, name="stream.resource.alloc"):
     """Fresh uninitialized bytes that outlive the region (outputs, values the host reads)."""
 
     __slots__ = ()
-    size = operand(IndexType)
+    size = operand(index)
     result = result(ResourceType)
 
     @classmethod
@@ -188,7 +187,7 @@ class ResourceAlloca(Op, name="stream.resource.alloca"):
     """The arena of one region: uninitialized bytes that live while it runs."""
 
     __slots__ = ()
-    size = operand(IndexType)
+    size = operand(index)
     result = result(ResourceType)
 
     @classmethod
@@ -214,8 +213,8 @@ class ResourceLoad(Op, name="stream.resource.load"):
 
     __slots__ = ()
     source = operand(ResourceType)
-    size = operand(IndexType)
-    offset = operand(IndexType)
+    size = operand(index)
+    offset = operand(index)
     result = result()
 
     @classmethod
@@ -245,7 +244,7 @@ class CmdExecute(Op, name="stream.cmd.execute", traits=(SINGLE_BLOCK, NO_TERMINA
 
     __slots__ = ()
     resources = variadic_operand(ResourceType)
-    sizes = variadic_operand(IndexType)
+    sizes = variadic_operand(index)
     body = region()
 
     @classmethod
@@ -327,11 +326,11 @@ class CmdDispatch(Op, name="stream.cmd.dispatch"):
     __slots__ = ()
     entry_point = attribute(SymbolRefAttr)
     access = attribute(ArrayAttr)
-    workload = variadic_operand(IndexType)
+    workload = variadic_operand(index)
     scalars = variadic_operand()
     resources = variadic_operand(ResourceType)
-    offsets = variadic_operand(IndexType)
-    lengths = variadic_operand(IndexType)
+    offsets = variadic_operand(index)
+    lengths = variadic_operand(index)
 
     @classmethod
     def make(
@@ -412,10 +411,10 @@ class CmdCopy(Op, name="stream.cmd.copy"):
 
     __slots__ = ()
     source = operand(ResourceType)
-    source_offset = operand(IndexType)
+    source_offset = operand(index)
     target = operand(ResourceType)
-    target_offset = operand(IndexType)
-    length = operand(IndexType)
+    target_offset = operand(index)
+    length = operand(index)
     assembly_format = (
         "$source `[` $source_offset `]` `,` $target `[` $target_offset `]` `,` $length attr-dict "
         "`:` type($source) `->` type($target)"

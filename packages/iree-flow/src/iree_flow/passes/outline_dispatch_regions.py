@@ -214,6 +214,7 @@ class Outliner:
         entry.append(ReturnOp.make(*values)).location = location
         self._resolve_dims(entry)
         _erase_dead(entry)
+        _forget_names(entry)
         name = f"{self.base}_{_root_name(entry)}"
         func = FuncOp.make(name, [a.type for a in entry.args], [v.type for v in values])
         func.regions[0].blocks[:] = []
@@ -313,6 +314,20 @@ class Outliner:
 def _is_constant(value: Value) -> bool:
     op = value.defining_op
     return isinstance(op, arith.Constant) and isinstance(op.attributes["value"], DenseResourceAttr)
+
+
+def _forget_names(entry: Block) -> None:
+    """Names in the source would make equal functions look different, here and in the compile cache."""
+    for arg in entry.args:
+        arg.hint = None
+    for op in entry:
+        for inner in op.walk():
+            for value in inner.results:
+                value.hint = None
+            for region in inner.regions:
+                for block in region.blocks:
+                    for arg in block.args:
+                        arg.hint = None
 
 
 def _erase_dead(block: Block) -> None:

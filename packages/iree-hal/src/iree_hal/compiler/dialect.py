@@ -32,9 +32,7 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.traits import ISOLATED, NO_TERMINATOR, PURE, SINGLE_BLOCK, SYMBOL, SYMBOL_TABLE
-from iree_core_ir.ir.types import IndexType, i64
-
-_INDEX = IndexType()
+from iree_core_ir.ir.types import i64, index
 
 
 class _HandleType(Type):
@@ -128,7 +126,7 @@ class CommandBuffer(
             "sym_name": StringAttr(name),
             "n_bindings": IntegerAttr(n_bindings, i64),
         }
-        return cls(attributes=attributes, regions=[Region([Block([_INDEX] * n_params)])])
+        return cls(attributes=attributes, regions=[Region([Block([index] * n_params)])])
 
     @classmethod
     def parse(cls, parser: Any) -> CommandBuffer:
@@ -139,7 +137,7 @@ class CommandBuffer(
         attributes["n_bindings"] = IntegerAttr(parser.integer(), i64)
         parser.expect(")")
         attributes.update(parser.attribute_dict_with_keyword())
-        return cls(attributes=attributes, regions=[parser.region([(n, _INDEX) for n in names])])
+        return cls(attributes=attributes, regions=[parser.region([(n, index) for n in names])])
 
     def print(self, printer: Any) -> None:
         printer.write(" ")
@@ -160,7 +158,7 @@ def _bindings_text(printer: Any, slots: Sequence[int], offsets: Sequence[Value],
 
 
 def _index(parser: Any) -> Any:
-    return parser.resolve(parser.operand_name(), _INDEX)
+    return parser.resolve(parser.operand_name(), index)
 
 
 def _parse_bindings(parser: Any, open: str, close: str) -> tuple[list[int], list[Value], list[Value]]:
@@ -187,10 +185,10 @@ class CommandDispatch(Op, name="hal.command_buffer.dispatch"):
     entry_point = attribute(SymbolRefAttr)
     halves = attribute(ArrayAttr)
     slots = attribute(DenseArrayAttr)
-    workgroups = variadic_operand(IndexType)
-    constants = variadic_operand(IndexType)
-    offsets = variadic_operand(IndexType)
-    lengths = variadic_operand(IndexType)
+    workgroups = variadic_operand(index)
+    constants = variadic_operand(index)
+    offsets = variadic_operand(index)
+    lengths = variadic_operand(index)
 
     @classmethod
     def make(
@@ -249,8 +247,8 @@ class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
 
     __slots__ = ()
     slots = attribute(DenseArrayAttr)
-    offsets = variadic_operand(IndexType)
-    lengths = variadic_operand(IndexType)
+    offsets = variadic_operand(index)
+    lengths = variadic_operand(index)
 
     @classmethod
     def make(cls, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> CommandCopy:
@@ -280,7 +278,7 @@ class ArenaSize(Op, name="hal.command_buffer.arena_size"):
     """Bytes that slot 0 needs."""
 
     __slots__ = ()
-    size = operand(IndexType)
+    size = operand(index)
     assembly_format = "$size attr-dict"
 
     @classmethod
@@ -303,7 +301,7 @@ class BufferViewAssert(Op, name="hal.buffer_view.assert"):
     """Checks an input against the function's signature (element type, rank, static and named dims)."""
 
     __slots__ = ()
-    view = operand(BufferViewType)
+    view = operand(BUFFER_VIEW)
     position = attribute(IntegerAttr)
     assembly_format = "$view `,` $position attr-dict"
 
@@ -314,20 +312,20 @@ class BufferViewAssert(Op, name="hal.buffer_view.assert"):
 
 class BufferViewDim(Op, name="hal.buffer_view.dim", traits=(PURE,)):
     __slots__ = ()
-    view = operand(BufferViewType)
+    view = operand(BUFFER_VIEW)
     axis = attribute(IntegerAttr)
-    result = result(IndexType)
+    result = result(index)
     assembly_format = "$view `,` $axis attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, view: Value, axis: int) -> BufferViewDim:
-        return cls([view], [_INDEX], {"axis": IntegerAttr(axis, i64)})
+        return cls([view], [index], {"axis": IntegerAttr(axis, i64)})
 
 
 class BufferViewBuffer(Op, name="hal.buffer_view.buffer", traits=(PURE,)):
     __slots__ = ()
-    view = operand(BufferViewType)
-    result = result(BufferType)
+    view = operand(BUFFER_VIEW)
+    result = result(BUFFER)
     assembly_format = "$view attr-dict `:` type($result)"
 
     @classmethod
@@ -339,11 +337,11 @@ class BufferViewCreate(Op, name="hal.buffer_view.create", traits=(PURE,)):
     """The result ``position`` of the function: a buffer under a shape."""
 
     __slots__ = ()
-    buffer = operand(BufferType)
-    dims = variadic_operand(IndexType)
+    buffer = operand(BUFFER)
+    dims = variadic_operand(index)
     position = attribute(IntegerAttr)
     element_type = attribute(TypeAttr)
-    result = result(BufferViewType)
+    result = result(BUFFER_VIEW)
     assembly_format = "$buffer `[` $dims `]` attr-dict `:` type($result)"
 
     @classmethod
@@ -360,7 +358,7 @@ class ConstantsMap(Op, name="hal.constants.map", traits=(PURE,)):
 
     __slots__ = ()
     segment = attribute(SymbolRefAttr)
-    result = result(BufferType)
+    result = result(BUFFER)
     assembly_format = "$segment attr-dict `:` type($result)"
 
     @classmethod
@@ -372,8 +370,8 @@ class QueueAlloca(Op, name="hal.device.queue.alloca"):
     """A fresh uninitialized buffer of ``size`` bytes."""
 
     __slots__ = ()
-    size = operand(IndexType)
-    result = result(BufferType)
+    size = operand(index)
+    result = result(BUFFER)
     assembly_format = "$size attr-dict `:` type($result)"
 
     @classmethod
@@ -386,8 +384,8 @@ class QueueExecute(Op, name="hal.device.queue.execute"):
 
     __slots__ = ()
     command_buffer = attribute(SymbolRefAttr)
-    params = variadic_operand(IndexType)
-    bindings = variadic_operand(BufferType)
+    params = variadic_operand(index)
+    bindings = variadic_operand(BUFFER)
     assembly_format = "$command_buffer `params` `(` $params `)` `bindings` `(` $bindings `)` attr-dict"
 
     @classmethod
@@ -423,8 +421,8 @@ class BufferLoad(Op, name="hal.buffer.load"):
     """One scalar of a buffer, read by the host."""
 
     __slots__ = ()
-    buffer = operand(BufferType)
-    offset = operand(IndexType)
+    buffer = operand(BUFFER)
+    offset = operand(index)
     result = result()
     assembly_format = "$buffer `[` $offset `]` attr-dict `:` type($result)"
 
