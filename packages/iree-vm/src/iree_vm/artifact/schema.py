@@ -35,7 +35,7 @@ def _describe(schema: Any) -> str:
         return "a list"
     if isinstance(schema, dict):
         return "an object"
-    return _WORDS.get(schema, json.dumps(schema)) if isinstance(schema, type) else json.dumps(schema)
+    return _WORDS[schema] if isinstance(schema, type) else json.dumps(schema)
 
 
 def _fits(value: Any, schema: Any) -> bool:

@@ -90,7 +90,7 @@ def fma64(a: float, b: float, c: float) -> float:
     try:
         return numerator / (ad * bd * cd)  # int / int is correctly rounded
     except OverflowError:
-        return math.copysign(math.inf, numerator)
+        return math.inf if numerator > 0 else -math.inf
 
 
 def fma32(a: float, b: float, c: float) -> float:
