@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_codegen.kernel import Kernel
@@ -18,7 +19,7 @@ STRATEGIES: tuple[Strategy, ...] = (vector_loops, plain_loops)
 
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:
     """The kernel of dispatch function ``func`` from the first strategy that takes it."""
-    dispatch = Dispatch(func)
+    dispatch = Dispatch(decomposed(func))
     for strategy in strategies or STRATEGIES:
         kernel = strategy(dispatch, description)
         if kernel is not None:

@@ -1,0 +1,1 @@
+"""``convolution``: direct NCHW convolution with register tiles over output channels x positions. (being written)"""
