@@ -1,7 +1,7 @@
 """Dimensions: Python ints where static, else canonical integer polynomials that become SSA index values.
 
-``Dim = int | Expr``. An ``Expr`` is a sum of products of *atoms*; an atom is a named dimension of an argument,
-a scalar read back from a tensor, or a quotient, minimum ... of two dims. Atoms are interned in their
+``Dim = int | Expr``. An ``Expr`` is a sum of products of *atoms*; an atom is a dimension of an argument, a
+scalar read back from a tensor, or a quotient, minimum ... of two dims. Atoms are interned in their
 ``DimSpace``: two shapes computed along different ways of a model compare equal when their formulas agree.
 Nothing enters the IR until ``value`` is asked for, and each polynomial is then computed once.
 """

@@ -350,12 +350,28 @@ def _standard_body(node: Node, inputs: Sequence[Tensor | None]) -> Any:
     versions = list(schema.context_dependent_function_opset_versions)
     fitting = [v for v in versions if v <= node.opset] or versions[:1]
     data = schema.get_context_dependent_function_with_opset_version(
-        max(fitting), node.proto.SerializeToString(), types
+        max(fitting), _resolved(node).SerializeToString(), types
     )
     if not data:
         raise Unsupported("the standard gives no body for these types")
     body.ParseFromString(data)
     return body
+
+
+def _resolved(node: Node) -> Any:
+    """The node with the attributes that it takes from an enclosing function written out."""
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.proto)
+    del proto.attribute[:]
+    for attribute in node.proto.attribute:
+        if not attribute.ref_attr_name:
+            proto.attribute.append(attribute)
+        elif attribute.name in node.attributes:
+            value = node.attributes[attribute.name]
+            proto.attribute.append(
+                onnx.helper.make_attribute(attribute.name, value, attr_type=attribute.type)
+            )
+    return proto
 
 
 def _type_proto(t: Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""Constants and what follows from shapes: Constant, ConstantOfShape, Shape, Size, Range, EyeLike, Identity."""
+"""Constants and what follows from shapes: Constant, ConstantOfShape, Shape, Size, Range, EyeLike."""
 
 from __future__ import annotations
 

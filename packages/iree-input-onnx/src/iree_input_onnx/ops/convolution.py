@@ -17,6 +17,7 @@ from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
 from iree_input_onnx.dims import Dim
 from iree_input_onnx.elements import I32, accumulator
 from iree_input_onnx.emit import PARALLEL, REDUCTION, Emitter
+from iree_input_onnx.errors import Unsupported
 from iree_input_onnx.node import Node
 from iree_input_onnx.ops.cast import convert
 from iree_input_onnx.ops.elementwise import same_element
@@ -34,10 +35,10 @@ _DEPTHWISE: dict[int, Any] = {
 }
 
 
-def _static_dims(node: Node, dims: Sequence[Dim], what: str) -> list[int]:
+def _static_dims(dims: Sequence[Dim], what: str) -> list[int]:
     static = [d for d in dims if isinstance(d, int)]
     if len(static) != len(dims):
-        raise node.error(f"the sizes of the {what} must be static")
+        raise Unsupported(f"{what} whose sizes are only known at run time")
     return static
 
 
@@ -100,13 +101,13 @@ def add_bias(e: Emitter, result: Tensor, bias: Tensor | None) -> Tensor:
 
 def _conv(e: Emitter, node: Node, x: Tensor, w: Tensor) -> Tensor:
     groups = node.int("group")
-    kernel = _static_dims(node, w.shape[2:], "kernel")
+    kernel = _static_dims(w.shape[2:], "a kernel")
     given = node.ints("kernel_shape")
     if x.rank < 3 or w.rank != x.rank:
         raise node.error(f"ranks {x.rank} and {w.rank}")
     if given is not None and given != kernel:
         raise node.error(f"kernel_shape {given} for weights of {kernel}")
-    f, per_group = _static_dims(node, w.shape[:2], "weights")
+    f, per_group = _static_dims(w.shape[:2], "weights")
     c = x.shape[1]
     if groups < 1 or f % groups or (isinstance(c, int) and c != per_group * groups):
         raise node.error(f"{c} channels, {groups} groups, weights {list(w.shape)}")
@@ -168,8 +169,8 @@ def conv_transpose(e: Emitter, node: Node) -> Tensor:
     x, w, bias = node.input(0), node.input(1), node.optional(2)
     element = same_element(node, [t for t in (x, w, bias) if t is not None])
     groups = node.int("group")
-    kernel = _static_dims(node, w.shape[2:], "kernel")
-    c, per_group = _static_dims(node, w.shape[:2], "weights")
+    kernel = _static_dims(w.shape[2:], "a kernel")
+    c, per_group = _static_dims(w.shape[:2], "weights")
     if groups < 1 or c % groups:
         raise node.error(f"{c} channels, {groups} groups")
     window, extra = _transposed_windows(node, x.shape[2:], kernel)

@@ -147,7 +147,7 @@ def group_normalization(e: Emitter, node: Node) -> Tensor:
     x, scale, bias = node.variadic
     groups = node.int("num_groups")
     n, c = x.shape[:2]
-    if groups < 1 or not isinstance(c, int) or c % groups:
+    if groups < 1 or (isinstance(c, int) and c % groups):
         raise node.error(f"{c} channels in {groups} groups")
     split = e.reshape(x, [n, groups, c // groups, *x.shape[2:]])
     stash = accumulator(x.element) if node.since < 21 else _stash(node, x)

@@ -26,7 +26,7 @@ _WIDTHS = {"f8E4M3FN": 448.0, "f8E4M3FNUZ": 240.0, "f8E5M2": 57344.0, "f8E5M2FNU
 
 
 def along(e: Emitter, t: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
-    """A scale or zero point shaped to broadcast with ``x``: one for all, one per index of ``axis``, or blocked."""
+    """A scale or zero point shaped to broadcast with ``x``: for all, per index of ``axis``, or blocked."""
     if t.rank == 0 or (t.n_elements == 1 and not block):
         return e.reshape(t, ())
     axis = normalize_axis(axis, x.rank)
@@ -37,8 +37,9 @@ def along(e: Emitter, t: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
     spread: list[Dim] = [*t.shape[: axis + 1], block, *t.shape[axis + 1 :]]
     full = e.broadcast_to(e.unsqueeze(t, [axis + 1]), spread)
     merged = e.reshape(full, [*t.shape[:axis], t.shape[axis] * block, *t.shape[axis + 1 :]])
-    if ceildiv(x.shape[axis], block) != t.shape[axis]:
-        raise ValueError(f"{t.shape[axis]} blocks of {block} for a dimension of {x.shape[axis]}")
+    size, count = x.shape[axis], t.shape[axis]
+    if isinstance(size, int) and isinstance(count, int) and ceildiv(size, block) != count:
+        raise ValueError(f"{count} blocks of {block} for a dimension of {size}")
     return e.slice(merged, [0] * x.rank, x.shape)
 
 

@@ -188,6 +188,8 @@ def resize(e: Emitter, node: Node) -> Tensor:
     wide = x if mode == "nearest" else convert(e, x, accumulator(x.element) if x.element.kind == "f" else F32)
     dynamic = any(not isinstance(x.shape[a], int) for a in axes) or any(isinstance(s, Tensor) for s in sizes)
     if dynamic or any(s is not None and not isinstance(s, int) for s in sizes):
+        if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or region is not None:
+            raise Unsupported("a policy or region for sizes only known at run time")
         return convert(e, _dynamic(e, node, wide, axes, scales, sizes, mode, coordinates), x.element)
     plan = _plan(node, x, axes, scales, sizes, region)
     result = wide

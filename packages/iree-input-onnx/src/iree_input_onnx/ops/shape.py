@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from iree_input_onnx.dims import Dim, divide_exact, floordiv, product
+from iree_core_ir.dialects import arith
+from iree_core_ir.ir.operation import Value
+from iree_input_onnx.dims import Dim, divide_exact, floordiv, is_non_negative, product
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import Unsupported
 from iree_input_onnx.indexing import normalize_axes, normalize_axis
@@ -42,7 +44,35 @@ def reshape_target(source: tuple[Dim, ...], wanted: list[Dim], keep_zero: bool) 
 def reshape(e: Emitter, node: Node) -> Tensor:
     x = node.input(0)
     wanted = e.dims(node.input(1))
-    return e.reshape(x, reshape_target(x.shape, wanted, bool(node.int("allowzero", 0))))
+    keep_zero = bool(node.int("allowzero", 0))
+    if all(isinstance(d, int) or is_non_negative(d) for d in wanted):
+        return e.reshape(x, reshape_target(x.shape, wanted, keep_zero))
+    return e.reshape(x, _runtime_target(e, x.shape, wanted, keep_zero))
+
+
+def _runtime_target(e: Emitter, source: tuple[Dim, ...], wanted: list[Dim], keep_zero: bool) -> list[Dim]:
+    """``reshape_target`` for dims that are read from a tensor: what they mark is only seen at run time."""
+    make = e.builder.create
+    zero = e.index(0)
+    dims: list[Value] = []
+    for axis, dim in enumerate(wanted):
+        value = e.index(dim)
+        if not keep_zero and axis < len(source):
+            is_zero = make(arith.CmpI, "eq", value, zero).result
+            value = make(arith.Select, is_zero, e.index(source[axis]), value).result
+        dims.append(value)
+    others = e.index(-1) if len(dims) else zero
+    for value in dims:
+        others = make(arith.MulI, others, value).result  # -1 * -1 * the other dims
+    rest = make(arith.DivSI, e.index(product(source)), others).result
+    target: list[Dim] = []
+    for dim, value in zip(wanted, dims, strict=True):
+        if isinstance(dim, int) and dim > 0:
+            target.append(dim)
+            continue
+        is_open = make(arith.CmpI, "slt", value, zero).result
+        target.append(e.space.symbol("reshape", make(arith.Select, is_open, rest, value).result))
+    return target
 
 
 @onnx_op("Flatten")
@@ -112,8 +142,8 @@ def depth_to_space(e: Emitter, node: Node) -> Tensor:
     x = node.input(0)
     n, c, h, w = x.shape
     block = node.int("blocksize")
-    rest = divide_exact(c, block * block)
-    if rest is None:
+    rest = c // (block * block)
+    if isinstance(c, int) and rest * block * block != c:
         raise node.error(f"{c} channels for blocks of {block}x{block}")
     if node.string("mode", "DCR") == "DCR":
         split = e.transpose(e.reshape(x, [n, block, block, rest, h, w]), [0, 3, 4, 1, 5, 2])
