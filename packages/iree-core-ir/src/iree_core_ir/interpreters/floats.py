@@ -111,8 +111,10 @@ def fma_f64(a: Array, b: Array, c: Array) -> Array:
     result = np.asarray(v_high + z)
     # The error terms are exact only away from the ends of the exponent range; there: exact rationals.
     # Infinities and NaN need no error terms.
-    finite = np.isfinite(a) & np.isfinite(b) & np.isfinite(c)
-    result = np.where(finite, result, np.asarray(product + c))
+    factors = np.isfinite(a) & np.isfinite(b)
+    finite = factors & np.isfinite(c)
+    # A product of finite numbers is finite however large: an infinite c decides alone.
+    result = np.where(finite, result, np.where(factors, c, product + c))
     exponents = [np.frexp(x)[1] for x in (a, b, c)]
     product_exponent = exponents[0] + exponents[1]
     nonzero = (a != 0) & (b != 0)
@@ -138,7 +140,7 @@ def _fma_exact(a: float, b: float, c: float) -> float:
     try:
         return float(exact)
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def fma(f: FloatFormat, a: Array, b: Array, c: Array) -> Array:
