@@ -9,7 +9,19 @@ from iree_vm.bytecode.ops import OPS, Op
 from iree_vm.bytecode.program import Program
 from iree_vm.bytecode.types import TYPES, Register
 
-_SAFE = ("list.", "buffer.", "discard", "call", "br", "cond_br", "return", "fail", "cond_fail", "import", "global.store")
+_SAFE = (
+    "list.",
+    "buffer.",
+    "discard",
+    "call",
+    "br",
+    "cond_br",
+    "return",
+    "fail",
+    "cond_fail",
+    "import",
+    "global.store",
+)
 
 
 def _value(rng: random.Random, kind: str) -> object:

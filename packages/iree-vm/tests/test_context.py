@@ -8,6 +8,7 @@ import threading
 import weakref
 
 import pytest
+
 from iree_vm import Context, NativeModule, VmError
 from iree_vm.bytecode.assembler import assemble
 from iree_vm.bytecode.program import Program
@@ -60,7 +61,9 @@ def test_a_native_module_may_take_the_place_of_bytecode() -> None:
     native = NativeModule("library", version=7)
     native.export("next", "() -> (i64)")(lambda: 1 << 70)
     native.export("twice", "(i32) -> (i32)")(lambda x: x + x)
-    assert Context([native, user()]).call("user.run", 1 << 30) == (-(1 << 31), 0), "results wrap into their type"
+    assert Context([native, user()]).call("user.run", 1 << 30) == (-(1 << 31), 0), (
+        "results wrap into their type"
+    )
 
 
 def test_state_is_per_context() -> None:
@@ -198,7 +201,9 @@ def test_functions_without_mutable_globals_run_side_by_side() -> None:
     native = NativeModule("n")
     barrier = threading.Barrier(2)
     native.export("meet", "()")(lambda: barrier.wait(30))
-    context = Context([native, user("module @m\nimport @n.meet()\nfunc @f() {\n call @n.meet()\n return\n}\nexport @f")])
+    context = Context(
+        [native, user("module @m\nimport @n.meet()\nfunc @f() {\n call @n.meet()\n return\n}\nexport @f")]
+    )
     thread = threading.Thread(target=lambda: context.call("m.f"))
     thread.start()
     context.call("m.f")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from iree_vm import Context, NativeModule, VmError
 from iree_vm.bytecode.assembler import assemble
 

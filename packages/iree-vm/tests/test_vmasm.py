@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from iree_vm import Context, VmError
 from iree_vm.bytecode import encoding
 from iree_vm.bytecode.assembler import assemble

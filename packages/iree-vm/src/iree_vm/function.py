@@ -228,7 +228,8 @@ class Binding:
         return found
 
     def _many(self, results: Any) -> tuple[Any, ...]:
-        return results if len(self.spec.outputs) > 1 else () if results is None else (results,)
+        count = len(self.spec.outputs)
+        return () if not count else (results,) if count == 1 else results
 
     @staticmethod
     def _one(results: tuple[Any, ...]) -> Any:
@@ -243,6 +244,8 @@ class Binding:
     ) -> Any:
         finished = []
         for index, result in enumerate(self._many(results)):
+            if result is None:
+                raise VmError(8, f"output '{self.spec.outputs[index].name}' of {self.spec.name} is null")
             value = self._to_numpy(result)
             if index in copies:
                 target = copies[index]
@@ -322,7 +325,7 @@ def generate(binding: Binding) -> Callable[..., Any]:
     name = spec.name
     lines = [
         f"def {name}(*_args, donate=(), out=None):",
-        f"    if len(_args) != {len(arguments)} or donate or out is not None or _closed:",
+        f"    if len(_args) != {len(arguments)} or donate != () or out is not None or _closed:",
         f"        return {slow}(_args, donate, out)",
     ]
     if arguments:
@@ -356,6 +359,7 @@ def generate(binding: Binding) -> Callable[..., Any]:
             emitter.names[param] = argument
         for param in params[len(arguments) :]:
             emitter.known[param] = "None"
+        emitter.nothing = "()"
         body = emitter.body(level)
         lines += body
     lines += [

@@ -9,13 +9,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from iree_vm import Artifact, ArtifactWriter, VmError, verify
 from iree_vm.artifact import zip64
 from iree_vm.artifact.manifest import ExportEntry, FunctionSpec, TensorSpec
 from iree_vm.bytecode import encoding
 from iree_vm.bytecode.assembler import assemble
 
-BYTECODE = encoding.encode(assemble('module @m\nrodata @r align 64 = "rodata"\nfunc @f() {\n return\n}\nexport @f'))
+BYTECODE = encoding.encode(
+    assemble('module @m\nrodata @r align 64 = "rodata"\nfunc @f() {\n return\n}\nexport @f')
+)
 
 
 def build(path: str | os.PathLike[str] | None = None, constants: int = 2) -> Artifact:
@@ -23,7 +26,9 @@ def build(path: str | os.PathLike[str] | None = None, constants: int = 2) -> Art
     with ArtifactWriter(path, "m", producer={"b": "2", "a": "1"}) as writer:
         writer.add_function(FunctionSpec("main", (tensor,), (tensor,)))
         export = ExportEntry("k", 0, 1, ("read", "write"), (4, 4))
-        index = writer.add_executable("code.o", "elf-x86_64", bytes(range(256)) * 3, [export], features=("avx2",))
+        index = writer.add_executable(
+            "code.o", "elf-x86_64", bytes(range(256)) * 3, [export], features=("avx2",)
+        )
         writer.add_variant("v", "llvm-cpu", "local-task", [index], features=("fma",))
         for number in range(constants):
             writer.add_constant(lambda n=number: (bytes([n + 1, i]) * 500 for i in range(20)))

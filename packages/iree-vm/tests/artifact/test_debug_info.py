@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+
 from iree_vm import VmError
 from iree_vm.artifact import AssertInfo, DebugInfo, DispatchInfo
 
 INFO = DebugInfo.of(
     [
-        DispatchInfo("k0", ("/conv1", "/relu1"), "conv", "it fits", (AssertInfo("/gather", "index of axis 0"),)),
+        DispatchInfo(
+            "k0", ("/conv1", "/relu1"), "conv", "it fits", (AssertInfo("/gather", "index of axis 0"),)
+        ),
         DispatchInfo("k1", ("/softmax",)),
     ],
     compiler={"seconds": 1.5},

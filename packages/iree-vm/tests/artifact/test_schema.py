@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from iree_vm import VmError
 from iree_vm.artifact.schema import Natural, check, parse
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from iree_vm import Context
 from iree_vm.bytecode.allocate import allocate, live_out
 from iree_vm.bytecode.assembler import assemble
@@ -25,7 +26,9 @@ def chain(length: int) -> ModuleBuilder:
 
 def test_dead_values_give_their_ordinal_back() -> None:
     program = chain(1000).finish()
-    used = {r for i in program.functions[0].blocks[0].instructions for r in i.operands if isinstance(r, tuple)}
+    used = {
+        r for i in program.functions[0].blocks[0].instructions for r in i.operands if isinstance(r, tuple)
+    }
     assert max(r.ordinal for r in used if len(r) == 2) <= 1
     assert Context([program]).call("m.run", 5) == 1005
 

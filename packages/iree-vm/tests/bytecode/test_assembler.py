@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from programs import random_program
+
 from iree_vm import Context, VmError
 from iree_vm.bytecode.assembler import assemble
 from iree_vm.bytecode.disassembler import disassemble
 from iree_vm.bytecode.verifier import verify
-from programs import random_program
 
 EXAMPLE = """
 module @demo version 1
@@ -38,7 +39,9 @@ def test_example_means_what_it_says() -> None:
     program = assemble(EXAMPLE)
     verify(program)
     assert (program.name, program.version) == ("demo", 1)
-    assert bytes(program.rodata[0].data) == b'te"xt\x00\xff\x01\0\0\0\xfe\xff\xff\xff' + bytes(6) + b"\xe0\x3f"
+    assert (
+        bytes(program.rodata[0].data) == b'te"xt\x00\xff\x01\0\0\0\xfe\xff\xff\xff' + bytes(6) + b"\xe0\x3f"
+    )
     assert program.functions[0].blocks[1].instructions[1].operands[2] == (2, 1)
     with pytest.raises(VmError, match=r"IREE-VM-005.*other\.function"):
         Context([program]).call("demo.loop", 3, None)

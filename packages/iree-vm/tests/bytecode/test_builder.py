@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from iree_vm import Context, VmError
 from iree_vm.bytecode import encoding
 from iree_vm.bytecode.builder import ModuleBuilder
@@ -37,7 +38,9 @@ def test_calls_of_hal_declare_their_import_once() -> None:
 def test_variadic_tuples_reach_a_native_function() -> None:
     native = NativeModule("n")
     got = []
-    native.export("f", "(i32, [i64, f64]...) -> (i32, f64)")(lambda a, pairs: got.append((a, pairs)) or (a, 2.5))
+    native.export("f", "(i32, [i64, f64]...) -> (i32, f64)")(
+        lambda a, pairs: got.append((a, pairs)) or (a, 2.5)
+    )
     module = ModuleBuilder("m", known={})
     module.import_("n.f", "(i32, [i64, f64]...) -> (i32, f64)")
     f = module.function("f", "(i32, i64, f64) -> (i32, f64)")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 
 import pytest
+from programs import random_program
+
 from iree_vm import Context, VmError
 from iree_vm.bytecode import encoding, verifier
 from iree_vm.bytecode.assembler import assemble
 from iree_vm.module import BytecodeModule, run
 from iree_vm.native import NativeModule
-from programs import random_program
 
 
 def native() -> NativeModule:

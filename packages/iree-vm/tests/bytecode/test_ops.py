@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from iree_vm import values
 from iree_vm.bytecode import numerics
 from iree_vm.bytecode.builder import ModuleBuilder
@@ -194,11 +195,27 @@ ORACLES |= {
 }
 CLOSE: dict[str, Callable[..., Any]] = {
     name: getattr(np, {"atan": "arctan", "atan2": "arctan2", "pow": "power"}.get(name, name))
-    for name in "exp exp2 expm1 log log10 log1p log2 sin cos tanh atan atan2 pow".split()
+    for name in [
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "sin",
+        "cos",
+        "tanh",
+        "atan",
+        "atan2",
+        "pow",
+    ]
 } | {"rsqrt": lambda a: 1 / np.sqrt(a), "erf": np.vectorize(math.erf)}
 """Functions compared within a few units in the last place, in float64."""
 
-_special = st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, math.inf, -math.inf, math.nan, 3e38, 1e-40])
+_special = st.sampled_from(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, math.inf, -math.inf, math.nan, 3e38, 1e-40]
+)
 STRATEGIES = {
     "i32": st.one_of(st.integers(-(1 << 31), (1 << 31) - 1), st.integers(-40, 70)),
     "i64": st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-40, 70)),
@@ -211,7 +228,9 @@ def same(got: Any, wanted: Any) -> bool:
     wanted = wanted.item() if isinstance(wanted, np.generic) else wanted
     if isinstance(got, float):
         wanted = float(wanted)
-        return got == wanted and math.copysign(1, got) == math.copysign(1, wanted) or (got != got and wanted != wanted)
+        return (got == wanted and math.copysign(1, got) == math.copysign(1, wanted)) or (
+            got != got and wanted != wanted
+        )
     return bool(got == wanted)
 
 
@@ -314,7 +333,17 @@ def test_rows_are_complete(op: Op) -> None:
     kinds |= {f"#{t}" for t in SCALARS} | {f"global.{t}" for t in BANK}
     assert all(o.kind in kinds for o in op.operands)
     assert op.doc.endswith(".")
-    emitted = {"call", "call.variadic", "import.resolved", "br", "cond_br", "br_table", "return", "fail", "cond_fail"}
+    emitted = {
+        "call",
+        "call.variadic",
+        "import.resolved",
+        "br",
+        "cond_br",
+        "br_table",
+        "return",
+        "fail",
+        "cond_fail",
+    }
     assert bool(op.template) != (op.name in emitted)
     fields = {name for _, name, _, _ in string.Formatter().parse(op.template) if name}
     assert fields <= {o.name for o in op.operands}

@@ -6,6 +6,7 @@ import random
 import sys
 
 import pytest
+
 from iree_base import debug
 from iree_vm import Context, VmError
 from iree_vm.bytecode.assembler import assemble
@@ -120,7 +121,13 @@ def state_machine(edges: list[tuple[int, int, int]]) -> Context:
         more = f.block()
         f.cond_br(steps, more, [], out, [total])
         f.switch_to(more)
-        f.cond_br(f.op("and.i32", total, f.const_i32(1)), blocks[true], [total, steps], blocks[false], [total, steps])
+        f.cond_br(
+            f.op("and.i32", total, f.const_i32(1)),
+            blocks[true],
+            [total, steps],
+            blocks[false],
+            [total, steps],
+        )
     f.switch_to(out)
     f.return_(*out.parameters)
     module.export("run")
@@ -244,7 +251,9 @@ def test_optional_imports() -> None:
 
 def test_floats_survive_as_literals() -> None:
     for text in ("inf", "-inf", "nan", "-0.0", "0.1", "1e300"):
-        m = context(f"func @f() -> (f64) {{\n %d0 = const.f64 {text}\n %d0 = neg.f64 %d0\n return %d0\n}}\nexport @f")
+        m = context(
+            f"func @f() -> (f64) {{\n %d0 = const.f64 {text}\n %d0 = neg.f64 %d0\n return %d0\n}}\nexport @f"
+        )
         assert repr(m.call("m.f")) == repr(-float(text))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from iree_vm import VmError
 from iree_vm.bytecode.types import TYPES, Register, Signature, Variadic, parse_signature
 
@@ -26,7 +27,20 @@ def test_results_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "i32", "(i33)", "(i32", "(i32,) -> ()", "(,i32)", "([])...", "([]...)", "(i32 i64)", "() -> i32", "(i32) -> (x)"]
+    "text",
+    [
+        "",
+        "i32",
+        "(i33)",
+        "(i32",
+        "(i32,) -> ()",
+        "(,i32)",
+        "([])...",
+        "([]...)",
+        "(i32 i64)",
+        "() -> i32",
+        "(i32) -> (x)",
+    ],
 )
 def test_bad_text_is_a_coded_error(text: str) -> None:
     with pytest.raises(VmError, match="IREE-VM-004"):

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from programs import random_program
+
 from iree_vm import VmError
 from iree_vm.bytecode.assembler import assemble
-from iree_vm.bytecode.program import Block, Export, Function, Global, Import, Instruction, Program, Rodata, Successor
 from iree_vm.bytecode.ops import OPS
+from iree_vm.bytecode.program import (
+    Block,
+    Export,
+    Function,
+    Global,
+    Import,
+    Instruction,
+    Program,
+    Rodata,
+    Successor,
+)
 from iree_vm.bytecode.types import Register, Signature, Variadic
 from iree_vm.bytecode.verifier import verify
-from programs import random_program
 
 BROKEN = {
     "may be read before": "func @f() -> (i32) {\n return %i0\n}",

@@ -136,6 +136,8 @@ class FunctionEmitter:
         self.known: dict[Register, str] = {}
         """Registers that hold a known constant at this point -> literal or namespace name."""
         self.current = -1
+        self.nothing = "None"
+        """What a return without values gives."""
         self.pending: list[int] = []
         counts: dict[int, int] = {}
         for block in function.blocks:
@@ -297,7 +299,7 @@ class FunctionEmitter:
                 return self.goto(operands[1], level, nesting)
             return [*lines, f"{pad}else:", *self.goto(operands[1], level + 1, _MAX_NESTING)]
         if op.name == "return":
-            return [f"{pad}return {', '.join(map(self.read, operands[0])) or 'None'}"]
+            return [f"{pad}return {', '.join(map(self.read, operands[0])) or self.nothing}"]
         return [f"{pad}raise {self.failure(operands[0])}"]
 
     def failure(self, message: str) -> str:
