@@ -97,15 +97,16 @@ class Magika:
             return "unknown"
         return "txt"
 
-    def classify(self, path: Path, run: Classifier, repeat: int) -> Answer:
-        """Ask ``run`` about one file; the time is the median of ``repeat`` calls."""
+    def classify(self, path: Path, run: Classifier, seconds: float) -> Answer:
+        """Ask ``run`` about one file; the time is the median of as many calls as fit into ``seconds``."""
         values = self.features(path)
         if values is None:
             return Answer(self.short(path), 1.0, float("nan"))
         batch = values[None]
         scores = run(batch)[0]
-        times = []
-        for _ in range(repeat):
+        times: list[float] = []
+        deadline = time.perf_counter() + seconds
+        while len(times) < 3 or time.perf_counter() < deadline:
             start = time.perf_counter_ns()
             run(batch)
             times.append((time.perf_counter_ns() - start) / 1000)
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--magika", type=Path, required=True, help="the magika folder of the wheel")
     parser.add_argument("--device", help="the runtime driver (default: what the artefact was compiled for)")
     parser.add_argument("--threads", type=int, help="cap for both runtimes (default: all cores)")
-    parser.add_argument("--repeat", type=int, default=50, help="calls that the time is the median of")
+    parser.add_argument("--seconds", type=float, default=0.1, help="spent on timing, per file and runtime")
     options = parser.parse_args(arguments)
 
     magika = Magika.open(options.magika)
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     header = ["file", *(title for name in runs for title in titles[name])]
     rows, differing = [], []
     for path in sorted(p for p in options.files if p.is_file()):
-        answers = [magika.classify(path, run, options.repeat) for run in runs.values()]
+        answers = [magika.classify(path, run, options.seconds) for run in runs.values()]
         rows.append([path.name, *(cell for answer in answers for cell in cells(answer))])
         if len({answer.label for answer in answers}) > 1 or np.ptp([a.score for a in answers]) > 1e-3:
             differing.append(path.name)

@@ -19,6 +19,7 @@ _RISCV_FLUSH_ICACHE = 259
 # LLVM feature -> word in /proc/cpuinfo, where the two differ by more than '.' and '-' for '_'.
 _CPUINFO_WORDS = {
     "sse3": "pni",
+    "bmi": "bmi1",
     "lzcnt": "abm",
     "cx16": "cx16",
     "sahf": "lahf_lm",
