@@ -182,7 +182,7 @@ def test_index_scalars_and_i64_arrays_agree(evaluate: Evaluate, a: int, b: int) 
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), itertools.combinations(["i1", "i4", "i8", "i16", "i32", "i64"], 2)
+    ("source", "target"), list(itertools.combinations(["i1", "i4", "i8", "i16", "i32", "i64"], 2))
 )
 def test_extensions_and_truncations(evaluate: Evaluate, source: str, target: str) -> None:
     n, m = WIDTHS[source], WIDTHS[target]
