@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+from iree_core_ir.dialects import tensor_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.effects import TensorOrMemRefOp
 from iree_core_ir.dialects.mixed import Mixed, dynamic_part, shape_of
+from iree_core_ir.dialects.rule_op import RuleOp
 from iree_core_ir.dialects.tensor import compatible_shapes
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import UNIT, Attribute, Type, UnitAttr
@@ -30,7 +32,7 @@ def _check_pair(op: Op, tensor: Any, memref: Any) -> None:
         raise VerifyError(op, f"{tensor} and {memref} differ in shape or element type")
 
 
-class ToTensor(Op, name="bufferization.to_tensor", traits=(READS,)):
+class ToTensor(RuleOp, name="bufferization.to_tensor", traits=(READS,)):
     """The contents of a buffer as a value."""
 
     buffer = operand(MemRefType)
@@ -56,7 +58,7 @@ class ToTensor(Op, name="bufferization.to_tensor", traits=(READS,)):
         _check_pair(self, self.result.type, self.buffer.type)
 
 
-class ToBuffer(Op, name="bufferization.to_buffer", traits=(PURE,)):
+class ToBuffer(RuleOp, name="bufferization.to_buffer", traits=(PURE,)):
     """A buffer that holds a tensor; ``read_only`` promises not to write it."""
 
     tensor = operand(TensorType)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Self
 
+from iree_core_ir.dialects import tensor_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.mixed import (
     Mixed,
     MixedIndexOp,
@@ -22,6 +23,7 @@ from iree_core_ir.dialects.reassociation import (
     reassociation_error,
     reassociation_groups,
 )
+from iree_core_ir.dialects.rule_op import RuleOp
 from iree_core_ir.dialects.slices import SliceOp, dropped_unit_dims, slice_error, slice_parts
 from iree_core_ir.dialects.strided import (
     add_dims,
@@ -257,7 +259,7 @@ class Copy(Op, name="memref.copy"):
             raise VerifyError(self, f"shapes of {a} and {b} differ")
 
 
-class Dim(Op, name="memref.dim", traits=(PURE,)):
+class Dim(RuleOp, name="memref.dim", traits=(PURE,)):
     """The size of dimension ``index``."""
 
     source = operand(ANY_MEMREF)
@@ -283,7 +285,7 @@ class Dim(Op, name="memref.dim", traits=(PURE,)):
                 raise VerifyError(self, f"dim index {axis} is negative")
 
 
-class Rank(Op, name="memref.rank", traits=(PURE,)):
+class Rank(RuleOp, name="memref.rank", traits=(PURE,)):
     memref = operand(ANY_MEMREF)
     result = result(INDEX)
     assembly_format = "$memref attr-dict `:` type($memref)"
@@ -293,7 +295,7 @@ class Rank(Op, name="memref.rank", traits=(PURE,)):
         return cls([memref], [index])
 
 
-class Cast(Op, name="memref.cast", traits=(PURE,)):
+class Cast(RuleOp, name="memref.cast", traits=(PURE,)):
     """The same buffer with more or less of shape, strides and offset known statically."""
 
     source = operand(ANY_MEMREF)
@@ -333,7 +335,7 @@ def cast_error(a: Any, b: Any) -> str | None:
     return None
 
 
-class MemorySpaceCast(Op, name="memref.memory_space_cast", traits=(PURE,)):
+class MemorySpaceCast(RuleOp, name="memref.memory_space_cast", traits=(PURE,)):
     """The same buffer seen through another memory space."""
 
     source = operand(ANY_MEMREF)
@@ -474,7 +476,7 @@ class ReinterpretCast(SliceOp, name="memref.reinterpret_cast", traits=(PURE,)):
             raise VerifyError(self, f"expected {expected}, got {view}: {error}")
 
 
-class CollapseShape(Op, name="memref.collapse_shape", traits=(PURE,)):
+class CollapseShape(RuleOp, name="memref.collapse_shape", traits=(PURE,)):
     """Adjacent dims merged, sharing memory; dims of a group must be contiguous."""
 
     src = operand(MemRefType)
@@ -586,7 +588,7 @@ def expanded_type(source: MemRefType, groups: Reassociation, shape: Sequence[int
     return strided_type(shape, source.element_type, expanded, offset, source.memory_space)
 
 
-class Transpose(Op, name="memref.transpose", traits=(PURE,)):
+class Transpose(RuleOp, name="memref.transpose", traits=(PURE,)):
     """The same buffer with its dims in another order, given by an affine permutation."""
 
     input = operand(MemRefType)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from iree_core_ir.dialects.rule_op import RuleOp
 from iree_core_ir.ir.attributes import DenseArrayAttr, IntegerAttr
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, i64
@@ -59,7 +60,7 @@ def staticize(mixed: Iterable[Mixed]) -> tuple[Mixed, ...]:
     return tuple(result)
 
 
-class MixedIndexOp(Op):
+class MixedIndexOp(RuleOp):
     """Base of ops whose assembly format uses ``custom<DynamicIndexList>``: ``[%a, 4, %b]``."""
 
     @staticmethod

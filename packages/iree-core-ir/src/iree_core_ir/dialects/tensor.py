@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
+from iree_core_ir.dialects import tensor_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.mixed import (
     Mixed,
     MixedIndexOp,
@@ -24,6 +25,7 @@ from iree_core_ir.dialects.reassociation import (
     reassociation_error,
     reassociation_groups,
 )
+from iree_core_ir.dialects.rule_op import RuleOp
 from iree_core_ir.dialects.slices import SliceOp, dropped_unit_dims, slice_error, slice_parts
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import UNIT, ArrayAttr, Attribute, DenseArrayAttr, IntegerAttr, Type, UnitAttr
@@ -106,7 +108,7 @@ def _check_dynamic_sizes(op: Op, type: Any, sizes: Sequence[Value]) -> None:
         raise VerifyError(op, f"{len(sizes)} sizes for {type.n_dynamic} dynamic dims of {type}")
 
 
-class Dim(Op, name="tensor.dim", traits=(PURE,)):
+class Dim(RuleOp, name="tensor.dim", traits=(PURE,)):
     """The size of dimension ``index``."""
 
     source = operand(ANY_TENSOR)
@@ -132,7 +134,7 @@ class Dim(Op, name="tensor.dim", traits=(PURE,)):
                 raise VerifyError(self, f"dim index {axis} is negative")
 
 
-class Rank(Op, name="tensor.rank", traits=(PURE,)):
+class Rank(RuleOp, name="tensor.rank", traits=(PURE,)):
     tensor = operand(ANY_TENSOR)
     result = result(INDEX)
     assembly_format = "$tensor attr-dict `:` type($tensor)"
@@ -142,7 +144,7 @@ class Rank(Op, name="tensor.rank", traits=(PURE,)):
         return cls([tensor], [index])
 
 
-class Cast(Op, name="tensor.cast", traits=(PURE,)):
+class Cast(RuleOp, name="tensor.cast", traits=(PURE,)):
     """The same value with more or less of its shape known; a wrong claim is an error at run time."""
 
     source = operand(ANY_TENSOR)
@@ -162,7 +164,7 @@ class Cast(Op, name="tensor.cast", traits=(PURE,)):
                 raise VerifyError(self, f"cannot cast {a} to {b}: shapes are incompatible")
 
 
-class Bitcast(Op, name="tensor.bitcast", traits=(PURE,)):
+class Bitcast(RuleOp, name="tensor.bitcast", traits=(PURE,)):
     """The same bits under another element type of the same width."""
 
     source = operand(ANY_TENSOR)
@@ -186,7 +188,7 @@ class Bitcast(Op, name="tensor.bitcast", traits=(PURE,)):
             raise VerifyError(self, f"cannot bitcast {a} to {b}: shapes are incompatible")
 
 
-class Extract(Op, name="tensor.extract", traits=(PURE,)):
+class Extract(RuleOp, name="tensor.extract", traits=(PURE,)):
     """One element."""
 
     tensor = operand(TensorType)
@@ -236,7 +238,7 @@ class Insert(Op, name="tensor.insert", traits=(PURE, DESTINATION_STYLE)):
             raise VerifyError(self, f"inserts {self.scalar.type} into {type} giving {self.result.type}")
 
 
-class FromElements(Op, name="tensor.from_elements", traits=(PURE,)):
+class FromElements(RuleOp, name="tensor.from_elements", traits=(PURE,)):
     """A static tensor of the given scalars, row-major."""
 
     elements = variadic_operand()
@@ -263,7 +265,7 @@ class FromElements(Op, name="tensor.from_elements", traits=(PURE,)):
                 raise VerifyError(self, f"element of type {value.type} in {type}")
 
 
-class Splat(Op, name="tensor.splat", traits=(PURE,)):
+class Splat(RuleOp, name="tensor.splat", traits=(PURE,)):
     """One scalar everywhere."""
 
     input = operand()
@@ -466,7 +468,7 @@ class ParallelInsertSlice(SliceOp, name="tensor.parallel_insert_slice"):
             raise VerifyError(self, error)
 
 
-class CollapseShape(Op, name="tensor.collapse_shape", traits=(PURE,)):
+class CollapseShape(RuleOp, name="tensor.collapse_shape", traits=(PURE,)):
     """Adjacent dims merged, as ``reassociation`` groups them."""
 
     src = operand(TensorType)
@@ -546,7 +548,7 @@ class ExpandShape(MixedIndexOp, name="tensor.expand_shape", traits=(PURE,)):
             )
 
 
-class Reshape(Op, name="tensor.reshape", traits=(PURE,)):
+class Reshape(RuleOp, name="tensor.reshape", traits=(PURE,)):
     """The elements, row-major, under the shape held by an integer or index tensor."""
 
     source = operand(ANY_TENSOR)
@@ -654,7 +656,7 @@ def padded_shape(shape: Sequence[int], low: Sequence[Mixed], high: Sequence[Mixe
     )
 
 
-class Concat(Op, name="tensor.concat", traits=(PURE,)):
+class Concat(RuleOp, name="tensor.concat", traits=(PURE,)):
     """The inputs one after the other along ``dim``."""
 
     dim = attribute(IntegerAttr, type=i64)
