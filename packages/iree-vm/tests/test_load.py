@@ -45,8 +45,8 @@ def test_surface(module: Module) -> None:
     assert "main" in dir(module)
     assert "main(a: f32[16]" in repr(module)
     assert not hasattr(module, "other")
-    with pytest.raises(VmError, match="IREE-VM-007.*'other'.*main"):
-        module.other
+    with pytest.raises(VmError, match=r"IREE-VM-007.*'other'.*main"):
+        _ = module.other
     with pytest.raises(TypeError):
         module.functions["x"] = None  # type: ignore[index]
 
@@ -56,9 +56,9 @@ def test_run_by_name(module: Module) -> None:
     result = module.run({"b": y, "a": x})
     assert list(result) == ["y"]
     np.testing.assert_array_equal(result["y"], x + y)
-    with pytest.raises(VmError, match="IREE-VM-021.*unknown 'c'; missing 'b'"):
+    with pytest.raises(VmError, match=r"IREE-VM-021.*unknown 'c'; missing 'b'"):
         module.run({"a": x, "c": y})
-    with pytest.raises(VmError, match="IREE-VM-007"):
+    with pytest.raises(VmError, match=r"IREE-VM-007"):
         module.run({}, function="none")
 
 
@@ -70,7 +70,7 @@ def test_unload(module: Module) -> None:
     module.unload()
     module.unload()
     for call in (lambda: main(x, x), lambda: module.run({"a": x, "b": x}), lambda: module.main_async(x, x)):
-        with pytest.raises(VmError, match="IREE-VM-014"):
+        with pytest.raises(VmError, match=r"IREE-VM-014"):
             call()
 
 
@@ -79,16 +79,16 @@ def test_devices(module: Module) -> None:
     for device in ("local-sync", "local-task", iree_hal.create_device("local-sync")):
         np.testing.assert_array_equal(load(add_model(), device=device).main(x, x), x + x)
     assert load(add_model(), threads=1).device.driver_name == "local-task"
-    with pytest.raises(VmError, match="IREE-VM-042.*'none'.*installed.*local-task"):
+    with pytest.raises(VmError, match=r"IREE-VM-042.*'none'.*installed.*local-task"):
         load(add_model(), device="none")
-    with pytest.raises(VmError, match="IREE-VM-042.*no effect"):
+    with pytest.raises(VmError, match=r"IREE-VM-042.*no effect"):
         load(add_model(), device=module.device, threads=2)
-    with pytest.raises(VmError, match="IREE-VM-040.*null here cannot run elf-"):
+    with pytest.raises(VmError, match=r"IREE-VM-040.*null here cannot run elf-"):
         load(add_model(), device="null")
 
 
 def test_a_missing_feature_is_named() -> None:
-    with pytest.raises(VmError, match="IREE-VM-041.*avx9000"):
+    with pytest.raises(VmError, match=r"IREE-VM-041.*avx9000"):
         load(add_model(features=("avx9000",)))
 
 
@@ -118,12 +118,18 @@ def test_the_variant_with_most_features_that_fits_is_taken() -> None:
     variant = load(artifact).variant
     assert variant is not None
     assert variant.name == ("two" if len(two) == 2 else "base")
-    with pytest.raises(VmError, match="IREE-VM-040.*elsewhere"):
+    with pytest.raises(VmError, match=r"IREE-VM-040.*elsewhere"):
         load(variants(("elsewhere", (), "vulkan-that-is-not-installed")))
 
 
 def test_modules_written_in_python() -> None:
-    text = "module @m\nimport @host.next(ref) -> (ref)\nfunc @main(%r0, %r1) -> (ref) {\n %r2 = call @host.next(%r0)\n return %r2\n}\nexport @main"
+    text = """module @m
+        import @host.next(ref) -> (ref)
+        func @main(%r0, %r1) -> (ref) {
+          %r2 = call @host.next(%r0)
+          return %r2
+        }
+        export @main"""
     with ArtifactWriter(None, "m") as writer:
         writer.add_function(FunctionSpec("main", (tensor("x", 2),), (tensor("y", 2),)))
         writer.set_bytecode(encoding.encode(assemble(text)))
@@ -136,12 +142,20 @@ def test_modules_written_in_python() -> None:
 
 
 def test_modules_of_plugins() -> None:
-    text = "module @m\nimport @strings.format.i64(i64) -> (ref)\nfunc @main(%r0, %r1) -> (ref) {\n %l0 = const.i64 -12\n %r2 = call @strings.format.i64(%l0)\n %r0 = const.ref.zero\n return %r1\n}\nexport @main"
+    text = """module @m
+        import @strings.format.i64(i64) -> (ref)
+        func @main(%r0, %r1) -> (ref) {
+          %l0 = const.i64 -12
+          %r2 = call @strings.format.i64(%l0)
+          %r0 = const.ref.zero
+          return %r1
+        }
+        export @main"""
     with ArtifactWriter(None, "m") as writer:
         writer.add_function(FunctionSpec("main", (tensor("x", 2),), (tensor("y", 2),)))
         writer.set_bytecode(encoding.encode(assemble(text)))
         artifact = writer.finish()
-    with pytest.raises(VmError, match="IREE-VM-008.*output 'y' of main is null"):
+    with pytest.raises(VmError, match=r"IREE-VM-008.*output 'y' of main is null"):
         load(artifact).main(np.zeros(2, np.float32))
 
 
@@ -150,7 +164,7 @@ def test_manifest_and_bytecode_must_agree() -> None:
         writer.add_function(FunctionSpec("main", (tensor("x", 2),), ()))
         writer.set_bytecode(encoding.encode(assemble("module @m\nfunc @main() {\n return\n}\nexport @main")))
         artifact = writer.finish()
-    with pytest.raises(VmError, match="IREE-VM-056.*@main disagree"):
+    with pytest.raises(VmError, match=r"IREE-VM-056.*@main disagree"):
         load(artifact)
 
 
@@ -217,7 +231,7 @@ def test_asynchronous_steps_are_ordered() -> None:
     wait = iree_hal.Fence.create()
     pending = module.main_async(x, wait=wait)
     assert not pending.done()
-    with pytest.raises(iree_hal.HalError, match="IREE-HAL-016"):
+    with pytest.raises(iree_hal.HalError, match=r"IREE-HAL-016"):
         pending.result(timeout=0.01)
     wait.signal()
     np.testing.assert_array_equal(pending.result(30), x)
@@ -229,7 +243,7 @@ def test_a_failed_wait_fails_the_call() -> None:
     wait, signal = iree_hal.Fence.create(), iree_hal.Fence.create()
     pending = module.main_async(random(16), random(16), wait=wait, signal=signal)
     wait.fail(ValueError("upstream"))
-    with pytest.raises(iree_hal.HalError, match="IREE-HAL-015.*upstream"):
+    with pytest.raises(iree_hal.HalError, match=r"IREE-HAL-015.*upstream"):
         pending.result(30)
     with pytest.raises(iree_hal.HalError):
         signal.wait(30)
@@ -237,9 +251,9 @@ def test_a_failed_wait_fails_the_call() -> None:
 
 def test_wrong_inputs_of_an_asynchronous_call_are_raised_at_once() -> None:
     module = load(add_model())
-    with pytest.raises(VmError, match="IREE-VM-022"):
+    with pytest.raises(VmError, match=r"IREE-VM-022"):
         module.main_async(random(16), random(15))
-    with pytest.raises(VmError, match="IREE-VM-020"):
+    with pytest.raises(VmError, match=r"IREE-VM-020"):
         module.main_async(random(16))
 
 
@@ -247,10 +261,10 @@ def test_threads_call_side_by_side(module: Module) -> None:
     wrong: list[int] = []
 
     def call(seed: int) -> None:
+        nonlocal wrong
         x, y = random(16, seed=seed), random(16, seed=seed + 100)
         for _ in range(300):
-            if not np.array_equal(module.main(x, y), x + y):
-                wrong.append(seed)
+            wrong += [seed] * (not np.array_equal(module.main(x, y), x + y))
 
     threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -327,5 +341,6 @@ def test_ctrl_c_stops_a_long_call() -> None:
 
 
 def test_the_runtime_imports_neither_compiler_nor_llvm() -> None:
-    script = "import sys, iree_vm; bad = {'llvmlite', 'iree_core_ir', 'iree_codegen', 'iree_flow'} & set(sys.modules); assert not bad, bad"
+    heavy = {"llvmlite", "iree_core_ir", "iree_codegen", "iree_flow"}
+    script = f"import sys, iree_vm; bad = {heavy} & set(sys.modules); assert not bad, bad"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -12,7 +12,13 @@ from iree_vm.bytecode.assembler import assemble
 def context(signature: str, function: object, results: str) -> Context:
     native = NativeModule("n")
     native.export("f", f"() -> ({signature})")(function)  # type: ignore[type-var]
-    text = f"module @m\nimport @n.f() -> ({signature})\nfunc @f() -> ({signature}) {{\n {results} = call @n.f()\n return {results}\n}}\nexport @f"
+    text = f"""module @m
+        import @n.f() -> ({signature})
+        func @f() -> ({signature}) {{
+          {results} = call @n.f()
+          return {results}
+        }}
+        export @f"""
     return Context([native, assemble(text)])
 
 
@@ -40,7 +46,7 @@ def test_results_of_a_wrong_kind(value: object) -> None:
 
 
 def test_a_wrong_number_of_results() -> None:
-    with pytest.raises(VmError, match="3 results instead of 2"):
+    with pytest.raises(VmError, match=r"3 results instead of 2"):
         context("i32, i32", lambda: (1, 2, 3), "%i0, %i1").call("m.f")
 
 
@@ -48,7 +54,7 @@ def test_exceptions_keep_their_cause() -> None:
     def broken() -> None:
         raise KeyError("inner")
 
-    with pytest.raises(VmError, match="IREE-VM-017.*KeyError") as caught:
+    with pytest.raises(VmError, match=r"IREE-VM-017.*KeyError") as caught:
         context("i32", broken, "%i0").call("m.f")
     assert isinstance(caught.value.__cause__, KeyError)
 
@@ -57,12 +63,12 @@ def test_coded_errors_pass_through() -> None:
     def broken() -> None:
         raise VmError(11, "mine")
 
-    with pytest.raises(VmError, match="IREE-VM-011.*mine"):
+    with pytest.raises(VmError, match=r"IREE-VM-011.*mine"):
         context("i32", broken, "%i0").call("m.f")
 
 
 def test_a_name_is_taken_once() -> None:
     native = NativeModule("n")
     native.export("f", "()")(lambda: None)
-    with pytest.raises(VmError, match="IREE-VM-016"):
+    with pytest.raises(VmError, match=r"IREE-VM-016"):
         native.export("f", "()")(lambda: None)

@@ -1,4 +1,4 @@
-"""Runs the text programs in ``vmasm/``: exports ``test_*`` must return, ``fail_*`` must end in a coded error."""
+"""The text programs in ``vmasm/``: exports ``test_*`` must return, ``fail_*`` end in a coded error."""
 
 from __future__ import annotations
 

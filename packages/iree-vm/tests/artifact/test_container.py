@@ -136,7 +136,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with ArtifactWriter(tmp_path / "none" / "m.vmfb", "m") as writer:
         writer.set_bytecode(BYTECODE)
-        with pytest.raises(VmError, match="IREE-VM-058"):
+        with pytest.raises(VmError, match=r"IREE-VM-058"):
             writer.finish()
 
 
@@ -169,19 +169,19 @@ def code(data: bytes, *, constants: bool = True) -> int | None:
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
-    with pytest.raises(VmError, match="IREE-VM-050.*No such file.*check the path"):
+    with pytest.raises(VmError, match=r"IREE-VM-050.*No such file.*check the path"):
         Artifact.open(tmp_path / "none")
-    with pytest.raises(VmError, match="IREE-VM-050"):
+    with pytest.raises(VmError, match=r"IREE-VM-050"):
         Artifact.open(tmp_path)
     (tmp_path / "empty").write_bytes(b"")
-    with pytest.raises(VmError, match="IREE-VM-051.*empty"):
+    with pytest.raises(VmError, match=r"IREE-VM-051.*empty"):
         Artifact.open(tmp_path / "empty")
     (tmp_path / "text").write_bytes(b"hello" * 100)
-    with pytest.raises(VmError, match="IREE-VM-051.*text"):
+    with pytest.raises(VmError, match=r"IREE-VM-051.*text"):
         Artifact.open(tmp_path / "text")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("a", "b")
-    with pytest.raises(VmError, match="IREE-VM-05[12]"):
+    with pytest.raises(VmError, match=r"IREE-VM-05[12]"):
         Artifact.open(tmp_path / "other.zip")
 
 

@@ -32,5 +32,5 @@ def test_an_assertion_has_its_own_source() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"dispatches": 1}', b'{"dispatches": [{"name": "x"}]}', b"{"])
 def test_damage_is_coded(data: bytes) -> None:
-    with pytest.raises(VmError, match="IREE-VM-057"):
+    with pytest.raises(VmError, match=r"IREE-VM-057"):
         DebugInfo.deserialize(data)

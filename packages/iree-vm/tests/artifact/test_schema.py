@@ -40,5 +40,5 @@ def test_departures_name_the_place(value: object, message: str) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"nan", b"Infinity", b"[" * 5000, b"\x80"])
 def test_parse_refuses(text: bytes) -> None:
-    with pytest.raises(VmError, match="IREE-VM-056"):
+    with pytest.raises(VmError, match=r"IREE-VM-056"):
         parse(text, 56)

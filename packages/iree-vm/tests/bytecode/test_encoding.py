@@ -45,13 +45,13 @@ def test_rodata_is_aligned_and_not_copied() -> None:
 def test_another_format_version_is_named() -> None:
     data = bytearray(encoding.encode(random_program(0)))
     data[8] = 9
-    with pytest.raises(VmError, match="IREE-VM-002.*9.0"):
+    with pytest.raises(VmError, match=r"IREE-VM-002.*9.0"):
         encoding.decode(bytes(data))
 
 
 @pytest.mark.parametrize("data", [b"", b"IREE", b"x" * 100])
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(VmError, match="IREE-VM-001"):
+    with pytest.raises(VmError, match=r"IREE-VM-001"):
         encoding.decode(data)
 
 

@@ -187,7 +187,7 @@ ORACLES |= {
     "ext.f32.f64": np.float64,
     "trunc.f64.f32": np.float32,
     **{
-        f"ext.i{n}.{t}.{s}": lambda a, k=np.dtype(f"{'u' if s == 'u' else ''}int{n}"): a.astype(k)
+        f"ext.i{n}.{t}.{s}": lambda a, k=f"{'u' if s == 'u' else ''}int{n}": a.astype(k)
         for n in (8, 16)
         for t in ("i32", "i64")
         for s in "su"

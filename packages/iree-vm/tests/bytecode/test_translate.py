@@ -165,7 +165,7 @@ def test_long_chains_nest_no_deeper_than_python_allows() -> None:
 
 def test_recursion_has_a_coded_end() -> None:
     m = context("func @f(%i0) -> (i32) {\n %i1 = call @f(%i0)\n return %i1\n}\nexport @f")
-    with pytest.raises(VmError, match="IREE-VM-012"):
+    with pytest.raises(VmError, match=r"IREE-VM-012"):
         m.call("m.f", 1)
     assert sys.getrecursionlimit() < 1 << 20
 
@@ -219,7 +219,12 @@ def test_an_inline_form_replaces_the_call() -> None:
     def never(*_: object) -> int:
         raise AssertionError
 
-    text = "import @n.f(i32, [i32]...) -> (i32)\nfunc @f(%i0) -> (i32) {\n %i0 = call.variadic @n.f(%i0, [%i0])\n return %i0\n}\nexport @f"
+    text = """import @n.f(i32, [i32]...) -> (i32)
+        func @f(%i0) -> (i32) {
+          %i0 = call.variadic @n.f(%i0, [%i0])
+          return %i0
+        }
+        export @f"""
     assert context(text, native).call("m.f", 5) == 1010
 
 
@@ -245,7 +250,7 @@ def test_optional_imports() -> None:
     native.export("f", "() -> (i32)")(lambda: 42)
     assert context(text, native).call("m.f") == 42
     assert context(text).call("m.f") == 0
-    with pytest.raises(VmError, match="IREE-VM-005"):
+    with pytest.raises(VmError, match=r"IREE-VM-005"):
         context(text).call("m.g")
 
 
@@ -269,5 +274,5 @@ def test_trace_shows_each_instruction(capfd: pytest.CaptureFixture[str]) -> None
 def test_host_buffers_and_lists_of_the_wrong_kind() -> None:
     m = context("func @f(%r0) -> (i32) {\n %i0 = list.size %r0\n return %i0\n}\nexport @f")
     for value in (None, 3.5, "text"):
-        with pytest.raises(VmError, match="IREE-VM-009.*wanted a list"):
+        with pytest.raises(VmError, match=r"IREE-VM-009.*wanted a list"):
             m.call("m.f", value)

@@ -43,7 +43,7 @@ def test_results_may_be_left_out() -> None:
     ],
 )
 def test_bad_text_is_a_coded_error(text: str) -> None:
-    with pytest.raises(VmError, match="IREE-VM-004"):
+    with pytest.raises(VmError, match=r"IREE-VM-004"):
         parse_signature(text)
 
 

@@ -151,8 +151,7 @@ for _k, _t in enumerate(_INTS):
              f"{{r}} = {{a}} >> ({{amount}} if 0 <= {{amount}} < {_BITS[_t]} else {_BITS[_t]})",
              "Arithmetic shift right; the sign when the amount is not below the width."),
             ("shr.{}.u", f">r:{_t} a:{_t} amount:i32",
-             f"{{r}} = _wrap{_BITS[_t]}(({{a}} & {_m}) >> {{amount}}) "
-             f"if 0 <= {{amount}} < {_BITS[_t]} else 0",
+             f"{{r}} = _wrap{_BITS[_t]}(({{a}}&{_m}) >> {{amount}}) if -1 < {{amount}} < {_BITS[_t]} else 0",
              "Logical shift right; 0 when the amount is not below the width."),
         )
     ):
