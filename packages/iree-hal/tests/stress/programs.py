@@ -213,7 +213,7 @@ def interrupt(threads: str, repetitions: str) -> None:
         except KeyboardInterrupt:
             pass
         else:
-            raise AssertionError("not interrupted")
+            raise AssertionError(f"not interrupted after {time.monotonic() - start:.3f} s")
         assert time.monotonic() - start < 20, "interrupted too late"
         timer.join()
         _check_add(context, adding, 2000, 1)

@@ -156,14 +156,17 @@ class _Parser:
         align = max(1, align)
         if align & (align - 1) or align > MAX_ALIGN:
             _fail(f"section {index} has alignment {align}")
+        data = self.bytes_of(index)
         if flags & SHF_ALLOC:
+            if kind != SHT_NOBITS and len(data) != size:
+                _fail(f"section {index} has no contents")
             if flags & SHF_TLS:
                 _fail(f"section {index} holds thread-local storage")
             if flags & SHF_WRITE and flags & SHF_EXEC:
                 _fail(f"section {index} is writable and executable")
             if size > MAX_LOADED_BYTES:
                 _fail(f"section {index} has {size} bytes")
-        return Section(self.string(name_table, name), kind, flags, size, align, self.bytes_of(index))
+        return Section(self.string(name_table, name), kind, flags, size, align, data)
 
     def symbols(self, sections: tuple[Section, ...]) -> tuple[tuple[Symbol, ...], int]:
         tables = [i for i, s in enumerate(sections) if s.type == SHT_SYMTAB]

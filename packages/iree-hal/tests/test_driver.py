@@ -1,0 +1,37 @@
+"""Drivers and loaders through plugins."""
+
+from __future__ import annotations
+
+import pytest
+
+import iree_hal
+from iree_hal.driver import executable_loaders, plugins
+from iree_hal.errors import HalError
+
+
+def test_own_drivers_are_listed() -> None:
+    assert {"null", "local-sync", "local-task"} <= set(iree_hal.drivers())
+
+
+def test_one_loader_serves_its_formats() -> None:
+    loaders = executable_loaders()
+    assert sum("elf-x86_64" in loader.formats for loader in loaders) == 1
+
+
+def test_hooks_of_own_plugin_name_what_they_own() -> None:
+    iree_hal.drivers()
+    record = next(r for r in plugins().records if r.distribution == "iree-hal")
+    assert record.status == "ok"
+    assert record.owns["iree_drivers"] == ["local-sync", "local-task", "null"]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 100_000])
+def test_thread_counts_are_checked(threads: int) -> None:
+    with pytest.raises(HalError, match="IREE-HAL-021"):
+        iree_hal.create_device("local-task", threads=threads)
+
+
+def test_local_sync_has_one_thread() -> None:
+    iree_hal.create_device("local-sync", threads=1)
+    with pytest.raises(HalError, match=r"IREE-HAL-021.*local-task"):
+        iree_hal.create_device("local-sync", threads=2)
