@@ -102,8 +102,12 @@ class Dispatch:
         """The argument that each result is stored to: the one its destination chain starts from (an
         in-place update), else the destinations in order."""
         tensors = [a for a in self.func.regions[0].block.args if isinstance(a.type, TensorType)]
+        named: Any = self.func.attributes.get("iree.destinations")
+        if named is not None:
+            block = self.func.regions[0].block
+            return [block.args[int(i)] for i in named.values]
         access = {a: _argument_attributes(attributes, a.index).get("iree.access") for a in tensors}
-        written = [a for a in tensors if access[a] is not None and access[a].value != READ]
+        written: list[Value] = [a for a in tensors if access[a] is not None and access[a].value != READ]
         found: list[Value | None] = []
         for value in returned:
             origin = destination_origin(value)

@@ -77,6 +77,8 @@ class Elements:
         self.memory = memory
         self.registers: dict[Value, Value] = {}
         """Stored values of which one element remains at the current outer index."""
+        self.overrides: dict[Value, Callable[[tuple[Affine, ...], Point], Value]] = {}
+        """Values that a strategy provides itself, such as the tile a micro-kernel left."""
         self.scalar_arguments: dict[Value, Value] = {}
         self.top = ScalarEvaluator(kernel, self._top_special)
         self._top_known: dict[Value, Value] = {}
@@ -115,6 +117,9 @@ class Elements:
         return found
 
     def _element(self, value: Value, forms: tuple[Affine, ...], point: Point) -> Value:
+        override = self.overrides.get(value)
+        if override is not None:
+            return override(forms, point)
         register = self.registers.get(value)
         if register is not None:
             return register

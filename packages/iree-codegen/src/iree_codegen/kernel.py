@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iree_core_ir.ir.attributes import IntegerAttr, UNIT
+from iree_base.element_types import element_type
+from iree_core_ir.ir.attributes import UNIT, IntegerAttr
 from iree_core_ir.ir.dialect import find_op
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.types import i8, i64, index
@@ -55,6 +56,7 @@ class KernelFrame:
         self.ids: list[Value] = args[-4:-1]
         self.scratch: Value = args[-1]
         self.private: list[Op] = []
+        self.scratch_bytes = 0
         memory: dict[Value, Memory] = {}
         for binding, argument in zip(bindings, args, strict=False):
             memory[binding.value] = Memory(argument, dim_ops.strides(binding.dims))
@@ -63,6 +65,17 @@ class KernelFrame:
         for scalar, argument in zip(dispatch.scalars, args[n:], strict=False):
             self.elements.scalar_arguments[scalar.value] = argument
             self.kernel.dim_arguments[scalar.argument] = argument
+
+    def allocate(self, n_bytes: int) -> int:
+        """Reserve worker scratch; returns its byte offset (64-byte aligned)."""
+        offset = self.scratch_bytes
+        self.scratch_bytes += -(-n_bytes // 64) * 64
+        return offset
+
+    def scratch_view(self, n_elements: int, element: Any) -> Value:
+        """Reserved scratch memory for ``n_elements``."""
+        offset = self.allocate(n_elements * element_type(str(element)).bytes)
+        return self.kernel.view(self.scratch, offset, element)
 
     def binding_memory(self, binding: Any) -> Memory:
         return Memory(self.binding_args[binding.index], dim_ops.strides(binding.dims))

@@ -21,7 +21,7 @@ from iree_codegen.dims import Dim
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel import KernelFrame
-from iree_codegen.kernel_builder import Index
+from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.plan import Group, Plan, Step, element_bytes
 from iree_codegen.row_reduction import RowReduction
 from iree_codegen.scalars import NotVectorizable
@@ -291,34 +291,7 @@ class LoopEmitter:
         if width == 1:
             k.loop(low, high, 1, (), lambda i: once(i, 1))
             return
-        self.vector_loop(low, high, width, once)
-
-    def vector_loop(self, low: Index, high: Index, width: int, once: Callable[..., None]) -> None:
-        """Full vectors, then the rest: ``once(i, lanes, mask)``."""
-        k = self.kernel
-        extent = k.sub(high, low)
-        if isinstance(extent, int):
-            full = extent // width * width
-            rest = extent - full
-            stop = k.add(low, full)
-            k.loop(low, stop, width, (), lambda i: once(i, width))
-            if rest == 0:
-                return
-            if self.lanes.masks:
-                once(stop, width, k.mask_below(rest, width))
-            else:
-                k.loop(stop, high, 1, (), lambda i: once(i, 1))
-            return
-        stop = k.add(low, k.mul(k.floordiv(extent, width), width))
-        k.loop(low, stop, width, (), lambda i: once(i, width))
-        if self.lanes.masks:
-            rest_value = k.sub(high, stop)
-            k.if_(
-                k.compare("sgt", rest_value, 0),
-                lambda: once(stop, width, k.mask_below(rest_value, width)),
-            )
-        else:
-            k.loop(stop, high, 1, (), lambda i: once(i, 1))
+        vector_loop(k, low, high, width, self.lanes.masks, once)
 
     def _rows(
         self,
@@ -365,6 +338,49 @@ class LoopEmitter:
                 if step_of(address, access.loops[-1]) == 1:
                     bad += 1
         return None if bad and bad >= good else var
+
+
+def vector_loop(
+    k: KernelBuilder,
+    low: Index,
+    high: Index,
+    width: int,
+    masks: bool,
+    once: Callable[..., None],
+    *,
+    unroll: int = 1,
+) -> None:
+    """Full vectors, then the rest under a mask or one by one: ``once(i, lanes, mask)``.
+
+    ``unroll``: up to this many vectors of a static extent are written out.
+    """
+    extent = k.sub(high, low)
+    if isinstance(extent, int):
+        full = extent // width * width
+        rest = extent - full
+        stop = k.add(low, full)
+        if full // width <= unroll:
+            for number in range(full // width):
+                once(k.add(low, number * width), width)
+        else:
+            k.loop(low, stop, width, (), lambda i: once(i, width))
+        if rest == 0:
+            return
+        if masks:
+            once(stop, width, k.mask_below(rest, width))
+        else:
+            k.loop(stop, high, 1, (), lambda i: once(i, 1))
+        return
+    stop = k.add(low, k.mul(k.floordiv(extent, width), width))
+    k.loop(low, stop, width, (), lambda i: once(i, width))
+    if masks:
+        rest_value = k.sub(high, stop)
+        k.if_(
+            k.compare("sgt", rest_value, 0),
+            lambda: once(stop, width, k.mask_below(rest_value, width)),
+        )
+    else:
+        k.loop(stop, high, 1, (), lambda i: once(i, 1))
 
 
 def step_of(form: Affine, var: Var) -> Dim | None:

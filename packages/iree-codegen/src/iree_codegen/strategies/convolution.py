@@ -20,15 +20,18 @@ from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, f32, index
+from iree_core_ir.target import ConstantLayout
 
+from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
+from iree_codegen.channel_panels import channel_panels
+from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
-from iree_codegen.loop_emitter import Lanes, LoopEmitter
-from iree_codegen.plan import Plan
+from iree_codegen.loop_emitter import Lanes, vector_loop
 
 NAME = "convolution"
 DENSE = "linalg.conv_2d_nchw_fchw"
@@ -53,7 +56,7 @@ class Window:
     op: Any
     source: Binding
     weights: Binding
-    batch: int
+    batch: Dim
     channels: int
     height: int
     width: int
@@ -67,6 +70,8 @@ class Window:
     """Rows above and columns left of the input."""
     padded: bool
     depthwise: bool
+    swapped: bool
+    """Rows and columns change places: an image of width 1 is handled as one row."""
 
     @property
     def n_taps(self) -> int:
@@ -79,7 +84,8 @@ class Window:
 
     @property
     def flops(self) -> int:
-        outputs = self.batch * self.out_channels * self.out_height * self.out_width
+        images = self.batch if isinstance(self.batch, int) else 1
+        outputs = images * self.out_channels * self.out_height * self.out_width
         return 2 * outputs * self.depth * self.n_taps
 
 
@@ -88,6 +94,14 @@ def convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     if window is None or window.weights.packed is None or description.vector_bits < 128:
         return None
     return _Emitter(dispatch, description, window).run()
+
+
+def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
+    """How the weights of a convolution should be stored; None when this strategy does not take it."""
+    window = match(dispatch)
+    if window is None or not window.weights.constant or description.vector_bits < 128:
+        return None
+    return channel_panels(window.weights, panel_rows(window, description))
 
 
 def panel_rows(window: Window, description: Any) -> int:
@@ -103,8 +117,10 @@ def match(dispatch: Dispatch) -> Window | None:
     if len(convolutions) != 1 or len(dispatch.results) != 1:
         return None
     op: Any = convolutions[0]
-    tensors = [v for o in dispatch.ops for v in (*o.operands, *o.results) if isinstance(v.type, TensorType)]
-    if not all(v.type.is_static for v in tensors) or any(v.type.element_type is not f32 for v in op.operands):
+    shapes = [v.type.shape for v in (*op.operands, *op.results)]
+    if any(size < 0 for shape in shapes for size in shape[1:]) or shapes[1][0] < 0:
+        return None
+    if any(v.type.element_type is not f32 for v in op.operands):
         return None
     if 0 in op.results[0].type.shape or not _is_zero_fill(op.outputs[0]):
         return None
@@ -123,16 +139,22 @@ def match(dispatch: Dispatch) -> Window | None:
     binding, weights = dispatch.binding_of(source), dispatch.binding_of(op.inputs[1])
     if binding is None or weights is None or not op.inputs[1].has_one_use:
         return None
-    batch, channels, height, width = source.type.shape
+    _, channels, height, width = source.type.shape
     _, out_channels, out_height, out_width = op.results[0].type.shape
     kh, kw = op.inputs[1].type.shape[-2:]
     dilations = op.dilations
     taps = tuple((y * dilations[0], x * dilations[1]) for y in range(kh) for x in range(kw))
     if not 0 < len(taps) <= MAX_TAPS or 0 in source.type.shape:
         return None
+    strides: tuple[int, int] = op.strides
+    swapped = width == 1 and out_width == 1 and kw == 1 and before[1] == 0
+    if swapped:
+        height, width, out_height, out_width = width, height, out_width, out_height
+        taps = tuple((x, y) for y, x in taps)
+        strides, before = (strides[1], strides[0]), (before[1], before[0])
     return Window(
-        op, binding, weights, batch, channels, height, width, out_channels, out_height, out_width,
-        taps, op.strides, before, pad is not None, op.name == DEPTHWISE,
+        op, binding, weights, dispatch.dims(source)[0], channels, height, width, out_channels, out_height,
+        out_width, taps, strides, before, pad is not None, op.name == DEPTHWISE, swapped,
     )  # fmt: skip
 
 
@@ -245,7 +267,7 @@ class _Emitter:
             if size <= (CHANNEL_COPY_BYTES if w.depthwise else COPY_BYTES) and slab <= SLAB_BYTES:
                 chosen = layout
                 break
-        have = w.batch * w.out_height // chosen.rows
+        have = (w.batch if isinstance(w.batch, int) else 1) * w.out_height // chosen.rows
         panels = -(-w.out_channels // self.panel)
         wanted = min(max(ENOUGH_GROUPS, 1), max(1, w.flops // GROUP_FLOPS))
         groups = min(panels, -(-wanted // have)) if have < wanted else 1
@@ -267,7 +289,7 @@ class _Emitter:
         group = k.mod(number, groups)
         rest = k.floordiv(number, groups)
         block = k.mod(rest, n_blocks)
-        image = k.floordiv(rest, n_blocks) if w.batch > 1 else 0
+        image = k.floordiv(rest, n_blocks) if w.batch != 1 else 0
         top = k.mul(block, b.rows)
         slab_elements = self.panel * self.n_vectors * self.lanes
         copy_elements = (b.plane * w.depth + 2 * self.lanes) if b.copied else 0
@@ -301,7 +323,7 @@ class _Emitter:
             f"{'depthwise' if w.depthwise else 'dense'} {w.n_taps} taps, tile {self.panel}x{self.vectors} vectors, "
             f"{b.rows} rows a block{', input copied' if b.copied else ''}"
         )
-        return self.frame.finish([w.batch * n_blocks * groups], scratch, NAME, why)
+        return self.frame.finish([dim_ops.mul(w.batch, n_blocks * groups)], scratch, NAME, why)
 
     # -- input rows -> scratch -------------------------------------------------------------------------
 
@@ -498,7 +520,11 @@ class _Emitter:
         channel = k.mul(panel, self.panel)
         flat = b.pitch == w.out_width and is_flat(self.dispatch, w.op)
         forms = (indexing.of(vn), indexing.of(vo), indexing.of(vy), indexing.of(vx))
-        emitter = LoopEmitter(self.frame, Plan([]), Lanes(self.lanes, self.description.masks))
+        strides = (0, pitch, b.pitch, 1)
+        if w.swapped:
+            forms = (forms[0], forms[1], forms[3], forms[2])
+            strides = (0, pitch, 1, b.pitch)
+        how = Lanes(self.lanes, self.description.masks)
 
         def row(i: Index, y: Index, count: Index, start: Index) -> None:
             at = Bindings(k).child({vn: image, vo: k.add(channel, i), vy: k.add(top, y)})
@@ -507,7 +533,7 @@ class _Emitter:
                 k.add(k.mul(i, pitch), k.mul(y, b.pitch)),
                 k.add(k.mul(k.add(channel, i), pitch), k.mul(k.add(top, y), b.pitch)),
             )
-            elements.memory[w.op.results[0]] = Memory(slab, (0, pitch, b.pitch, 1), 0, base)
+            elements.memory[w.op.results[0]] = Memory(slab, strides, 0, base)
 
             def once(x: Index, lanes: int, mask: Value | None = None) -> None:
                 point = Point(at.child({vx: x}, vx if lanes > 1 else None, lanes), mask)
@@ -517,7 +543,7 @@ class _Emitter:
                     value = elements.element_through(result, forms, point)
                 elements.store(value, target, forms, point)
 
-            emitter.vector_loop(start, k.add(start, count), self.lanes, once)
+            vector_loop(k, how, start, k.add(start, count), once)
 
         def one_channel(i: Index) -> None:
             if flat:
