@@ -31,7 +31,7 @@ from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
-from iree_codegen.loop_emitter import Lanes, vector_loop
+from iree_codegen.loop_emitter import vector_loop
 
 NAME = "convolution"
 DENSE = "linalg.conv_2d_nchw_fchw"
@@ -524,7 +524,6 @@ class _Emitter:
         if w.swapped:
             forms = (forms[0], forms[1], forms[3], forms[2])
             strides = (0, pitch, 1, b.pitch)
-        how = Lanes(self.lanes, self.description.masks)
 
         def row(i: Index, y: Index, count: Index, start: Index) -> None:
             at = Bindings(k).child({vn: image, vo: k.add(channel, i), vy: k.add(top, y)})
@@ -543,7 +542,7 @@ class _Emitter:
                     value = elements.element_through(result, forms, point)
                 elements.store(value, target, forms, point)
 
-            vector_loop(k, how, start, k.add(start, count), once)
+            vector_loop(k, start, k.add(start, count), self.lanes, self.description.masks, once)
 
         def one_channel(i: Index) -> None:
             if flat:
