@@ -307,6 +307,20 @@ def while_invariant_values(op: scf.While, rewriter: Rewriter) -> bool:
 
 
 @pattern(scf.While)
+def while_forwarded_from_outside(op: scf.While, rewriter: Rewriter) -> bool:
+    """A forwarded value from outside of the loop is used directly."""
+    condition: Any = op.before_block.terminator
+    changed = False
+    for argument, result, value in zip(op.after_block.args, op.results, condition.arguments, strict=True):
+        if not _inside(op, value):
+            for forwarded in (argument, result):
+                if forwarded.uses:
+                    rewriter.replace_value(forwarded, value)
+                    changed = True
+    return changed
+
+
+@pattern(scf.While)
 def while_unused_arguments(op: scf.While, rewriter: Rewriter) -> bool:
     """Values the before block does not use are not carried."""
     dropped = [i for i, argument in enumerate(op.before_block.args) if not argument.uses]
@@ -421,6 +435,7 @@ PATTERNS = [
     while_never,
     while_condition_known_inside,
     while_invariant_values,
+    while_forwarded_from_outside,
     while_unused_arguments,
     while_unused_results,
     execute_single_block,

@@ -10,6 +10,8 @@ from iree_core_ir.rewriter import Rewriter, pattern
 
 def is_multiple(value: Value, divisor: int) -> bool:
     """Whether ``value`` is known to be a multiple of ``divisor`` (a power of two)."""
+    if divisor == 1:
+        return True
     known = constant_integer(value)
     if known is not None:
         return known % divisor == 0
