@@ -29,8 +29,7 @@ TEXT = """module {
     cf.br ^bb5(%y : f32)
   ^bb4:
     cf.switch %i : i32, [
-      default: ^bb2
-    ] {note}
+      default: ^bb2] {note}
   ^bb5(%r: f32):
     return %r : f32
   }

@@ -19,11 +19,11 @@ TEXT = """module {
     check.expect_almost_eq(%t, %t, atol 1.000000e-03) : tensor<4xf32>
     check.expect_almost_eq(%t, %t, atol 1.000000e-03, rtol 1.000000e-02) : tensor<4xf32>
     check.expect_almost_eq_const(%t, dense<1.000000e+00> : tensor<4xf32>) : tensor<4xf32>
-    check.expect_almost_eq_const(%t, dense<1.000000e+00> : tensor<4xf32>, rtol 1.000000e+00) : tensor<4xf32>
+    check.expect_almost_eq_const(%t, dense<2.000000e+00> : tensor<4xf32>, TOLERANCES) : tensor<4xf32>
     return
   }
 }
-"""
+""".replace("TOLERANCES", "atol 1.000000e-04, rtol 1.000000e+00")
 
 
 def test_text_is_printed_as_it_was_read(round_trip: Callable[[str], str]) -> None:

@@ -24,6 +24,7 @@ TEXT = """module {
     %9 = gpu.num_subgroups : index
     %10 = gpu.subgroup_size : index
     gpu.barrier
+    gpu.barrier memfence [#gpu.address_space<workgroup>]
     %11 = gpu.subgroup_reduce add %a : (f32) -> f32
     %12 = gpu.subgroup_reduce maxui %i uniform : (i32) -> i32
     %13 = gpu.subgroup_reduce mul %a cluster(size = 4) : (f32) -> f32
@@ -44,8 +45,8 @@ def test_every_op_has_a_text_here(ops_of: Callable[[str], set[str]]) -> None:
 
 
 def test_enum_attributes() -> None:
-    assert str(gpu.DimensionAttr("x")) == "#gpu<dim x>"
-    assert str(gpu.ReductionAttr("add")) == "#gpu<all_reduce_op add>"
+    assert str(gpu.DimensionAttr("x")) == "#gpu.dim<x>"
+    assert str(gpu.ReductionAttr("add")) == "#gpu.all_reduce_op<add>"
     assert str(gpu.AddressSpaceAttr("workgroup")) == "#gpu.address_space<workgroup>"
 
 

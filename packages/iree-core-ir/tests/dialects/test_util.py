@@ -17,7 +17,7 @@ TEXT = """module {
   util.global private @x {inlining = "never"} : tensor<4xf32> = dense<4> : tensor<4xi32>
   util.global private @weights = dense_resource<w0> : tensor<1024xf32>
   ml_program.global private mutable @g(dense<4> : tensor<4xi32>) : tensor<?xi32>
-  ml_program.global @ext(#ml_program<extern : tensor<4xi32>>) : tensor<?xi32>
+  ml_program.global public @ext(#ml_program<extern : tensor<4xi32>>) : tensor<?xi32>
   util.initializer {
     %0 = arith.constant dense<1.000000e+00> : tensor<4xf32>
     util.global.store %0, @w : tensor<4xf32>
@@ -28,7 +28,7 @@ TEXT = """module {
     %1 = util.global.load immutable @w : tensor<4xf32>
     %2 = util.align %n, %n : index
     %3:2 = util.optimization_barrier %n, %a : index, f32
-    %4:3 = util.assume.int %n<umin = 0>, %n[<umin = 0, umax = 8>, <udiv = 5>], %i : index, index, i32
+    %4:3 = util.assume.int %n<umin = 0>, %n[<umin = 0, umax = 8>, <udiv = 5>], %i[] : index, index, i32
     %5 = util.broadcast_dim %n, %2
     %6 = util.sizeof f32
     %7 = ml_program.global_load @g : tensor<?xi32>

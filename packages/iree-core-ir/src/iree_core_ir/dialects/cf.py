@@ -154,7 +154,8 @@ class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
             text = f"({printer.names(arguments)} : {printer.types(arguments)})" if arguments else ""
             comma = "," if i + 1 < len(targets) else ""
             printer.write(f"  {label}: {printer.successor(target)}{text}{comma}")
-        printer.newline()
+        if len(targets) > 1:
+            printer.newline()
         printer.write("]")
         printer.attribute_dict(
             self.attributes, ("case_values", "case_operand_segments", "operandSegmentSizes")

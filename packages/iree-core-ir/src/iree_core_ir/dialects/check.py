@@ -83,8 +83,12 @@ def _parse_tolerances(p: Any) -> tuple[FloatAttr | None, FloatAttr | None]:
 
 
 def _print_tolerances(printer: Any, op: Op, atol: FloatAttr | None, rtol: FloatAttr | None) -> None:
-    for name, value, default in (("atol", atol, DEFAULT_ATOL), ("rtol", rtol, DEFAULT_RTOL)):
-        if value is not None and value is not default:
+    atol, rtol = atol or DEFAULT_ATOL, rtol or DEFAULT_RTOL
+    for name, value, shown in (
+        ("atol", atol, atol is not DEFAULT_ATOL or rtol is not DEFAULT_RTOL),  # IREE reads no rtol alone
+        ("rtol", rtol, rtol is not DEFAULT_RTOL),
+    ):
+        if shown:
             printer.write(f", {name} {printer.text(value).removesuffix(' : f32')}")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Self
 
 from iree_core_ir.dialects.constraints import like
-from iree_core_ir.dialects.words import WordAttr
-from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type, UnitAttr
+from iree_core_ir.dialects.words import parse_word
+from iree_core_ir.ir.attributes import UNIT, ArrayAttr, Attribute, IntegerAttr, Type, UnitAttr
 from iree_core_ir.ir.declaration import attribute, operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.enums import EnumAttr
@@ -26,8 +26,8 @@ SHUFFLES = ("xor", "up", "down", "idx")
 NUMBER_LIKE = like("integer or float", lambda t: isinstance(t, (IntegerType, FloatType, IndexType)))
 
 
-class DimensionAttr(WordAttr):
-    """``#gpu<dim x>``."""
+class DimensionAttr(EnumAttr):
+    """``#gpu.dim<x>``."""
 
     __slots__ = ()
     mnemonic = "gpu.dim"
@@ -42,16 +42,16 @@ class AddressSpaceAttr(EnumAttr):
     cases = ("global", "workgroup", "private", "constant")
 
 
-class ReductionAttr(WordAttr):
-    """``#gpu<all_reduce_op add>``."""
+class ReductionAttr(EnumAttr):
+    """``#gpu.all_reduce_op<add>``."""
 
     __slots__ = ()
     mnemonic = "gpu.all_reduce_op"
     cases = REDUCTIONS
 
 
-class ShuffleModeAttr(WordAttr):
-    """``#gpu<shuffle_mode xor>``."""
+class ShuffleModeAttr(EnumAttr):
+    """``#gpu.shuffle_mode<xor>``."""
 
     __slots__ = ()
     mnemonic = "gpu.shuffle_mode"
@@ -78,7 +78,7 @@ class _DimensionOp(Op, traits=(PURE,)):
 
     @staticmethod
     def parse_Dimension(p: Any) -> tuple[DimensionAttr]:
-        return (DimensionAttr.parse_parameters(p),)
+        return (parse_word(p, DimensionAttr),)
 
     @staticmethod
     def print_Dimension(printer: Any, op: Op, dimension: DimensionAttr) -> None:
@@ -138,9 +138,13 @@ class SubgroupSize(_TypedIndexOp, name="gpu.subgroup_size"):
 
 
 class Barrier(Op, name="gpu.barrier"):
-    """All invocations of the workgroup arrive before any goes on, and see each other's writes."""
+    """All invocations of the workgroup arrive before any goes on, and see each other's writes.
 
-    assembly_format = "attr-dict"
+    ``address_spaces`` limits what they see to writes to those memories; none means all.
+    """
+
+    address_spaces = optional_attribute(ArrayAttr)
+    assembly_format = "(`memfence` $address_spaces^)? attr-dict"
 
     @classmethod
     def make(cls) -> Self:
@@ -167,7 +171,7 @@ class SubgroupReduce(Op, name="gpu.subgroup_reduce", traits=(SAME_TYPE,)):
 
     @staticmethod
     def parse_Operation(p: Any) -> tuple[ReductionAttr]:
-        return (ReductionAttr.parse_parameters(p),)
+        return (parse_word(p, ReductionAttr),)
 
     @staticmethod
     def print_Operation(printer: Any, op: Op, operation: ReductionAttr) -> None:
@@ -208,7 +212,7 @@ class Shuffle(Op, name="gpu.shuffle"):
 
     @staticmethod
     def parse_Mode(p: Any) -> tuple[ShuffleModeAttr]:
-        return (ShuffleModeAttr.parse_parameters(p),)
+        return (parse_word(p, ShuffleModeAttr),)
 
     @staticmethod
     def print_Mode(printer: Any, op: Op, mode: ShuffleModeAttr) -> None:

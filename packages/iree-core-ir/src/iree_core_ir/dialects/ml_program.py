@@ -65,9 +65,8 @@ class Global(Op, name="ml_program.global", traits=(SYMBOL,)):
     @classmethod
     def parse(cls, p: Any) -> Self:
         attributes: dict[str, Attribute] = {}
-        visibility = p.accept_keyword(("public", "private", "nested"))
-        if visibility is not None:
-            attributes["sym_visibility"] = StringAttr(visibility)
+        visibility = p.accept_keyword(("public", "private", "nested")) or "public"
+        attributes["sym_visibility"] = StringAttr(visibility)
         if p.accept("mutable"):
             attributes["is_mutable"] = UNIT
         attributes["sym_name"] = StringAttr(p.symbol_name())
@@ -80,8 +79,7 @@ class Global(Op, name="ml_program.global", traits=(SYMBOL,)):
         return cls((), (), attributes)
 
     def print(self, printer: Any) -> None:
-        if self.sym_visibility is not None:
-            printer.write(f" {self.sym_visibility.value}")
+        printer.write(f" {self.sym_visibility.value if self.sym_visibility is not None else 'public'}")
         printer.write(" mutable" if self.is_mutable is not None else "")
         printer.write(f" {printer.symbol(self.sym_name.value)}")
         if self.value is not None:

@@ -35,7 +35,7 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
 from iree_core_ir.ir.traits import ISOLATED, PURE, READS, RETURN_LIKE, SAME_TYPE, SYMBOL, TERMINATOR
-from iree_core_ir.ir.types import index
+from iree_core_ir.ir.types import FunctionType, index
 
 
 class Global(Op, name="util.global", traits=(SYMBOL,)):
@@ -135,13 +135,24 @@ class GlobalStore(Op, name="util.global.store"):
 class Initializer(Op, name="util.initializer", traits=(ISOLATED,)):
     """Runs when the module is loaded, in order of definition."""
 
+    function_type = attribute(TypeAttr)
     body = region()
-    assembly_format = "attr-dict-with-keyword $body"
 
     @classmethod
     def make(cls) -> Self:
         """With an empty block: fill it and end it with ``util.return``."""
-        return cls((), (), {}, (single_block_region(),))
+        return cls((), (), {"function_type": TypeAttr(FunctionType())}, (single_block_region(),))
+
+    @classmethod
+    def parse(cls, p: Any) -> Self:
+        attributes = p.attribute_dict_with_keyword()
+        attributes["function_type"] = TypeAttr(FunctionType())
+        return cls((), (), attributes, (p.region(),))
+
+    def print(self, printer: Any) -> None:
+        printer.attribute_dict(self.attributes, ("function_type",), True)
+        printer.write(" ")
+        printer.region(self.body)
 
     @property
     def block(self) -> Block:
@@ -301,7 +312,7 @@ class AssumeInt(Op, name="util.assume.int", traits=(PURE,)):
             items: Any = row
             texts = [item.print_parameters(printer) for item in items]
             text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-            entries.append(f"{printer.name(value)}{text if texts else ''}")
+            entries.append(f"{printer.name(value)}{text}")
         printer.write(f" {', '.join(entries)}")
         printer.attribute_dict(self.attributes, ("assumptions",))
         printer.write(f" : {printer.types(self.values)}")
