@@ -10,6 +10,11 @@ from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.types import FunctionType, TensorType
+from iree_flow import lower_vm
+from iree_flow.dialects import stream
+from iree_flow.errors import FlowError
+from iree_flow.session import Session
+from iree_flow.symbolic_dims import argument_dim_names, argument_names, result_dim_names, result_names
 from iree_hal.compiler import dialect as hal
 from iree_vm.artifact import (
     Artifact,
@@ -20,12 +25,6 @@ from iree_vm.artifact import (
     FunctionSpec,
     TensorSpec,
 )
-
-from iree_flow import lower_vm
-from iree_flow.dialects import stream
-from iree_flow.errors import FlowError
-from iree_flow.session import Session
-from iree_flow.symbolic_dims import argument_dim_names, argument_names, result_dim_names, result_names
 
 PRODUCERS = ("iree-base", "iree-core-ir", "iree-codegen", "iree-flow", "iree-hal", "iree-vm")
 

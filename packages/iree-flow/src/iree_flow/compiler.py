@@ -12,14 +12,13 @@ from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.plugins import manager
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
-from iree_vm.artifact import Artifact
-
 from iree_flow.assemble import assemble
 from iree_flow.errors import FlowError
 from iree_flow.options import CompileOptions
 from iree_flow.phase_file import PhaseFile, read_phase, write_phase
 from iree_flow.pipeline import PHASE_NAMES, PHASES
 from iree_flow.session import Session
+from iree_vm.artifact import Artifact
 
 
 def compile(source: Any, *, target: str | Sequence[str] = "llvm-cpu", **options: Any) -> Any:

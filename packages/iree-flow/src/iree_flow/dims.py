@@ -13,7 +13,7 @@ from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, OpResult, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE
-from iree_core_ir.ir.types import TensorType, index
+from iree_core_ir.ir.types import TensorType
 
 Dim = int | Value
 """A static size, or the index value that holds it."""
@@ -46,7 +46,8 @@ class DimResolver:
                 found = list(type.shape) if isinstance(type, TensorType) else []
             else:
                 found = [
-                    size if size >= 0 else dim for size, dim in zip(type.shape, self._dims(value), strict=True)
+                    size if size >= 0 else dim
+                    for size, dim in zip(type.shape, self._dims(value), strict=True)
                 ]
             self._cache[value] = found
         return found
@@ -76,7 +77,8 @@ class DimResolver:
             return self.dims(op.outputs[value.index])  # type: ignore[attr-defined]
         rule = _RULES.get(op.name)
         if rule is not None:
-            return rule(self, op, value)
+            found: Sequence[Dim] = rule(self, op, value)
+            return found
         return self._ask(value, Builder.after_op(op))
 
     def _argument_dims(self, value: Value, block: Block) -> Sequence[Dim]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+
 from iree_codegen.driver import compile_all
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp
@@ -22,11 +23,10 @@ from iree_core_ir.ir.operation import Block, Region
 from iree_core_ir.ir.types import TensorType, i8, i64
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
-from iree_hal.compiler import dialect as hal
-
 from iree_flow.dialects import flow
 from iree_flow.report import DispatchRow
 from iree_flow.session import Session
+from iree_hal.compiler import dialect as hal
 
 
 def compile_executables(module: ModuleOp, session: Session) -> None:

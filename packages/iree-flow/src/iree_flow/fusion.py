@@ -64,7 +64,14 @@ def kind_of(op: Op) -> str | None:
 
 _COPIES = frozenset({"tensor.concat", "tensor.extract_slice", "tensor.insert_slice"})
 _DENSE_TENSOR_OPS = frozenset(
-    {"tensor.generate", "tensor.splat", "tensor.from_elements", "tensor.gather", "tensor.insert", "tensor.scatter"}
+    {
+        "tensor.generate",
+        "tensor.splat",
+        "tensor.from_elements",
+        "tensor.gather",
+        "tensor.insert",
+        "tensor.scatter",
+    }
 )
 
 

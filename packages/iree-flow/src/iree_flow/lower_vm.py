@@ -15,14 +15,13 @@ from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.attributes import FloatAttr, IntegerAttr, SymbolRefAttr
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType
+from iree_flow.dialects import stream
+from iree_flow.errors import FlowError
 from iree_hal.compiler import dialect as hal
 from iree_hal.compiler.recordings import record
 from iree_vm.artifact import FunctionSpec
 from iree_vm.bytecode.builder import BlockBuilder, FunctionBuilder
 from iree_vm.host_program import HostFunction, HostProgram
-
-from iree_flow.dialects import stream
-from iree_flow.errors import FlowError
 
 _BINARY: dict[str, str] = {
     "arith.addi": "add.{t}",
@@ -80,9 +79,7 @@ def lower(module: ModuleOp, name: str, specs: Mapping[str, FunctionSpec]) -> Hos
     ops = list(module.regions[0].block)
     binaries = [op for op in ops if isinstance(op, hal.ExecutableBinary)]
     number = {op.sym_name.value: i for i, op in enumerate(binaries)}
-    exports = {
-        op.sym_name.value: [export.sym_name.value for export in op.exports] for op in binaries
-    }
+    exports = {op.sym_name.value: [export.sym_name.value for export in op.exports] for op in binaries}
     globals: dict[str, str] = {}
     segments = [op for op in ops if isinstance(op, stream.ConstantSegment)]
     for i, segment in enumerate(segments):

@@ -13,7 +13,6 @@ from iree_core_ir.ir.attributes import StringAttr
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.text.printer import print_op
 from iree_core_ir.verifier import verify
-
 from iree_flow.errors import FlowError
 
 PHASE, NAME, REPORT = "iree.phase", "iree.name", "iree.report"

@@ -1,4 +1,4 @@
-"""The pipeline, top to bottom: source -> linalg on tensors -> dispatches -> stream -> executables -> artefact.
+"""The pipeline, top to bottom: source -> linalg -> dispatches -> stream -> executables -> artefact.
 
 Each phase takes the module and the session and changes the module in place. What a phase leaves behind can
 be printed, parsed and continued from (``compile_to``, ``compile_from``, ``dump_phases_to``).
@@ -13,7 +13,6 @@ from iree_core_ir.passes.canonicalize import Canonicalize
 from iree_core_ir.passes.cse import Cse
 from iree_core_ir.passes.inline import Inline
 from iree_core_ir.passes.symbol_dce import SymbolDce
-
 from iree_flow import executables
 from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
 from iree_flow.passes.convert_elementwise_to_linalg import ConvertElementwiseToLinalg
@@ -42,7 +41,8 @@ def placement(module: Any, session: Session) -> None:
 
 def global_optimization(module: Any, session: Session) -> None:
     """Whole-program rewrites that keep the meaning: reshapes out of the way, elementwise chains merged."""
-    session.run(module, DropUnitDims(), Canonicalize(), Cse(), FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
+    session.run(module, DropUnitDims(), Canonicalize(), Cse())
+    session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
 
 
 def dispatch_creation(module: Any, session: Session) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.pass_manager import Pass, PassContext, PassManager
 from iree_core_ir.plugins import find_target
-
 from iree_flow.options import CompileOptions
 from iree_flow.report import CompileReport
 

@@ -8,7 +8,6 @@ from iree_core_ir.dialects import tensor
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType
-
 from iree_flow.dims import Dim
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from iree_base.errors import IreeError
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dispatch_function import run_on_memory
@@ -23,7 +24,6 @@ from iree_hal.executable_loader import ExecutableLoader
 from iree_hal.queue import InlineQueue
 from iree_hal.recording import ARENA_BYTES
 from iree_hal.replay import Invocation, replay
-
 from iree_target_reference.errors import BAD_EXECUTABLE, CHECK_FAILED, ReferenceError
 from iree_target_reference.target import FORMAT, scalar_words
 
@@ -42,9 +42,7 @@ class ReferenceExecutable(Executable):
         except (UnicodeDecodeError, IreeError) as error:
             raise ReferenceError(BAD_EXECUTABLE, spec.name, cause=str(error).splitlines()[0]) from None
         self.interpreter = Interpreter(module)
-        functions = {
-            op.sym_name.value: op for op in module.regions[0].block if isinstance(op, FuncOp)
-        }
+        functions = {op.sym_name.value: op for op in module.regions[0].block if isinstance(op, FuncOp)}
         missing = [e.name for e in spec.exports if e.name not in functions]
         if missing:
             raise ReferenceError(BAD_EXECUTABLE, spec.name, cause=f"no function '{missing[0]}'")

@@ -7,7 +7,7 @@ from iree_base.errors import EXIT_USAGE, IreeError
 UNKNOWN_OPTION, BAD_EXECUTABLE, CHECK_FAILED = 1, 2, 3
 
 
-class ReferenceError(IreeError):  # noqa: A001 (the package's own name; the builtin is about weakrefs)
+class ReferenceError(IreeError):
     package = "REF"
     exit_code = 3
     table = {

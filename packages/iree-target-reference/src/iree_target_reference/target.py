@@ -20,7 +20,6 @@ from iree_core_ir.target import (
     TargetDescription,
 )
 from iree_core_ir.text.parser import parse_module
-
 from iree_target_reference.errors import UNKNOWN_OPTION, ReferenceError
 
 FORMAT = "iree-ir"
@@ -53,9 +52,7 @@ class ReferenceTarget:
         function = next(op for op in module.regions[0].block if isinstance(op, FuncOp))
         bindings: list[str] = []
         words = 0
-        for arg, facts in zip(
-            function.regions[0].block.args, argument_attributes(function), strict=True
-        ):
+        for arg, facts in zip(function.regions[0].block.args, argument_attributes(function), strict=True):
             if isinstance(arg.type, TensorType):
                 access: Any = facts.get("iree.access")
                 bindings.append(access.value)

@@ -30,13 +30,24 @@ from iree_core_ir.ir.declaration import (
 )
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
-from iree_core_ir.ir.traits import ISOLATED, NO_TERMINATOR, PURE, RETURN_LIKE, SINGLE_BLOCK, SYMBOL, SYMBOL_TABLE, TERMINATOR
-from iree_core_ir.ir.types import DYNAMIC, index, TensorType, i64
+from iree_core_ir.ir.traits import (
+    ISOLATED,
+    NO_TERMINATOR,
+    PURE,
+    RETURN_LIKE,
+    SINGLE_BLOCK,
+    SYMBOL,
+    SYMBOL_TABLE,
+    TERMINATOR,
+)
+from iree_core_ir.ir.types import DYNAMIC, TensorType, i64, index
 
 UNTIED = -1
 
 
-class Executable(Op, name="flow.executable", traits=(SYMBOL, SYMBOL_TABLE, ISOLATED, NO_TERMINATOR, SINGLE_BLOCK)):
+class Executable(
+    Op, name="flow.executable", traits=(SYMBOL, SYMBOL_TABLE, ISOLATED, NO_TERMINATOR, SINGLE_BLOCK)
+):
     """A unit of device code: exports and the ``builtin.module`` that holds their functions."""
 
     __slots__ = ()
@@ -239,7 +250,9 @@ class Dispatch(Op, name="flow.dispatch", traits=(PURE,)):
             printer.write("[" + ", ".join(printer.name(v) for v in self.workload) + "]")
         printer.write("(" + ", ".join(printer.name(v) for v in self.arguments) + ")")
         printer.attribute_dict(self.attributes, ("entry_point", "operandSegmentSizes"))
-        printer.write(" : (" + shaped_types(printer, [v.type for v in self.arguments], self.argument_dims) + ")")
+        printer.write(
+            " : (" + shaped_types(printer, [v.type for v in self.arguments], self.argument_dims) + ")"
+        )
         printer.write(" -> (" + shaped_types(printer, [r.type for r in self.results], self.result_dims) + ")")
 
 
@@ -315,8 +328,6 @@ class TensorLoad(Op, name="flow.tensor.load", traits=(PURE,)):
             printer.write("[" + ", ".join(printer.name(v) for v in self.indices) + "]")
         printer.attribute_dict(self.attributes, ("operandSegmentSizes",))
         printer.write(" : " + shaped_types(printer, [self.source.type], self.source_dims))
-
-
 
 
 def shaped_types(printer: Any, types: Sequence[Type], dims: Sequence[Value]) -> str:

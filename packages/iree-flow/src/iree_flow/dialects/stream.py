@@ -31,8 +31,7 @@ from iree_core_ir.ir.declaration import (
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.traits import NO_TERMINATOR, PURE, SINGLE_BLOCK, SYMBOL
-from iree_core_ir.ir.types import index, TensorType, i64
-
+from iree_core_ir.ir.types import TensorType, i64, index
 from iree_flow.dialects.flow import index_list, index_operand, parse_shaped_types, shaped_types
 
 LIFETIMES = ("constant", "external", "transient", "variable", "staging", "*")
@@ -74,7 +73,9 @@ class ConstantSegment(Op, name="stream.constant.segment", traits=(SYMBOL,)):
     assembly_format = "$sym_name attr-dict"
 
     @classmethod
-    def make(cls, name: str, values: Sequence[Attribute], offsets: Sequence[int], size: int) -> ConstantSegment:
+    def make(
+        cls, name: str, values: Sequence[Attribute], offsets: Sequence[int], size: int
+    ) -> ConstantSegment:
         return cls(
             attributes={
                 "sym_name": StringAttr(name),
@@ -236,7 +237,9 @@ class ResourceLoad(Op, name="stream.resource.load"):
     def print(self, printer: Any) -> None:
         printer.write(f" {printer.name(self.source)}[{printer.name(self.offset)}]")
         printer.attribute_dict(self.attributes)
-        printer.write(f" : {_resource(printer, self.source.type, self.size)} -> {printer.text(self.result.type)}")
+        printer.write(
+            f" : {_resource(printer, self.source.type, self.size)} -> {printer.text(self.result.type)}"
+        )
 
 
 class CmdExecute(Op, name="stream.cmd.execute", traits=(SINGLE_BLOCK, NO_TERMINATOR)):

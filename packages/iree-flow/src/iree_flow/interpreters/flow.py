@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from iree_base.element_types import element_type
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dispatch_function import unpacked
 from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.ir.attributes import SymbolRefAttr
 from iree_core_ir.ir.types import TensorType
-
 from iree_flow.dialects import flow
 
 Array = np.ndarray[Any, Any]

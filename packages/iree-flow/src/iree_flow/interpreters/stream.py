@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from iree_base.element_types import element_type
 from iree_core_ir.dispatch_function import run_on_memory
 from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.ir.types import TensorType
-
 from iree_flow.dialects import stream
 from iree_flow.interpreters.flow import executable_function
 

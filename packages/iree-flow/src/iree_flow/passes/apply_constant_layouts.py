@@ -18,7 +18,6 @@ from iree_core_ir.ir.attributes import ArrayAttr, DenseResourceAttr, DictAttr, S
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, SymbolTable, Value
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow.dialects import flow
 
 PACKED = "iree.packed"
@@ -60,9 +59,7 @@ def _apply(
     context: PassContext,
     made: dict[tuple[str, str], DenseResourceAttr],
 ) -> None:
-    description = json.dumps(
-        {"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True
-    )
+    description = json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
     for user in users:
         position = len(user.workload) + layout.argument
         old = _constant(user.arguments[layout.argument])

@@ -17,7 +17,6 @@ from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import ELEMENTWISE
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow.dims import DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 

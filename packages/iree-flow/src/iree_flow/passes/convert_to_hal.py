@@ -19,13 +19,12 @@ from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, SymbolTable, Value
 from iree_core_ir.ir.types import FunctionType, IndexType, IntegerType, TensorType, i64, index
 from iree_core_ir.pass_manager import Pass, PassContext
-from iree_hal.compiler import dialect as hal
-from iree_hal.compiler.recordings import PARAMETER_OPS
-
 from iree_flow.dialects import stream
 from iree_flow.dims import DimResolver, constant_index
 from iree_flow.errors import FlowError
 from iree_flow.symbolic_dims import argument_dim_names
+from iree_hal.compiler import dialect as hal
+from iree_hal.compiler.recordings import PARAMETER_OPS
 
 _EXPRESSION_OPS: dict[str, type[Op]] = {
     "add": arith.AddI,
@@ -97,9 +96,7 @@ def _convert_boundary(block: Block, resolver: DimResolver) -> None:
             op.erase()
 
 
-def _convert_export(
-    op: stream.TensorExport, buffer: Value, builder: Builder, resolver: DimResolver
-) -> None:
+def _convert_export(op: stream.TensorExport, buffer: Value, builder: Builder, resolver: DimResolver) -> None:
     type: TensorType = op.result.type
     dynamic = iter(op.result_dims)
     dims = [resolver.value(size) if size >= 0 else next(dynamic) for size in type.shape]

@@ -18,7 +18,6 @@ from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
 from iree_core_ir.ir.types import TensorType, element_of
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow import fusion
 from iree_flow.dims import DimResolver
 from iree_flow.passes.fuse_elementwise import generalize_elementwise
@@ -114,7 +113,7 @@ class _Dropper:
         iterators = [op.iterator_types[i] for i in keep]
         old = op.results[0]
         made = self._build(builder, op, inputs, [target], maps, iterators)
-        result = made.results[0]
+        result: Value = made.results[0]
         if dropped:
             result = add_axes(builder, result, dropped, sizes)
         result.hint = old.hint
@@ -182,4 +181,3 @@ class _Dropper:
         for inner in op.body:
             region.block.append(inner.clone(mapping))
         return builder.create(linalg.Generic, inputs, outputs, maps, iterators, region)
-

@@ -18,7 +18,6 @@ from iree_core_ir.ir.location import fuse
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow import fusion
 from iree_flow.dialects import flow
 from iree_flow.dims import DimResolver
@@ -181,9 +180,11 @@ def _join_row(grouping: _Grouping, op: Any, kind: str) -> bool:
     """Join a row group through a value read row by row."""
     loops = grouping.row_extents(op)
     n_parallel = sum(t == "parallel" for t in op.iterator_types)
-    if not all(m is _identity(op) or len(m.results) == n_parallel for m in op.indexing_maps[len(op.inputs) :]):
+    if not all(
+        m is _identity(op) or len(m.results) == n_parallel for m in op.indexing_maps[len(op.inputs) :]
+    ):
         return False
-    for value, group in grouping.producers(op):
+    for _, group in grouping.producers(op):
         if group.kind not in (fusion.ELEMENTWISE, fusion.REDUCTION):
             continue
         outer = group.outer
@@ -359,7 +360,9 @@ def _alias_reshape(op: Op, resolver: DimResolver) -> None:
     # Dims of a collapse are computed behind the op; bring them before the alias.
     reshape = flow.TensorReshape.make(source, resolver.dynamic(source), result.type, result_dims)
     reshape.location = op.location
-    late = [d.defining_op for d in result_dims if d.defining_op is not None and d.defining_op.parent is op.parent]
+    late = [
+        d.defining_op for d in result_dims if d.defining_op is not None and d.defining_op.parent is op.parent
+    ]
     anchor: Op = op
     for candidate in late:
         if candidate is not None and _follows(candidate, anchor):

@@ -20,10 +20,11 @@ from iree_core_ir.ir.location import fuse
 from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
 from iree_core_ir.ir.types import element_of
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow import fusion
 
-EXPENSIVE = frozenset({"arith.divf", "arith.divsi", "arith.divui", "arith.remsi", "arith.remui", "arith.remf"})
+EXPENSIVE = frozenset(
+    {"arith.divf", "arith.divsi", "arith.divui", "arith.remsi", "arith.remui", "arith.remf"}
+)
 _CHEAP_MATH = frozenset({"math.absf", "math.absi", "math.fma", "math.floor", "math.ceil", "math.copysign"})
 
 
@@ -67,7 +68,8 @@ def is_data_movement(op: StructuredOp) -> bool:
 
 def is_expensive(op: StructuredOp) -> bool:
     return any(
-        inner.name in EXPENSIVE or (inner.dialect == "math" and inner.name not in _CHEAP_MATH) for inner in op.body
+        inner.name in EXPENSIVE or (inner.dialect == "math" and inner.name not in _CHEAP_MATH)
+        for inner in op.body
     )
 
 

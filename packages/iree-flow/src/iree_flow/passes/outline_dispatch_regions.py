@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.attributes import (
+    UNIT,
     ArrayAttr,
     Attribute,
     DenseArrayAttr,
@@ -25,7 +26,6 @@ from iree_core_ir.ir.attributes import (
     DictAttr,
     StringAttr,
     SymbolRefAttr,
-    UNIT,
 )
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import fuse
@@ -34,7 +34,6 @@ from iree_core_ir.ir.traits import DESTINATION_STYLE
 from iree_core_ir.ir.types import TensorType, i64
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_core_ir.text.printer import print_op
-
 from iree_flow import fusion
 from iree_flow.dialects import flow
 from iree_flow.dims import Dim, DimResolver, constant_index
@@ -199,9 +198,7 @@ class Outliner:
             positions.append(len(entry.args))
             result = self.region.results[i]
             arg = entry.add_arg(result.type)
-            attributes.append(
-                {ACCESS: StringAttr(WRITE), DIMS: self._dims_attribute(result, result_dims[i])}
-            )
+            attributes.append({ACCESS: StringAttr(WRITE), DIMS: self._dims_attribute(result, result_dims[i])})
             if destination is None:
                 copy = linalg.Copy.make([values[i]], [arg])
                 copy.location = self.region.location
@@ -216,7 +213,7 @@ class Outliner:
         _erase_dead(entry)
         _forget_names(entry)
         name = f"{self.base}_{_root_name(entry)}"
-        func = FuncOp.make(name, [a.type for a in entry.args], [v.type for v in values])
+        func: FuncOp = FuncOp.make(name, [a.type for a in entry.args], [v.type for v in values])
         func.regions[0].blocks[:] = []
         func.regions[0].append(entry)
         func.attributes["arg_attrs"] = ArrayAttr([DictAttr(a) for a in attributes])
@@ -241,7 +238,7 @@ class Outliner:
                 if not isinstance(inner, tensor.Dim) or inner.operands[0] not in entry.args:
                     continue
                 axis = constant_index(inner.operands[1])
-                position = entry.args.index(inner.operands[0])  # type: ignore[arg-type]
+                position = entry.args.index(inner.operands[0])
                 if axis is None or position >= len(self.args.tensors):
                     continue
                 dim = self.resolver.dims(self.args.tensors[position])[axis]
@@ -280,9 +277,7 @@ class Outliner:
         assert isinstance(executable, flow.Executable)
         executable.location = fuse([executable.location, func.location])
 
-    def _dispatch(
-        self, reference: SymbolRefAttr, ties: list[int], result_dims: list[list[Dim]]
-    ) -> None:
+    def _dispatch(self, reference: SymbolRefAttr, ties: list[int], result_dims: list[list[Dim]]) -> None:
         builder = Builder.before_op(self.region)
         arguments = [*self.args.tensors, *self.args.scalars]
         argument_dims = [d for v in self.args.tensors for d in self.resolver.dynamic(v)]
@@ -374,4 +369,4 @@ def _root_name(block: Block) -> str:
     return f"{name}_{text}" if text else name
 
 
-__all__ = ["ACCESS", "CONSTANT", "DIMS", "OutlineDispatchRegions", "READ", "READWRITE", "WRITE"]
+__all__ = ["ACCESS", "CONSTANT", "DIMS", "READ", "READWRITE", "WRITE", "OutlineDispatchRegions"]

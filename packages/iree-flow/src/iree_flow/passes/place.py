@@ -12,7 +12,6 @@ from typing import ClassVar
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow import fusion
 from iree_flow.errors import FlowError
 from iree_flow.report import PlacementRow

@@ -13,7 +13,6 @@ from iree_core_ir.dialects import tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow.dims import DimResolver, constant_index
 from iree_flow.symbolic_dims import argument_dim_names
 

@@ -9,20 +9,25 @@ operand is an input or a constant, the operand is copied first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from iree_base.element_types import element_type
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
-from iree_core_ir.ir.attributes import Attribute, DenseElementsAttr, DenseResourceAttr, IntegerAttr, SymbolRefAttr
+from iree_core_ir.ir.attributes import (
+    Attribute,
+    DenseElementsAttr,
+    DenseResourceAttr,
+    IntegerAttr,
+    SymbolRefAttr,
+)
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, SymbolTable, Value
 from iree_core_ir.ir.traits import RETURN_LIKE
 from iree_core_ir.ir.types import TensorType, index
 from iree_core_ir.pass_manager import Pass, PassContext
-
 from iree_flow.arena import ArenaBuffer, Zone, aligned, plan
 from iree_flow.dialects import flow, stream
 from iree_flow.dims import Dim, DimResolver, constant_index
@@ -40,11 +45,7 @@ class ScheduleStream(Pass):
 
     def run(self, module: Op, context: PassContext) -> None:
         constants = _Constants(context)
-        functions = [
-            op
-            for op in module.regions[0].block
-            if isinstance(op, FuncOp) and op.regions[0].blocks
-        ]
+        functions = [op for op in module.regions[0].block if isinstance(op, FuncOp) and op.regions[0].blocks]
         for function in functions:
             for block in function.regions[0].blocks:
                 _Scheduler(function, block, constants, context).run()
@@ -134,9 +135,9 @@ class _Scheduler:
 
     def run(self) -> None:
         ops = self.block.ops
-        if not any(isinstance(op, (flow.Dispatch, flow.TensorReshape, flow.TensorLoad)) for op in ops) and not any(
-            isinstance(v.type, TensorType) for v in self.block.terminator.operands
-        ):
+        if not any(
+            isinstance(op, (flow.Dispatch, flow.TensorReshape, flow.TensorLoad)) for op in ops
+        ) and not any(isinstance(v.type, TensorType) for v in self.block.terminator.operands):
             return
         region_of, escaping = self._partition(ops)
         pending: list[flow.Dispatch] = []
@@ -376,7 +377,7 @@ class _Scheduler:
         total: Dim = 0
         for zone in zones:
             bases[zone.factors] = total
-            size = self.resolver.product([*zone.factors, zone.peak], builder)
+            size = self.resolver.product([*_dims(zone.factors), zone.peak], builder)
             total = self._add(total, size, builder)
         return bases, self.resolver.value(total)
 
@@ -410,7 +411,7 @@ class _Scheduler:
                 if storage.kind == "temporary":
                     assert storage.buffer is not None and arena is not None
                     buffer = storage.buffer
-                    inner = self.resolver.product([*buffer.factors, buffer.offset], builder)
+                    inner = self.resolver.product([*_dims(buffer.factors), buffer.offset], builder)
                     offset: Dim = self._add(bases[buffer.factors], inner, builder)
                     storage.resource = arena
                 else:
@@ -436,7 +437,7 @@ class _Scheduler:
                 self._build_command(command, offsets, inside, body)
 
     def _build_command(
-        self, command: _Command, offsets: dict[_Storage, Value], inside: dict[Value, Value], body: Builder
+        self, command: _Command, offsets: dict[_Storage, Value], inside: Mapping[Value, Value], body: Builder
     ) -> None:
         def resource(storage: _Storage) -> Value:
             assert storage.resource is not None
@@ -502,7 +503,9 @@ class _Scheduler:
             else:
                 copies.append((i, value))
         if pending:
-            self._emit(pending, escaping | {d for d in pending if any(r in taken for r in d.results)}, outputs)
+            self._emit(
+                pending, escaping | {d for d in pending if any(r in taken for r in d.results)}, outputs
+            )
         values = list(op.operands)
         copied: dict[int, _Storage] = {}
         if copies:
@@ -547,14 +550,17 @@ class _Scheduler:
 
     def _erase(self, ops: Sequence[Op]) -> None:
         for op in reversed(ops):
-            if isinstance(op, (flow.Dispatch, flow.TensorReshape, flow.TensorLoad)):
-                op.erase()
-            elif (
+            if isinstance(op, (flow.Dispatch, flow.TensorReshape, flow.TensorLoad)) or (
                 isinstance(op, arith.Constant)
                 and isinstance(op.result.type, TensorType)
                 and not op.result.uses
             ):
                 op.erase()
+
+
+def _dims(factors: tuple[Any, ...]) -> list[Dim]:
+    """Factors of an arena zone as the index values they are here."""
+    return list(factors)
 
 
 def _size(storage: _Storage) -> Value:

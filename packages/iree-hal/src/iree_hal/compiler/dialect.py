@@ -110,9 +110,7 @@ class ExecutableBinary(
         printer.region(self.body)
 
 
-class CommandBuffer(
-    Op, name="hal.command_buffer", traits=(SYMBOL, ISOLATED, NO_TERMINATOR, SINGLE_BLOCK)
-):
+class CommandBuffer(Op, name="hal.command_buffer", traits=(SYMBOL, ISOLATED, NO_TERMINATOR, SINGLE_BLOCK)):
     """A recorded region: ``hal.command_buffer @name(%p0, %p1) bindings(3) { ... }``."""
 
     __slots__ = ()
@@ -150,7 +148,9 @@ class CommandBuffer(
         printer.region(self.body, entry_arguments=False)
 
 
-def _bindings_text(printer: Any, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> str:
+def _bindings_text(
+    printer: Any, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]
+) -> str:
     return ", ".join(
         f"{slot}[{printer.name(offset)} for {printer.name(length)}]"
         for slot, offset, length in zip(slots, offsets, lengths, strict=True)
@@ -268,9 +268,7 @@ class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
 
     def print(self, printer: Any) -> None:
         for i, word in enumerate(("source", "target")):
-            text = _bindings_text(
-                printer, [self.slots[i]], self.offsets[i : i + 1], self.lengths[i : i + 1]
-            )
+            text = _bindings_text(printer, [self.slots[i]], self.offsets[i : i + 1], self.lengths[i : i + 1])
             printer.write(f" {word}({text})")
 
 
@@ -345,7 +343,9 @@ class BufferViewCreate(Op, name="hal.buffer_view.create", traits=(PURE,)):
     assembly_format = "$buffer `[` $dims `]` attr-dict `:` type($result)"
 
     @classmethod
-    def make(cls, buffer: Value, dims: Sequence[Value], position: int, element_type: Type) -> BufferViewCreate:
+    def make(
+        cls, buffer: Value, dims: Sequence[Value], position: int, element_type: Type
+    ) -> BufferViewCreate:
         return cls(
             [buffer, *dims],
             [BUFFER_VIEW],

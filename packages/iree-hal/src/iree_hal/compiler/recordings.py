@@ -1,4 +1,4 @@
-"""``hal.command_buffer`` -> ``iree_hal.recording.Recording``: index arithmetic becomes the parameter program."""
+"""``hal.command_buffer`` -> ``Recording``: index arithmetic becomes the parameter program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from iree_core_ir.dialects import arith
 from iree_core_ir.ir.attributes import IntegerAttr, SymbolRefAttr
 from iree_core_ir.ir.operation import Value
-
 from iree_hal.compiler import dialect as hal
 from iree_hal.errors import BAD_RECORDING, HalError
 from iree_hal.recording import ARENA_BYTES, BindingRef, Recording, RecordingBuilder
@@ -32,7 +31,8 @@ PARAMETER_OPS: dict[str, str] = {
 def record(op: hal.CommandBuffer, resolve: Callable[[SymbolRefAttr], tuple[int, int]]) -> Recording:
     """The recording of ``op``; ``resolve`` gives (executable, export) numbers of an entry point.
 
-    ``hal.command_buffer.arena_size`` is exported as ``arena_bytes``. Raises HalError BAD_RECORDING for an op no program can hold.
+    ``hal.command_buffer.arena_size`` is exported as ``arena_bytes``. Raises HalError BAD_RECORDING for
+    an op no program can hold.
     """
     block = op.body.block
     builder = RecordingBuilder(op.n_bindings.value, len(block.args))
