@@ -15,7 +15,7 @@ from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.interpreters import floats, integers
 from iree_core_ir.interpreters.floats import float_format
 from iree_core_ir.interpreters.integers import integer_format
-from iree_core_ir.interpreters.memory import check_indices
+from iree_core_ir.interpreters.memory import check_indices, strided
 from iree_core_ir.interpreters.tensor import dtype_of
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.types import FloatType, MemRefType, element_of
@@ -248,16 +248,12 @@ def im2col(frame: Frame, op: linalg_ext.Im2Col, source: Array, output: Array) ->
         result = np.zeros((n, c * int(np.prod(kernel)), int(np.prod(positions))), source.dtype)
         return deliver(op, (source, output), [result])
     space = source.strides[2:]
-    view = np.lib.stride_tricks.as_strided(
-        source,
-        (n, c, *kernel, *positions),
-        (
-            *source.strides[:2],
-            *(s * d for s, d in zip(space, op.dilations.values, strict=True)),
-            *(s * d for s, d in zip(space, op.strides.values, strict=True)),
-        ),
-        writeable=False,
-    )
+    steps = [
+        *source.strides[:2],
+        *(s * d for s, d in zip(space, op.dilations.values, strict=True)),
+        *(s * d for s, d in zip(space, op.strides.values, strict=True)),
+    ]
+    view = strided(source, (n, c, *kernel, *positions), steps, False)
     result = view.reshape(n, c * int(np.prod(kernel)), int(np.prod(positions)))
     return deliver(op, (source, output), [result])
 

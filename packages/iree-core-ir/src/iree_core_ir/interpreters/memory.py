@@ -32,6 +32,15 @@ def _junk(dtype: np.dtype[Any]) -> Any:
     return np.zeros((), np.float32).astype(dtype)
 
 
+def strided(array: Array, shape: Sequence[int], steps: Sequence[int], writeable: bool) -> Array:
+    """A view with these sizes and byte strides from the first element of ``array``."""
+    # numpy's array interface does not know every dtype of ml_dtypes: go through integers of the size.
+    plain = array.dtype.isbuiltin == 1
+    raw = array if plain else array.view(np.dtype(f"u{array.itemsize}"))
+    view = np.lib.stride_tricks.as_strided(raw, tuple(shape), tuple(steps), writeable=writeable)
+    return view if plain else view.view(array.dtype)
+
+
 def check_indices(indices: Sequence[Any], shape: Sequence[int]) -> None:
     """Every index (integer or array of them) lies in its dim. Raises CoreIrError 12."""
     for axis, (index, size) in enumerate(zip(indices, shape, strict=True)):
@@ -64,9 +73,9 @@ def slice_view(array: Array, offsets: Sequence[int], sizes: Sequence[int], strid
             selection.append(slice(offset, None if stop < 0 else stop, stride))
     view = array[(*selection, ...)]
     if 0 in strides:
-        view = np.broadcast_to(
-            view, [s if t == 0 else n for s, t, n in zip(sizes, strides, view.shape, strict=True)]
-        )
+        # One element again and again; of several writes to it the last stays.
+        steps = [0 if s == 0 else old for s, old in zip(strides, view.strides, strict=True)]
+        return strided(view, sizes, steps, view.flags.writeable)
     return view
 
 
@@ -103,9 +112,6 @@ def rebased(array: Array, start: int, offset: int, sizes: Sequence[int], strides
     if 0 in sizes:
         return np.zeros(tuple(sizes), array.dtype)
     flat = owner.ravel(order="K").view(np.uint8)[: n * array.itemsize].view(array.dtype)
-    return np.lib.stride_tricks.as_strided(
-        flat[start + offset :],
-        tuple(sizes),
-        tuple(s * array.itemsize for s in strides),
-        writeable=array.flags.writeable,
+    return strided(
+        flat[start + offset :], sizes, [s * array.itemsize for s in strides], array.flags.writeable
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from iree_core_ir.errors import CoreIrError
+from iree_core_ir.interpreters.memory import strided
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
 
 Array = np.ndarray[Any, Any]
@@ -131,5 +132,5 @@ def _strided(
         sum(form[0][d] * stride for form, stride in zip(forms, array.strides, strict=True)) for d in range(n)
     ]
     # The ellipsis keeps the view of a rank-0 array a view.
-    origin = array[(*(slice(form[1], form[1] + 1) for form in forms), ...)]
-    return np.lib.stride_tricks.as_strided(origin, shape, strides, writeable=writeable)
+    first: tuple[Any, ...] = (*(slice(form[1], form[1] + 1) for form in forms), ...)
+    return strided(array[first], shape, strides, writeable)
