@@ -385,9 +385,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of " + " ".join(MODELS))
     parser.add_argument("--cache", type=Path, default=Path("build/models"))
+    parser.add_argument("--quiet", action="store_true", help="only prepare the files")
     arguments = parser.parse_args()
     for name in arguments.names or MODELS:
-        print(describe(prepare(name, arguments.cache)), end="\n\n", flush=True)
+        path = prepare(name, arguments.cache)
+        if not arguments.quiet:
+            print(describe(path), end="\n\n", flush=True)
 
 
 if __name__ == "__main__":
