@@ -28,13 +28,14 @@ TEXT = """module {
     %1 = util.global.load immutable @w : tensor<4xf32>
     %2 = util.align %n, %n : index
     %3:2 = util.optimization_barrier %n, %a : index, f32
-    %4:3 = util.assume.int %n<umin = 0>, %n[<umin = 0, umax = 8>, <udiv = 5>], %i[] : index, index, i32
+    %4:3 = util.assume.int %n<umin = 0>, %n[<umin = 0, umax = 8>, <udiv = 5>], %i<udiv = 2> : index, index, i32
     %5 = util.broadcast_dim %n, %2
     %6 = util.sizeof f32
     %7 = ml_program.global_load @g : tensor<?xi32>
     %8 = ml_program.global_load_const @ext : tensor<?xi32>
     ml_program.global_store @g = %7 : tensor<?xi32>
-    %9 = ub.poison : f32
+    %9 = util.assume.int %n[] : index
+    %10 = ub.poison : f32
     cf.br ^bb1
   ^bb1:
     util.unreachable "not here"
@@ -88,6 +89,12 @@ def test_globals_as_iree_writes_them_in_its_tests() -> None:
 def test_bad_text(text: str, message: str) -> None:
     with pytest.raises(ParseError, match=message):
         parse_module(text)
+
+
+def test_assumptions_cover_the_same_call_sites() -> None:
+    line = "%r:2 = util.assume.int %n[<umin = 1>, <umin = 2>], %n[] : index, index"
+    with pytest.raises(VerifyError, match="call sites"):
+        verify(parse_module(f"func.func @f(%n: index) {{ {line}\n return }}"))
 
 
 def test_globals_must_exist() -> None:

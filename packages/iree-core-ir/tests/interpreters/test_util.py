@@ -96,6 +96,16 @@ def test_assumptions_are_checked(evaluate: Evaluate) -> None:
             evaluate(text, ["index"], "index", value)
 
 
+def test_assumptions_of_one_call_site_hold_together(evaluate: Evaluate) -> None:
+    text = "util.assume.int %a[<umax = 1>, <umin = 10>], %b[<umin = 10>, <umax = 1>], %c<udiv = 2>"
+    text += " : index, index, index"
+    for values in ((0, 10, 2), (10, 0, 4)):
+        assert evaluate(text, ["index"] * 3, ["index"] * 3, *values) == values
+    for values in ((0, 0, 2), (10, 10, 2), (0, 10, 3)):
+        with pytest.raises(CoreIrError, match="not as assumed"):
+            evaluate(text, ["index"] * 3, ["index"] * 3, *values)
+
+
 def test_barrier_sizeof_unreachable(evaluate: Evaluate, run_text: Callable[..., Any]) -> None:
     assert evaluate("util.optimization_barrier %a : f32", ["f32"], "f32", np.float32(2)) == 2
     assert evaluate("util.sizeof bf16", [], "index") == 2

@@ -320,6 +320,15 @@ class AssumeInt(Op, name="util.assume.int", traits=(PURE,)):
     def verify_op(self) -> None:
         if len(self.assumptions) != len(self.operands):
             raise VerifyError(self, "needs one list of assumptions per operand")
+        sizes: set[Any] = {len(row) for row in self.rows} - {1}
+        if len(sizes) > 1:
+            raise VerifyError(self, f"lists assumptions for {sorted(sizes)} call sites")
+
+    @property
+    def rows(self) -> list[list[IntAssumptionAttr]]:
+        """Per operand its assumptions: one for each call site, one for all, or none."""
+        rows: Any = self.assumptions
+        return [list(row) for row in rows]
 
 
 class BroadcastDim(Op, name="util.broadcast_dim"):

@@ -45,15 +45,22 @@ def optimization_barrier(frame: Frame, op: util.OptimizationBarrier, *values: An
 
 @implements(util.AssumeInt)
 def assume_int(frame: Frame, op: util.AssumeInt, *values: Any) -> Any:
-    """Its operands, after checking that each is as one of its assumptions says."""
-    for operand, value, row in zip(op.values, values, op.assumptions, strict=True):
-        items: Any = row
-        number = int(np.asarray(integer_format(operand.type).as_unsigned(value)))
-        if len(items) and not any(item.holds(number) for item in items):
-            raise CoreIrError(
-                12, f"{op.name}: {number} is not as assumed ({row})", source=op.location.user_text()
-            )
-    return values
+    """Its operands, after checking that they are as the assumptions of some call site say."""
+    numbers = [
+        int(np.asarray(integer_format(operand.type).as_unsigned(value)))
+        for operand, value in zip(op.values, values, strict=True)
+    ]
+    rows = op.rows
+    for site in range(max((len(row) for row in rows), default=0)):
+        if all(
+            row[site if len(row) > 1 else 0].holds(number)
+            for row, number in zip(rows, numbers, strict=True)
+            if row
+        ):
+            return values
+    if not any(rows):
+        return values
+    raise CoreIrError(12, f"{op.name}: {numbers} is not as assumed", source=op.location.user_text())
 
 
 @implements(util.BroadcastDim)
