@@ -28,7 +28,7 @@ TEXT = """module {
     %1 = util.global.load immutable @w : tensor<4xf32>
     %2 = util.align %n, %n : index
     %3:2 = util.optimization_barrier %n, %a : index, f32
-    %4:3 = util.assume.int %n<umin = 0>, %n[<umin = 0, umax = 8>, <udiv = 5>], %i<udiv = 2> : index, index, i32
+    %4:3 = util.assume.int %n<umin = 0>, %n[<umax = 8>, <udiv = 5>], %i<udiv = 2> : index, index, i32
     %5 = util.broadcast_dim %n, %2
     %6 = util.sizeof f32
     %7 = ml_program.global_load @g : tensor<?xi32>
