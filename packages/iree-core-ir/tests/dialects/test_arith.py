@@ -231,3 +231,12 @@ def test_make_infers_result_types() -> None:
     assert low.type is high.type is i32
     assert [r.type for r in arith.AddUIExtended.make(a, b).results] == [i32, i1]
     assert arith.Constant.index(3).result.type is index
+
+
+def test_no_flags_are_not_printed(round_trip: Callable[[str], str]) -> None:
+    line = "%0 = arith.addf %f, %f fastmath<none> : f32\n %1 = arith.addi %i, %i overflow<none> : i32"
+    printed = round_trip(f"func.func @f({SIGNATURE}) {{ {line}\n return }}")
+    assert "none" not in printed
+    a, b = Block([f32, f32]).args
+    assert arith.AddF.make(a, b).fastmath is FastMathAttr()
+    assert arith.AddF.make(a, b, FastMathAttr()).attributes == {}

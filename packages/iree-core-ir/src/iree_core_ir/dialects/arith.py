@@ -12,9 +12,12 @@ from iree_core_ir.dialects import arith_folds as _rules  # noqa: F401  (register
 from iree_core_ir.dialects.arith_attributes import (
     CMPF_PREDICATES,
     CMPI_PREDICATES,
+    NO_FASTMATH,
+    NO_OVERFLOW,
     FastMathAttr,
     OverflowAttr,
     constant_attribute,
+    fastmath_attributes,
 )
 from iree_core_ir.dialects.constraints import (
     BITCASTABLE,
@@ -91,13 +94,14 @@ class _IntBinary(_Binary):
 
 
 class _OverflowBinary(_IntBinary):
-    overflow = optional_attribute(OverflowAttr, key="overflowFlags")
+    overflow = optional_attribute(OverflowAttr, key="overflowFlags", default=NO_OVERFLOW)
     assembly_format = "$lhs `,` $rhs (`overflow` `` $overflow^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, lhs: Value, rhs: Value, overflow: OverflowAttr | None = None) -> Self:
-        attributes: dict[str, Attribute] = {} if overflow is None else {"overflowFlags": overflow}
-        return cls((lhs, rhs), (lhs.type,), attributes)
+        if overflow is None or overflow is NO_OVERFLOW:
+            return cls((lhs, rhs), (lhs.type,))
+        return cls((lhs, rhs), (lhs.type,), {"overflowFlags": overflow})
 
 
 class _ExactBinary(_IntBinary):
@@ -112,14 +116,13 @@ class _ExactBinary(_IntBinary):
 class _FloatBinary(_Binary):
     lhs = operand(FLOAT_LIKE)
     rhs = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$lhs `,` $rhs (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, lhs: Value, rhs: Value, fastmath: FastMathAttr | None = None) -> Self:
-        attributes: dict[str, Attribute] = {} if fastmath is None else {"fastmath": fastmath}
-        return cls((lhs, rhs), (lhs.type,), attributes)
+        return cls((lhs, rhs), (lhs.type,), fastmath_attributes(fastmath))
 
 
 class AddI(_OverflowBinary, name="arith.addi", traits=(COMMUTATIVE,)):
@@ -242,13 +245,13 @@ class NegF(FoldableOp, name="arith.negf", traits=(PURE, SAME_TYPE, ELEMENTWISE))
     """Flips the sign bit (also of NaN)."""
 
     operand = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$operand (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, operand: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((operand,), (operand.type,), {} if fastmath is None else {"fastmath": fastmath})
+        return cls((operand,), (operand.type,), fastmath_attributes(fastmath))
 
 
 class AddUIExtended(FoldableOp, name="arith.addui_extended", traits=(PURE, COMMUTATIVE, ELEMENTWISE)):
@@ -331,7 +334,7 @@ class CmpF(FoldableOp, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEM
     predicate = attribute(IntegerAttr)
     lhs = operand(FLOAT_LIKE)
     rhs = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(BOOL_LIKE)
     PREDICATES: ClassVar[tuple[str, ...]] = CMPF_PREDICATES
     assembly_format = (
@@ -340,9 +343,8 @@ class CmpF(FoldableOp, name="arith.cmpf", traits=(PURE, SAME_OPERAND_TYPES, ELEM
 
     @classmethod
     def make(cls, predicate: str, lhs: Value, rhs: Value, fastmath: FastMathAttr | None = None) -> Self:
-        attributes: dict[str, Attribute] = {"predicate": IntegerAttr(cls.PREDICATES.index(predicate), i64)}
-        if fastmath is not None:
-            attributes["fastmath"] = fastmath
+        attributes = fastmath_attributes(fastmath)
+        attributes["predicate"] = IntegerAttr(cls.PREDICATES.index(predicate), i64)
         return cls((lhs, rhs), (bool_like(lhs.type),), attributes)
 
     @property
@@ -430,7 +432,7 @@ class _Cast(FoldableOp, traits=(PURE, ELEMENTWISE)):
 
 class _FloatCast(_Cast):
     input = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     out = result(FLOAT_LIKE)
     assembly_format = "$input (`fastmath` `` $fastmath^)? attr-dict `:` type($input) `to` type($out)"
 
@@ -477,7 +479,7 @@ class TruncI(_Cast, name="arith.trunci"):
     WIDTHS = "<"
 
     input = operand(INTEGER_LIKE)
-    overflow = optional_attribute(OverflowAttr, key="overflowFlags")
+    overflow = optional_attribute(OverflowAttr, key="overflowFlags", default=NO_OVERFLOW)
     out = result(INTEGER_LIKE)
     assembly_format = "$input (`overflow` `` $overflow^)? attr-dict `:` type($input) `to` type($out)"
 

@@ -38,6 +38,15 @@ class OverflowAttr(BitEnumAttr):
         return f"<{', '.join(self.values) or 'none'}>"
 
 
+NO_FASTMATH = FastMathAttr()
+NO_OVERFLOW = OverflowAttr()
+
+
+def fastmath_attributes(fastmath: FastMathAttr | None) -> dict[str, Attribute]:
+    """The attributes of an op with these flags: none for no flags."""
+    return {} if fastmath is None or fastmath is NO_FASTMATH else {"fastmath": fastmath}
+
+
 def wrap_integer(value: int, type: Type) -> int:
     """``value`` modulo 2^n in the range attributes use: signed, 0/1 for i1, unsigned for ``ui``."""
     if isinstance(type, IndexType):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any, Self
 
 from iree_core_ir.dialects import complex_folds as _rules  # noqa: F401  (registers the fold rules)
-from iree_core_ir.dialects.arith_attributes import FastMathAttr, constant_attribute
+from iree_core_ir.dialects.arith_attributes import (
+    NO_FASTMATH,
+    FastMathAttr,
+    constant_attribute,
+    fastmath_attributes,
+)
 from iree_core_ir.dialects.constraints import BOOL_LIKE, COMPLEX_LIKE, FLOAT_LIKE, bool_like, with_element
 from iree_core_ir.dialects.folds import FoldableOp
 from iree_core_ir.ir.attributes import ArrayAttr, Attribute, Type
@@ -21,10 +26,6 @@ from iree_core_ir.ir.traits import (
     SAME_TYPE,
 )
 from iree_core_ir.ir.types import ComplexType, element_of
-
-
-def _flags(fastmath: FastMathAttr | None) -> dict[str, Attribute]:
-    return {} if fastmath is None else {"fastmath": fastmath}
 
 
 def _part_type(type: Type) -> Type:
@@ -66,13 +67,13 @@ class Create(FoldableOp, name="complex.create", traits=(PURE, ELEMENTWISE)):
 
 class _Part(FoldableOp, traits=(PURE, ELEMENTWISE)):
     complex = operand(COMPLEX_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$complex (`fastmath` `` $fastmath^)? attr-dict `:` type($complex)"
 
     @classmethod
     def make(cls, complex: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((complex,), (_part_type(complex.type),), _flags(fastmath))
+        return cls((complex,), (_part_type(complex.type),), fastmath_attributes(fastmath))
 
     @classmethod
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
@@ -98,13 +99,13 @@ class Angle(_Part, name="complex.angle"):
 class _Binary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     lhs = operand(COMPLEX_LIKE)
     rhs = operand(COMPLEX_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(COMPLEX_LIKE)
     assembly_format = "$lhs `,` $rhs (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, lhs: Value, rhs: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((lhs, rhs), (lhs.type,), _flags(fastmath))
+        return cls((lhs, rhs), (lhs.type,), fastmath_attributes(fastmath))
 
 
 class Add(_Binary, name="complex.add", traits=(COMMUTATIVE,)):
@@ -156,13 +157,13 @@ class NotEqual(_Compare, name="complex.neq"):
 
 class _Unary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     complex = operand(COMPLEX_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(COMPLEX_LIKE)
     assembly_format = "$complex (`fastmath` `` $fastmath^)? attr-dict `:` type($complex)"
 
     @classmethod
     def make(cls, complex: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((complex,), (complex.type,), _flags(fastmath))
+        return cls((complex,), (complex.type,), fastmath_attributes(fastmath))
 
 
 class Neg(_Unary, name="complex.neg"):

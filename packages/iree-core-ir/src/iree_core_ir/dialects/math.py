@@ -6,41 +6,36 @@ from typing import Any, Self
 
 from iree_core_ir.dialects import math_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.arith import materialize_constant
-from iree_core_ir.dialects.arith_attributes import FastMathAttr
+from iree_core_ir.dialects.arith_attributes import NO_FASTMATH, FastMathAttr, fastmath_attributes
 from iree_core_ir.dialects.constraints import BOOL_LIKE, FLOAT_LIKE, INTEGER_LIKE, bool_like
 from iree_core_ir.dialects.folds import FoldableOp
-from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.declaration import operand, optional_attribute, result
 from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.traits import ELEMENTWISE, PURE, SAME_TYPE
 
 
-def _flags(fastmath: FastMathAttr | None) -> dict[str, Attribute]:
-    return {} if fastmath is None else {"fastmath": fastmath}
-
-
 class _FloatUnary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     operand = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$operand (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, operand: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((operand,), (operand.type,), _flags(fastmath))
+        return cls((operand,), (operand.type,), fastmath_attributes(fastmath))
 
 
 class _FloatBinary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     lhs = operand(FLOAT_LIKE)
     rhs = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$lhs `,` $rhs (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, lhs: Value, rhs: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((lhs, rhs), (lhs.type,), _flags(fastmath))
+        return cls((lhs, rhs), (lhs.type,), fastmath_attributes(fastmath))
 
 
 class _IntUnary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
@@ -55,13 +50,13 @@ class _IntUnary(FoldableOp, traits=(PURE, SAME_TYPE, ELEMENTWISE)):
 
 class _Classify(FoldableOp, traits=(PURE, ELEMENTWISE)):
     operand = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(BOOL_LIKE)
     assembly_format = "$operand (`fastmath` `` $fastmath^)? attr-dict `:` type($operand)"
 
     @classmethod
     def make(cls, operand: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((operand,), (bool_like(operand.type),), _flags(fastmath))
+        return cls((operand,), (bool_like(operand.type),), fastmath_attributes(fastmath))
 
     @classmethod
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
@@ -237,13 +232,13 @@ class FPowI(FoldableOp, name="math.fpowi", traits=(PURE, ELEMENTWISE)):
 
     lhs = operand(FLOAT_LIKE)
     rhs = operand(INTEGER_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$lhs `,` $rhs (`fastmath` `` $fastmath^)? attr-dict `:` type($lhs) `,` type($rhs)"
 
     @classmethod
     def make(cls, lhs: Value, rhs: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((lhs, rhs), (lhs.type,), _flags(fastmath))
+        return cls((lhs, rhs), (lhs.type,), fastmath_attributes(fastmath))
 
     @classmethod
     def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
@@ -269,13 +264,13 @@ class Fma(FoldableOp, name="math.fma", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     a = operand(FLOAT_LIKE)
     b = operand(FLOAT_LIKE)
     c = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = "$a `,` $b `,` $c (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
 
     @classmethod
     def make(cls, a: Value, b: Value, c: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((a, b, c), (a.type,), _flags(fastmath))
+        return cls((a, b, c), (a.type,), fastmath_attributes(fastmath))
 
 
 class ClampF(FoldableOp, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
@@ -284,7 +279,7 @@ class ClampF(FoldableOp, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWIS
     value = operand(FLOAT_LIKE)
     min = operand(FLOAT_LIKE)
     max = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     result = result(FLOAT_LIKE)
     assembly_format = (
         "$value `to` ` ` `[` $min `,` $max `]` (`fastmath` `` $fastmath^)? attr-dict `:` type($result)"
@@ -292,21 +287,21 @@ class ClampF(FoldableOp, name="math.clampf", traits=(PURE, SAME_TYPE, ELEMENTWIS
 
     @classmethod
     def make(cls, value: Value, min: Value, max: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((value, min, max), (value.type,), _flags(fastmath))
+        return cls((value, min, max), (value.type,), fastmath_attributes(fastmath))
 
 
 class SinCos(FoldableOp, name="math.sincos", traits=(PURE, SAME_TYPE, ELEMENTWISE)):
     """Sine and cosine of one angle."""
 
     operand = operand(FLOAT_LIKE)
-    fastmath = optional_attribute(FastMathAttr)
+    fastmath = optional_attribute(FastMathAttr, default=NO_FASTMATH)
     sin = result(FLOAT_LIKE)
     cos = result(FLOAT_LIKE)
     assembly_format = "$operand (`fastmath` `` $fastmath^)? attr-dict `:` type($operand)"
 
     @classmethod
     def make(cls, operand: Value, fastmath: FastMathAttr | None = None) -> Self:
-        return cls((operand,), (operand.type, operand.type), _flags(fastmath))
+        return cls((operand,), (operand.type, operand.type), fastmath_attributes(fastmath))
 
 
 DIALECT = Dialect(
