@@ -1,14 +1,16 @@
 """ONNX's own node tests, run through the frontend and the numpy meaning of its IR.
 
 Every case can run in three ways, and must give the standard's answer in each that is supported: as it is
-written; with small integer inputs (shapes, axes, indices) made constants, as exporters write them; and with
+written; with small inputs (shapes, axes, indices, scales) made constants, as exporters write them; and with
 every input dimension unknown.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
+import pkgutil
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,14 +41,25 @@ class Outcome:
     reason: str = ""
 
 
-@lru_cache(maxsize=1)
-def node_cases() -> tuple[Any, ...]:
-    """All node cases of the installed onnx, by name. Their data is made when they are loaded."""
+COSTLY = ("averagepool", "image_decoder", "lppool", "maxpool")
+"""Modules of cases that take seconds to make their data."""
+
+
+@lru_cache(maxsize=2)
+def node_cases(quick: bool = False) -> tuple[Any, ...]:
+    """All node cases of the installed onnx, by name; ``quick`` leaves out those that are costly to make.
+
+    A case's data is made when its module is imported, and collected in the package's list.
+    """
+    from onnx.backend.test.case import node as package
+
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        from onnx.backend.test.loader import load_model_tests
-
-        return tuple(sorted(load_model_tests(kind="node"), key=lambda case: case.name))
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not (quick and module.name.endswith(COSTLY)):
+                importlib.import_module(module.name)
+    cases = {case.name: case for case in package._NodeTestCases}
+    return tuple(cases[name] for name in sorted(cases))
 
 
 def op_of(case: Any) -> str:
@@ -63,15 +76,19 @@ def _array(value: Any) -> Any:
 
 
 def _constant_inputs(model: Any, arrays: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The model with small integer inputs as initializers, and the arrays of the inputs that are left."""
+    """The model with small inputs as initializers, and the arrays of those that are left.
+
+    That is every short vector of integers, and of anything behind the first input.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     del changed.graph.input[:]
     kept = []
-    for value, array in zip(model.graph.input, arrays, strict=False):
-        small = isinstance(array, np.ndarray) and array.ndim <= 1 and array.size <= MAX_CONSTANT_ELEMENTS
-        if small and array.dtype.kind in "iub":
-            changed.graph.initializer.append(numpy_helper.from_array(array, value.name))
+    for position, (value, array) in enumerate(zip(model.graph.input, arrays, strict=False)):
+        known = isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in "iubf"
+        small = known and array.ndim <= 1 and array.size <= MAX_CONSTANT_ELEMENTS
+        if small and (position > 0 or array.dtype.kind != "f"):
+            changed.graph.initializer.append(numpy_helper.from_array(np.asarray(array), value.name))
         else:
             changed.graph.input.append(value)
             kept.append(array)
@@ -127,11 +144,11 @@ def run_case(case: Any, mode: str = AS_WRITTEN) -> Outcome:
     return Outcome(case.name, op, "pass")
 
 
-def run_cases(mode: str = AS_WRITTEN, every: int = 1) -> Iterator[Outcome]:
-    """The outcomes of all cases, or of every ``every``-th."""
+def run_cases(mode: str = AS_WRITTEN, every: int = 1, quick: bool = False) -> Iterator[Outcome]:
+    """The outcomes of all cases (all but the costly ones), or of every ``every``-th."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy warns about the infinities that cases are made of
-        for case in node_cases()[::every]:
+        for case in node_cases(quick)[::every]:
             yield run_case(case, mode)
 
 

@@ -570,6 +570,7 @@ class Emitter:
             padding.value,
             TensorType(_static(shape), ir_type(t.element)),
         )
+        op.region.block.terminator.location = self.builder.location
         return self.tensor(op.result, shape, t.element)
 
     # -- reductions --------------------------------------------------------------------------

@@ -19,7 +19,10 @@ VERSION = 12
 
 
 class OnnxError(IreeError):
-    """A model that cannot be imported; ``number`` is one of this module's constants."""
+    """A model that cannot be imported; ``number`` is one of this module's constants.
+
+    Names come from the file and may hold anything: what would break the line is shown as ``?``.
+    """
 
     package = "ONNX"
     exit_codes = {INPUT_SHAPE: EXIT_USAGE}
@@ -37,6 +40,22 @@ class OnnxError(IreeError):
         UNKNOWN_RANK: "the rank of an input is unknown",
         VERSION: "unsupported version of the format or of an operator set",
     }
+
+    def __init__(
+        self,
+        number: int,
+        detail: str = "",
+        *,
+        source: str | None = None,
+        cause: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        source, cause = (None if text is None else _one_line(text) for text in (source, cause))
+        super().__init__(number, _one_line(detail), source=source, cause=cause, hint=hint)
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 class Unsupported(Exception):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
 
 from iree_base.element_types import element_type
 from iree_core_ir.constants import ConstantStore
@@ -55,6 +58,42 @@ class ImportedModel:
             value = np.asarray(value)
             results.append(value if unsigned is None else value.view(element_type(unsigned.value).dtype))
         return results
+
+
+def one_node(
+    op_type: str,
+    inputs: Mapping[str, Any],
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    opset: int = 18,
+    outputs: int = 1,
+    constants: Collection[str] = (),
+    domain: str = "",
+    dims: Mapping[str, Sequence[int | str | None]] | None = None,
+) -> Any:
+    """A model of one node on ``inputs`` (name -> array; None leaves an optional input out).
+
+    Inputs named in ``constants`` become initializers; ``dims`` overrides declared shapes.
+    """
+    helper = onnx.helper
+    names = [name if array is not None else "" for name, array in inputs.items()]
+    made = [f"y{i}" for i in range(outputs)]
+    node = helper.make_node(op_type, names, made, name="node", domain=domain, **dict(attributes or {}))
+    declared, initializers = [], []
+    for name, array in inputs.items():
+        if array is None:
+            continue
+        array = np.asarray(array)
+        if name in constants:
+            initializers.append(onnx.numpy_helper.from_array(array, name))
+        else:
+            code = helper.np_dtype_to_tensor_dtype(array.dtype)
+            declared.append(helper.make_tensor_value_info(name, code, (dims or {}).get(name, array.shape)))
+    results = [helper.make_value_info(name, onnx.TypeProto()) for name in made]
+    graph = helper.make_graph([node], "one_node", declared, results, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)])
+    model.ir_version = min(onnx.IR_VERSION, 10)
+    return model
 
 
 def run_model(

@@ -8,7 +8,8 @@ float64 as the standard defines them. An axis after the other: the result is sep
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -39,9 +40,13 @@ class Axis:
     end: float = 1.0
 
 
-def source_positions(axis: Axis, mode: str) -> Array:
-    """The (fractional) source position of every result index, as the standard's formulas."""
-    x = np.arange(axis.output, dtype=np.float64)
+def source_positions(axis: Axis, mode: str, number: Any = np.float64) -> Array:
+    """The (fractional) source position of every result index, as the standard's formulas.
+
+    Where positions are rounded to one pixel the precision decides ties; onnxruntime computes in f32.
+    """
+    x = np.arange(axis.output).astype(number)
+    axis = replace(axis, scale=number(axis.scale), start=number(axis.start), end=number(axis.end))
     if mode == "half_pixel":
         return (x + 0.5) / axis.scale - 0.5
     if mode == "half_pixel_symmetric":
@@ -74,7 +79,7 @@ _NEAREST: dict[str, Callable[[Array], Array]] = {
 
 def taps(axis: Axis, node: Node, mode: str, coordinates: str) -> tuple[Array, Array]:
     """Source indices [output, taps] and their weights, clamped to the source at its borders."""
-    position = source_positions(axis, coordinates)
+    position = source_positions(axis, coordinates, np.float32 if mode == "nearest" else np.float64)
     antialias = bool(node.get("antialias", 0)) and axis.scale < 1
     exclude = bool(node.get("exclude_outside", 0))
     if mode == "nearest":
