@@ -231,11 +231,56 @@ def test_asynchronous_steps_are_ordered() -> None:
     wait = iree_hal.Fence.create()
     pending = module.main_async(x, wait=wait)
     assert not pending.done()
-    with pytest.raises(iree_hal.HalError, match=r"IREE-HAL-016"):
+    with pytest.raises(VmError, match=r"IREE-VM-032"):
         pending.result(timeout=0.01)
     wait.signal()
     np.testing.assert_array_equal(pending.result(30), x)
     assert pending.done()
+
+
+def test_asynchronous_calls_on_state_keep_their_order() -> None:
+    """Each waits for the one before, even where that one's own wait is reached later."""
+    module = load(state_model())
+    one = np.ones(16, np.float32)
+    first_may_start = iree_hal.Fence.create()
+    first = module.main_async(one, wait=first_may_start)
+    second = module.main_async(one * 10)
+    assert not second.done()
+    first_may_start.signal()
+    assert second.result(30)[0] == 11
+    assert first.result(30)[0] == 1
+    assert module.main(one)[0] == 12
+
+
+def test_a_failed_asynchronous_call_does_not_fail_the_next() -> None:
+    module = load(state_model())
+    one = np.ones(16, np.float32)
+    broken = iree_hal.Fence.create()
+    first = module.main_async(one, wait=broken)
+    second = module.main_async(one)
+    broken.fail(ValueError("upstream"))
+    with pytest.raises(iree_hal.HalError, match=r"upstream"):
+        first.result(30)
+    assert second.result(30)[0] == 1
+    first = module.main_async(one, wait=broken)
+    assert module.main(one)[0] == 2
+
+
+def test_asynchronous_results_own_their_memory() -> None:
+    spec = FunctionSpec("main", (tensor("x", 4),), (tensor("y", 4),))
+
+    def build(program: HostProgram) -> None:
+        f = program.function(spec)
+        f.done()
+        f.return_(f.views[0])
+
+    module = load(write(None, build, [spec]))
+    x = random(4)
+    pending = module.main_async(x)
+    assert pending.result(30) is pending.result(30)
+    np.testing.assert_array_equal(pending.result(30), x)
+    assert not np.shares_memory(pending.result(30), x)
+    assert not np.shares_memory(module.main(x), x)
 
 
 def test_a_failed_wait_fails_the_call() -> None:

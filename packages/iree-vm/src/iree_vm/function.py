@@ -8,6 +8,7 @@ the same bytecode and explains what went wrong in terms of the caller's model.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iree_base.errors import IreeError
-from iree_hal import BufferView, Fence, KernelError
+from iree_hal import BufferView, Fence, HalError, KernelError
+from iree_hal.errors import TIMEOUT
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.manifest import Dim, FunctionSpec
 from iree_vm.bytecode.program import IMPORT_BIT, Function
@@ -50,11 +52,15 @@ class FunctionSignature:
 
 
 class Pending:
-    """The results of an asynchronous call: arrays that hold their values once ``fence`` is reached."""
+    """An asynchronous call: ``fence`` is reached when its results are there."""
 
-    def __init__(self, results: Any, fence: Fence, explain: Callable[[BaseException], BaseException]) -> None:
-        self._results = results
+    def __init__(
+        self, finish: Callable[[], Any], fence: Fence, explain: Callable[[BaseException], BaseException]
+    ) -> None:
+        self._finish: Callable[[], Any] | None = finish
+        self._results: Any = None
         self._explain = explain
+        self._lock = threading.Lock()
         self.fence = fence
 
     def done(self) -> bool:
@@ -65,12 +71,19 @@ class Pending:
             raise self._explain(error) from None
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait and give the array or tuple. Raises the call's failure, or HalError TIMEOUT."""
+        """Wait and give the array or tuple. Raises the call's failure, or VmError 32 after ``timeout`` s."""
         try:
             self.fence.wait(timeout)
+        except HalError as error:
+            if error.number == TIMEOUT:
+                raise VmError(32, f"after {timeout} s") from None
+            raise self._explain(error) from None
         except IreeError as error:
             raise self._explain(error) from None
-        return self._results
+        with self._lock:
+            if self._finish is not None:
+                self._results, self._finish = self._finish(), None
+            return self._results
 
 
 class Binding:
@@ -122,25 +135,32 @@ class Binding:
             wait = Fence(wait)
         fence = Fence.create() if signal is None else signal
         arguments, storages, copies = self._prepare(values, donate, out)
-        if copies:
-            raise VmError(25, "an asynchronous call writes only to contiguous arrays that overlap nothing")
 
         def explain(error: BaseException) -> BaseException:
             return self.explain(error, arguments)
 
+        export = self.spec.calls + (ASYNC_SUFFIX if self.has_async else "")
         try:
-            if self.has_async:
-                results = self._run(self.spec.calls + ASYNC_SUFFIX, (*arguments, *storages, wait, fence))
+            if self.module.needs_lock(export):
+                with self.module.lock.ordered(wait, fence) as after:
+                    results = self._submit(export, (*arguments, *storages), after, fence)
             else:
-                if wait is not None:
-                    wait.wait()
-                results = self._run(self.spec.calls, (*arguments, *storages))
-                fence.signal()
+                results = self._submit(export, (*arguments, *storages), wait, fence)
         except Exception as error:
             explained = self.explain(error, arguments)
             fence.fail(explained)
             raise explained from error.__cause__
-        return Pending(self._one(tuple(map(self._to_numpy, self._many(results)))), fence, explain)
+        return Pending(lambda: self._finish(results, arguments, storages, copies), fence, explain)
+
+    def _submit(self, export: str, arguments: tuple[Any, ...], wait: Fence | None, signal: Fence) -> Any:
+        function = self.module.raw(export)
+        if self.has_async:
+            return function(*arguments, wait, signal)
+        if wait is not None:
+            wait.wait()
+        results = function(*arguments)
+        signal.signal()
+        return results
 
     def _run(self, export: str, arguments: Sequence[Any]) -> Any:
         function = self.module.raw(export)

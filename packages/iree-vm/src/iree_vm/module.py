@@ -7,16 +7,19 @@ calls) holds the instance's lock, so such calls are serialized; all others run s
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 from iree_base import debug
 from iree_base.errors import IreeError
+from iree_hal import Fence, Semaphore
 from iree_vm.bytecode import encoding, verifier
 from iree_vm.bytecode.program import IMPORT_BIT, INITIALIZER, Import, Program
 from iree_vm.bytecode.translate import ImportTarget, Translation
@@ -37,24 +40,66 @@ class Provider(Protocol):
     def lookup(self, function: str) -> ImportTarget | None: ...
 
 
-_locks: weakref.WeakSet[ModuleLock] = weakref.WeakSet()
+_locks: weakref.WeakSet[StateLock] = weakref.WeakSet()
 
 
-class ModuleLock:
-    """A re-entrant lock that a forked child gets back free, whoever held it in the parent."""
+class StateLock:
+    """Serializes the calls that touch a module's state, the asynchronous work they leave behind included.
+
+    Re-entrant. A forked child gets it back free, whoever held it in the parent.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._last: Fence | None = None
         _locks.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
+        if self._last is not None:
+            self._settle()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
+    def _settle(self) -> None:
+        """Wait for the asynchronous call before; its failure is its caller's."""
+        assert self._last is not None
+        try:
+            with contextlib.suppress(IreeError):
+                self._last.wait()
+        except BaseException:  # Ctrl-C: the work goes on, so the next call must wait again
+            self._lock.release()
+            raise
+        self._last = None
+
+    @contextlib.contextmanager
+    def ordered(self, wait: Fence | None, signal: Fence) -> Iterator[Fence | None]:
+        """For an asynchronous call that reaches ``signal``: gives what its work must wait for."""
+        with self._lock:
+            before = self._last
+            yield wait if before is None else Fence.join([whatever(before), wait or Fence()])
+            self._last = signal
+
     def renew(self) -> None:
         self._lock = threading.RLock()
+        self._last = None
+
+
+def whatever(fence: Fence) -> Fence:
+    """A fence that is reached when every point of ``fence`` is reached or has failed."""
+    done = Fence([(Semaphore(), len(fence.points))])
+    ((semaphore, _),) = done.points
+    lock = threading.Lock()
+    counter = itertools.count(1)
+
+    def reached(_: BaseException | None) -> None:
+        with lock:  # the semaphore only grows
+            semaphore.signal(next(counter))
+
+    for point, value in fence.points:
+        point.on_reached(value, reached)
+    return done
 
 
 def _after_fork() -> None:
@@ -100,7 +145,7 @@ class BytecodeModule:
         self.imported: set[str] = set()
         """Names of the modules this one imports from."""
         self.exclusive = exclusive_functions(program)
-        self.lock = ModuleLock()
+        self.lock = StateLock()
         self.closed = False
         imports = [self._resolve(entry, providers) for entry in program.imports]
         trace: Callable[[str], None] | None = None
@@ -246,4 +291,4 @@ def _trace(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-__all__ = ["BytecodeModule", "ModuleLock", "NativeModule", "Provider", "run"]
+__all__ = ["BytecodeModule", "NativeModule", "Provider", "StateLock", "run"]
