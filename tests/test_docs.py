@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
@@ -45,7 +47,7 @@ def test_the_rules_name_tests_that_exist() -> None:
 
 
 def blocks(language: str) -> Iterator[Any]:
-    """All blocks of a document form one program, so that later ones can use what earlier ones made."""
+    """All blocks of a document form one program; ``python no-run`` marks a sketch that is none."""
     for document in DOCUMENTS:
         code = [
             m[3] for m in BLOCK.finditer(document.read_text()) if m[1] == language and "no-run" not in m[2]
@@ -54,8 +56,20 @@ def blocks(language: str) -> Iterator[Any]:
             yield pytest.param(document, "\n".join(code), id=name(document))
 
 
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where blocks run: ``model.onnx`` and ``model.vmfb`` with ``x: f32[batch, 8] -> y: f32[batch, 4]``."""
+    import iree_flow
+
+    place = tmp_path_factory.mktemp("documents")
+    iree_flow.compile(tiny.mlp(place / "model.onnx")).save(place / "model.vmfb")
+    return place
+
+
 @pytest.mark.parametrize(("document", "code"), list(blocks("python")))
-def test_python_blocks_run(document: Path, code: str, tmp_path: Path) -> None:
+def test_python_blocks_run(document: Path, code: str, model_folder: Path, tmp_path: Path) -> None:
+    for path in model_folder.iterdir():
+        shutil.copy(path, tmp_path)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
