@@ -22,7 +22,7 @@ from iree_core_ir.rewriter import Rewriter, pattern
 
 
 def _changed(before: Sequence[Mixed], after: Sequence[Mixed]) -> bool:
-    return any(a is not b for a, b in zip(before, after, strict=True))
+    return any(a != b for a, b in zip(before, after, strict=True))
 
 
 # -- sizes become numbers ----------------------------------------------------------------------
