@@ -36,6 +36,7 @@ TEXT = """module {
     ml_program.global_store @g = %7 : tensor<?xi32>
     %9 = util.assume.int %n[] : index
     %10 = ub.poison : f32
+    %11 = util.unfoldable_constant dense<1> : tensor<4xi32>
     cf.br ^bb1
   ^bb1:
     util.unreachable "not here"

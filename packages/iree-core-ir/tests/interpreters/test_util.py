@@ -109,6 +109,7 @@ def test_assumptions_of_one_call_site_hold_together(evaluate: Evaluate) -> None:
 def test_barrier_sizeof_unreachable(evaluate: Evaluate, run_text: Callable[..., Any]) -> None:
     assert evaluate("util.optimization_barrier %a : f32", ["f32"], "f32", np.float32(2)) == 2
     assert evaluate("util.sizeof bf16", [], "index") == 2
+    assert evaluate("util.unfoldable_constant 7 : i32", [], "i32") == 7
     assert evaluate("ub.poison : tensor<2xf32>", [], "tensor<2xf32>").tolist() == [0, 0]
     for op in ('util.unreachable "never"', "ub.unreachable"):
         with pytest.raises(CoreIrError, match=r"never|unreachable"):

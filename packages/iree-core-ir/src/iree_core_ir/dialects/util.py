@@ -215,6 +215,23 @@ class OptimizationBarrier(Op, name="util.optimization_barrier"):
         types["outs"] = types["values"]
 
 
+class UnfoldableConstant(Op, name="util.unfoldable_constant"):
+    """A constant that the optimizer takes for a run-time value; tests feed their programs with it."""
+
+    value = attribute(Attribute)
+    result = result()
+    assembly_format = "attr-dict $value"
+
+    @classmethod
+    def make(cls, value: Attribute) -> Self:
+        typed: Any = value
+        return cls((), (typed.type,), {"value": value})
+
+    @classmethod
+    def infer_types(cls, types: dict[str, list[Any]], attributes: dict[str, Any]) -> None:
+        types["result"] = [attributes["value"].type]
+
+
 class Unreachable(Op, name="util.unreachable", traits=(TERMINATOR,)):
     """Stops with ``message``: control must not come here."""
 
@@ -358,7 +375,7 @@ DIALECT = Dialect(
     "util",
     ops=[
         Align, AssumeInt, BroadcastDim, Global, GlobalLoad, GlobalStore, Initializer, OptimizationBarrier,
-        Return, SizeOf, Unreachable,
+        Return, SizeOf, UnfoldableConstant, Unreachable,
     ],
     attributes=[IntAssumptionAttr],
     materialize_constant=materialize_constant,

@@ -38,6 +38,11 @@ def sizeof(frame: Frame, op: util.SizeOf) -> int:
     return element_type(str(op.sized_type.value)).bytes
 
 
+@implements(util.UnfoldableConstant)
+def unfoldable_constant(frame: Frame, op: util.UnfoldableConstant) -> Any:
+    return frame.constant(op.value)
+
+
 @implements(util.OptimizationBarrier)
 def optimization_barrier(frame: Frame, op: util.OptimizationBarrier, *values: Any) -> Any:
     return values
