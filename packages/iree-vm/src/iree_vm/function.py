@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from iree_base.element_types import ElementType, element_type
 from iree_base.errors import IreeError
 from iree_hal import BufferView, Fence, HalError, KernelError
 from iree_hal.errors import TIMEOUT
@@ -101,6 +102,8 @@ class Binding:
         self.dims = dims
         self._debug = debug
         self.inputs = tuple(Input(spec, i) for i in range(len(spec.inputs)))
+        self.input_names = tuple(t.name for t in spec.inputs)
+        self.outputs = {t.name: (i, element_type(t.dtype)) for i, t in enumerate(spec.outputs)}
         self.signature = FunctionSignature(spec, dims)
         self._check_export(spec.calls, len(spec.inputs) + len(spec.outputs))
         self.has_async = spec.calls + ASYNC_SUFFIX in module.exports
@@ -176,35 +179,31 @@ class Binding:
         if self.module.closed:
             raise VmError(14, f"'{self.module.name}'", hint="load it again")
         if len(values) != len(self.inputs):
-            names = ", ".join(t.name for t in self.spec.inputs) or "none"
+            names = ", ".join(self.input_names) or "none"
             raise VmError(
                 20,
                 f"{self.spec.name} takes {len(self.inputs)} ({names}), got {len(values)}",
                 hint=str(self.signature),
             )
         arguments = [convert(value) for convert, value in zip(self.inputs, values, strict=True)]
-        check_inputs(self.spec, self.dims, arguments)
         storages: list[Any] = [None] * len(self.spec.outputs)
         copies: dict[int, Array] = {}
         self._donated(arguments, values, self._donate_indices(donate), storages)
-        for index, target in self._outputs(out).items():
+        for index, element, target in self._targets(out):
             usable = (
                 target.flags.c_contiguous
                 and target.flags.aligned
                 and not any(isinstance(a, np.ndarray) and np.may_share_memory(a, target) for a in arguments)
                 and not any(s is not None and np.may_share_memory(s, target) for s in storages)
             )
-            if usable and not self._sub_byte(index):
+            if usable and element.bits >= 8:
                 storages[index] = target
             else:
                 storages[index], copies[index] = None, target
         return arguments, storages, copies
 
-    def _sub_byte(self, index: int) -> bool:
-        return self.spec.outputs[index].dtype in ("i4", "ui4")
-
     def _donate_indices(self, donate: Any) -> set[int]:
-        names = [t.name for t in self.spec.inputs]
+        names = self.input_names
         found = set()
         for item in (donate,) if isinstance(donate, str | int) else donate:
             if isinstance(item, str) and item in names:
@@ -228,23 +227,20 @@ class Binding:
             if same and array is values[output.tied] and array.flags.writeable:
                 storages[index] = array
 
-    def _outputs(self, out: Any) -> dict[int, Array]:
+    def _targets(self, out: Any) -> list[tuple[int, ElementType, Array]]:
+        """``out=`` as (output index, element type, array)."""
         if out is None:
-            return {}
+            return []
         if not isinstance(out, Mapping):
             raise VmError(25, f"it is {type(out).__name__}", hint="pass out={name: array}")
-        names = [t.name for t in self.spec.outputs]
-        found = {}
+        found = []
         for name, array in out.items():
-            if name not in names:
-                raise VmError(25, f"no output '{name}'", hint="name outputs: " + ", ".join(names))
-            index = names.index(name)
-            wanted = Input(FunctionSpec(self.spec.name, (self.spec.outputs[index],), ()), 0).dtype
-            if not isinstance(array, np.ndarray) or array.dtype != wanted or not array.flags.writeable:
-                raise VmError(
-                    25, f"'{name}' must be a writable numpy array of {self.spec.outputs[index].dtype}"
-                )
-            found[index] = array
+            if name not in self.outputs:
+                raise VmError(25, f"no output '{name}'", hint="name outputs: " + ", ".join(self.outputs))
+            index, element = self.outputs[name]
+            if not isinstance(array, np.ndarray) or array.dtype != element.dtype or not array.flags.writeable:
+                raise VmError(25, f"'{name}' must be a writable numpy array of {element.name}")
+            found.append((index, element, array))
         return found
 
     def _many(self, results: Any) -> tuple[Any, ...]:
@@ -353,7 +349,7 @@ def generate(binding: Binding) -> Callable[..., Any]:
     ndarray = unit.bind(np.ndarray)
     for argument, convert in zip(arguments, binding.inputs, strict=True):
         converted = f"{argument} = {unit.bind(convert)}({argument})"
-        if convert.element.kind == "b" or convert.element.bits < 8:
+        if not convert.direct:
             lines.append(f"    {converted}")
             continue
         lines.append(

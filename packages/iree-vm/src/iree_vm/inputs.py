@@ -34,10 +34,16 @@ class Input:
         self.spec: TensorSpec = function.inputs[index]
         self.element: ElementType = element_type(self.spec.dtype)
         self.dtype = self.element.dtype
+        self.direct = self.element.kind != "b" and self.element.bits >= 8
+        """Whether a contiguous array of the dtype is passed on as it is."""
         self.place = f"input {index} '{self.spec.name}' of {function.name}"
 
     def __call__(self, value: Any) -> Array | BufferView:
         """Convert. Raises VmError 23 (dtype) or 24 (not an array)."""
+        if type(value) is np.ndarray and value.dtype is self.dtype and self.direct:
+            flags = value.flags
+            if flags.c_contiguous and flags.aligned:
+                return value
         array = self._array(value)
         if array.dtype.newbyteorder("=") != self.dtype:
             raise VmError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from iree_base.errors import IreeError, PluginError
 from iree_hal import Device, create_device, drivers, platform, plugins
@@ -167,17 +167,23 @@ class Module:
         binding = self._bindings.get(function)
         if binding is None:
             raise VmError(7, f"'{function}'", cause="the functions are " + ", ".join(self._functions))
-        names = [t.name for t in binding.spec.inputs]
+        names = binding.input_names
+        try:
+            values = [inputs[name] for name in names]
+        except KeyError:
+            values = []
+        if len(inputs) != len(names) or len(values) != len(names):
+            self._wrong_names(inputs, names)
+        result = self._functions[function](*values)
+        return dict(zip(binding.outputs, (result,) if len(binding.outputs) == 1 else result, strict=True))
+
+    @staticmethod
+    def _wrong_names(inputs: Mapping[str, Any], names: Sequence[str]) -> NoReturn:
         unknown = [name for name in inputs if name not in names]
         missing = [name for name in names if name not in inputs]
-        if unknown or missing:
-            parts = [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
-            parts += [f"missing {', '.join(map(repr, missing))}"] if missing else []
-            raise VmError(21, "; ".join(parts), cause="the inputs are " + (", ".join(names) or "none"))
-        result = self._functions[function](*(inputs[name] for name in names))
-        outputs = [t.name for t in binding.spec.outputs]
-        many = (result,) if len(outputs) == 1 else result
-        return dict(zip(outputs, many, strict=True))
+        parts = [f"unknown {', '.join(map(repr, unknown))}"] if unknown else []
+        parts += [f"missing {', '.join(map(repr, missing))}"] if missing else []
+        raise VmError(21, "; ".join(parts), cause="the inputs are " + (", ".join(names) or "none"))
 
     def unload(self) -> None:
         """Release the module: later calls raise VmError 14, running ones finish. Twice is allowed."""
