@@ -55,6 +55,12 @@ class Device(ABC):
         """Those of ``formats`` that this device can load, in the given order."""
         return tuple(f for f in formats if any(loader.supports(f) for loader in self._loaders))
 
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """All executable formats that this device can load."""
+        known = dict.fromkeys(f for loader in self._loaders for f in loader.formats)
+        return self.loaders(known)
+
     def load_executable(self, spec: ExecutableSpec) -> Executable:
         """Load with the first loader that supports ``spec.format``; the caller owns the result.
 
@@ -63,12 +69,11 @@ class Device(ABC):
         for loader in self._loaders:
             if loader.supports(spec.format):
                 return loader.load(spec)
-        known = dict.fromkeys(f for loader in self._loaders for f in loader.formats if loader.supports(f))
         raise HalError(
             NO_LOADER,
             f"'{spec.format}' on {self.driver_name}",
             source=spec.name or None,
-            cause="it runs " + (", ".join(known) or "nothing"),
+            cause="it runs " + (", ".join(self.formats) or "nothing"),
             hint="compile for this machine, or install the package with the loader",
         )
 

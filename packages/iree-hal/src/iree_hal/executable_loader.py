@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from iree_hal import platform
-from iree_hal.elf.load import load
+from iree_hal.elf.load import Image
+from iree_hal.elf.parse import parse
 from iree_hal.errors import BAD_OBJECT, EXECUTABLE_MISMATCH, MISSING_FEATURE, NO_LOADER, HalError
 from iree_hal.executable import Executable, ExecutableSpec, NativeExecutable
 
@@ -49,10 +50,25 @@ class ExecutableLoader(ABC):
         """
 
 
+def kernel_imports(names: tuple[str, ...]) -> dict[str, int]:
+    """Addresses of the library functions, and of those ``names`` that a plugin provides.
+
+    Raises what a plugin's getter raises.
+    """
+    found = dict(platform.current().library_functions())
+    if any(name not in found for name in names):
+        from iree_hal.driver import plugins
+
+        provided = plugins().provided("iree_kernel_imports")
+        found |= {name: int(provided[name]()) for name in names if name in provided}
+    return found
+
+
 class ElfLoader(ExecutableLoader):
     """Relocatable ELF objects of this machine: formats elf-x86_64, elf-aarch64, elf-riscv64.
 
-    Objects may import memcpy, memset and memmove, nothing else.
+    Objects may import memcpy, memset and memmove, and what plugins provide through the hook
+    ``iree_kernel_imports`` under its full name ``name@version``.
     """
 
     formats = ("elf-x86_64", "elf-aarch64", "elf-riscv64")
@@ -71,7 +87,8 @@ class ElfLoader(ExecutableLoader):
             )
         check_features(spec.features, spec.name)
         try:
-            image = load(spec.data, platform.current().library_functions())
+            elf = parse(spec.data)
+            image = Image(elf, kernel_imports(elf.undefined()))
         except HalError as error:
             error.source = error.source or spec.name or None
             raise

@@ -251,5 +251,7 @@ def leave(threads: str, how: str) -> None:
 
 
 if __name__ == "__main__":
+    # A background job inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     name, *arguments = sys.argv[1:]
     globals()[name](*arguments)

@@ -563,6 +563,9 @@ entry:
 segment:
   %t = phi i32 [ %first, %entry ], [ %t.next, %advance ]
   %left = phi i32 [ %n, %entry ], [ %left.next, %advance ]
+  ; Tiles ascend, so the next command is looked for from the last one on.
+  %k.from = phi i32 [ 0, %entry ], [ %k.hint, %advance ]
+  %start.from = phi i32 [ 0, %entry ], [ %start.hint, %advance ]
   %more = icmp ne i32 %left, 0
   br i1 %more, label %place, label %done
 place:
@@ -579,8 +582,8 @@ search.entry:
   %tile = phi i32 [ %t, %place ], [ %moved32, %permute ]
   br label %search
 search:
-  %k = phi i32 [ 0, %search.entry ], [ %k.next, %search.on ]
-  %start = phi i32 [ 0, %search.entry ], [ %end, %search.on ]
+  %k = phi i32 [ %k.from, %search.entry ], [ %k.next, %search.on ]
+  %start = phi i32 [ %start.from, %search.entry ], [ %end, %search.on ]
   %end.at = at i32 %ends, i32 %k
   %end = load i32, ptr %end.at, align 4
   %inside = icmp ult i32 %tile, %end
@@ -654,6 +657,8 @@ step:
 advance:
   %t.next = add i32 %t, %run
   %left.next = sub i32 %left, %run
+  %k.hint = select i1 %shuffle, i32 0, i32 %k
+  %start.hint = select i1 %shuffle, i32 0, i32 %start
   br label %segment
 error:
   %index = get Command.index %c
@@ -971,9 +976,14 @@ done:
 ; Run the open wave on this thread alone. DONE or YIELD.
 define internal i32 @execute_alone(ptr %f, ptr %wave, i1 %measure) nounwind {
 entry:
-  %t0 = call i64 @ticks()
   %total = get Frame.total %f
   %before = get Frame.remaining %f
+  br i1 %measure, label %clock, label %begin
+clock:
+  %t0.clock = call i64 @ticks()
+  br label %begin
+begin:
+  %t0 = phi i64 [ 0, %entry ], [ %t0.clock, %clock ]
   br label %head
 head:
   %left = get Frame.remaining %f
