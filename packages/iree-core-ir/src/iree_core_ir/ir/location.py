@@ -33,7 +33,9 @@ class FileLoc(Location):
     column: int
 
     def __str__(self) -> str:
-        return f'"{self.file}":{self.line}:{self.column}'
+        from iree_core_ir.text.printer import quoted
+
+        return f"{quoted(self.file)}:{self.line}:{self.column}"
 
     def user_text(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"

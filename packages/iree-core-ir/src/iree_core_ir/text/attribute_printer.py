@@ -96,7 +96,8 @@ class AttributePrinter:
         prefix = "!" if isinstance(attribute, Type) else "#"
         dialect, _, name = attribute.mnemonic.partition(".")
         hook: Callable[[Any], str] | None = getattr(attribute, "print_parameters", None)
-        body = name + (hook(self) if hook is not None else "")
+        parameters = hook(self) if hook is not None else ""
+        body = f"{name} {parameters}" if parameters[:1].isalnum() else name + parameters
         if _PRETTY_BODY.match(body):
             return f"{prefix}{dialect}.{body}"
         return f"{prefix}{dialect}<{body}>"

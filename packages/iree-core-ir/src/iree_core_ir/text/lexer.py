@@ -30,18 +30,18 @@ VALUE, BLOCK, SYMBOL, HASH, BANG, NUMBER, WORD, STRING, PUNCTUATION, END = (
 )
 
 _TOKEN = re.compile(
-    r"""(?:[ \t\r\n]+|//[^\n]*)*(?:
+    r"""(?:[ \t\r\n]++|//[^\n]*+)*+(?:
  (?P<value>%(?:[A-Za-z_$.\-][\w$.\-]*|\d+)(?:\#\d+)?)
 |(?P<word>[A-Za-z_][\w$.]*)
 |(?P<punctuation>->|::|>=|==|<=|\.\.\.|\{-\#|\#-\}|[(){}\[\]<>,:=?*+\-/|])
 |(?P<number>0x[0-9A-Fa-f]+|\d+(?:\.\d*(?:[eE][+\-]?\d+)?)?)
-|(?P<string>"(?:[^"\\\n]|\\.)*")
-|(?P<symbol>@(?:[A-Za-z_][\w$.]*|"(?:[^"\\]|\\.)*"))
+|(?P<string>"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")
+|(?P<symbol>@(?:[A-Za-z_][\w$.]*|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"))
 |(?P<hash>\#(?:[A-Za-z_][\w$.\-]*|\d+))
 |(?P<bang>![A-Za-z_][\w$.\-]*)
 |(?P<block>\^[\w$.\-]+)
 |(?P<end>\Z))""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _match = _TOKEN.match
 
@@ -97,7 +97,7 @@ class Lexer:
         self.pos = match.end()
 
     def _bad_token(self) -> NoReturn:
-        blank = re.compile(r"(?:[ \t\r\n]+|//[^\n]*)*").match(self.text, self.pos)
+        blank = re.compile(r"(?:[ \t\r\n]++|//[^\n]*+)*+").match(self.text, self.pos)
         assert blank is not None
         self.start = blank.end()
         character = self.text[self.start]
@@ -210,7 +210,7 @@ class Lexer:
         self.next()
         return items
 
-    _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|->|>=|[<>()\[\]{}]')
+    _BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|->|>=|[<>()\[\]{}]')
 
     def balanced(self) -> str:
         """The text from the current opening bracket to its partner, both included."""

@@ -330,7 +330,7 @@ class Parser(LocationParser):
     def _find(self, word: str) -> tuple[type[Op], Callable[[Any], Op]] | None:
         candidates = [word] if "." in word else []
         if "." not in word:
-            candidates = [f"{d}.{word}" for d in (self._default_dialect, "builtin", "func") if d]
+            candidates = [f"{d}.{word}" for d in (self._default_dialect, "builtin") if d]
         for name in candidates:
             cls = find_op(name)
             if cls is not None:

@@ -14,7 +14,7 @@ from iree_core_ir.text.lexer import BANG, WORD
 _SHAPED = re.compile(
     r"(tensor|memref|vector)<((?:(?:[0-9]+|\?)x)*)(f32|f64|f16|bf16|index|[su]?i[0-9]+|f8E[0-9A-Z]+\w*)>"
 )
-_DIMENSIONS = re.compile(r"(?:[ \t\r\n]|//[^\n]*\n)*((?:(?:[0-9]+|\?)[ \t\r\n]*x[ \t\r\n]*)*)")
+_DIMENSIONS = re.compile(r"(?:[ \t\r\n]|//[^\n]*+\n)*+((?:(?:[0-9]+|\?)[ \t\r\n]*x[ \t\r\n]*)*)")
 _INTEGER = re.compile(r"([su]?)i([1-9][0-9]*)\Z")
 
 
