@@ -1,4 +1,4 @@
-"""ONNX's node cases: what is supported gives the standard's numbers in every mode; the rest says why not."""
+"""ONNX's node cases: what is supported gives the standard's numbers in every mode; the rest says why."""
 
 import pytest
 
@@ -12,7 +12,7 @@ DIFFERENT_BY_DECISION = {
 }
 
 MINIMUM = {"as written": 1350, "constant inputs": 1560, "dynamic dims": 1250}
-"""Cases that passed with onnx 1.23 when this was written, rounded down: coverage does not shrink unnoticed."""
+"""Cases that passed with onnx 1.23 when this was written, rounded down: coverage never shrinks unnoticed."""
 
 
 def wrong(outcomes):

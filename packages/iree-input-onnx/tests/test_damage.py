@@ -55,7 +55,7 @@ DATA = small_network()
 
 
 def damaged(seed):
-    """The file with a part missing, or with one to eight bits flipped, most of them outside of the weights."""
+    """The file with a part missing, or with some bits flipped, most of them outside of the weights."""
     rng = random.Random(seed)
     data = bytearray(DATA)
     if seed % 4 == 0:

@@ -1,4 +1,4 @@
-"""The importer: everything unsupported at once, functions inlined, names kept, shape arithmetic on the host."""
+"""The importer: unsupported nodes listed at once, functions inlined, names kept, shapes on the host."""
 
 import numpy as np
 import pytest

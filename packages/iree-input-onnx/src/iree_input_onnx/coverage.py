@@ -23,18 +23,16 @@ LOWERED, INLINED, MISSING = "lowered", "standard body", "not yet"
 _HEAD = """\
 # ONNX operators
 
-Made by `python -m iree_input_onnx.coverage docs/onnx-coverage.md`; do not edit. Operator sets {oldest} to {newest}
-of the standard (onnx {onnx}), domain `ai.onnx`. Of {total} operators {lowered} are lowered by their own rule in
-`iree_input_onnx/ops`, {inlined} through the function body that the standard gives, {missing} not yet. `If` is
-lowered when its condition is known at compile time. A model with anything else is refused at once, with all such
-nodes listed.
+Made by `python -m iree_input_onnx.coverage docs/onnx-coverage.md`; do not edit. Operator sets {oldest} to
+{newest} of the standard (onnx {onnx}), domain `ai.onnx`. Of {total} operators {lowered} are lowered by their
+own rule in `iree_input_onnx/ops`, {inlined} through the function body that the standard gives, {missing} not
+yet. A model that uses anything else is refused at once, with all such nodes listed.
 
 Not supported anywhere: strings, sequences, optionals, float4, float8e8m0, 2-bit integers; training mode.
 
-Cases are ONNX's own node tests, run through the numpy meaning of the imported IR, with small inputs (shapes, axes,
-scales) as constants: {passed} of {cases} pass, {unsupported} use something unsupported, {wrong} differ by decision
-(see `tests/test_conformance.py`).
-{modes}
+Cases are ONNX's own node tests, run through the numpy meaning of the imported IR, with small inputs (shapes,
+axes, scales) as constants: {passed} of {cases} pass, {unsupported} use something unsupported, {wrong} differ
+by decision (see `tests/test_conformance.py` of the package). {modes}
 
 | operator | definitions | how | cases | limits |
 |---|---|---|---|---|

@@ -23,7 +23,7 @@ def numbers(rng, shape, dtype, special=True):
     return rng.integers(max(info.min, -50), min(info.max, 50), shape, dtype=dtype)
 
 
-UNARY = (
+UNARY = (  # noqa: SIM905
     "Abs Neg Ceil Floor Round Sqrt Reciprocal Exp Log Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh "
     "Atanh Erf Sign IsNaN IsInf Relu Sigmoid Softplus Softsign Elu Celu Selu LeakyRelu ThresholdedRelu "
     "HardSigmoid HardSwish Mish Gelu"

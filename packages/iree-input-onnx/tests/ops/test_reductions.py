@@ -15,7 +15,7 @@ def tensor(*shape, dtype=np.float32):
     return RNG.standard_normal(shape).astype(dtype)
 
 
-REDUCE = "Sum Mean Max Min Prod L1 L2 LogSumExp SumSquare".split()
+REDUCE = ["Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSumExp", "SumSquare"]
 
 
 @pytest.mark.parametrize("op", REDUCE)
