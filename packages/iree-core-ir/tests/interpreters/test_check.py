@@ -13,7 +13,8 @@ from iree_core_ir.errors import CoreIrError
 CASES = [
     ("check.expect_eq(%a, %b) : tensor<3xf32>", [1, 2, 3], [1, 2, 3], True),
     ("check.expect_eq(%a, %b) : tensor<3xf32>", [1, 2, 3], [1, 5, 3], False),
-    ("check.expect_eq(%a, %b) : tensor<3xf32>", [1, 2, np.nan], [1, 2, np.nan], False),
+    ("check.expect_eq(%a, %b) : tensor<3xf32>", [1, 2, np.nan], [1, 2, np.nan], True),
+    ("check.expect_eq(%a, %b) : tensor<3xf32>", [1, 2, 0.0], [1, 2, -0.0], False),
     (
         "check.expect_eq_const(%a, dense<[1.0, 2.0, 3.0]> : tensor<3xf32>) : tensor<3xf32>",
         [1, 2, 3],
@@ -27,7 +28,8 @@ CASES = [
     ("check.expect_almost_eq(%a, %b, atol 0.0, rtol 0.01) : tensor<3xf32>", [100, 0, 0], [100.5, 0, 0], True),
     ("check.expect_almost_eq(%a, %b) : tensor<3xf32>", [np.inf, 0, 0], [np.inf, 0, 0], True),
     ("check.expect_almost_eq(%a, %b) : tensor<3xf32>", [1, 0, 0], [np.inf, 0, 0], False),
-    ("check.expect_almost_eq(%a, %b) : tensor<3xf32>", [np.nan, 0, 0], [np.nan, 0, 0], False),
+    ("check.expect_almost_eq(%a, %b) : tensor<3xf32>", [np.nan, 0, 0], [np.nan, -0.0, 0], True),
+    ("check.expect_almost_eq(%a, %b) : tensor<3xf32>", [np.nan, 0, 0], [1, 0, 0], False),
     ("check.expect_almost_eq_const(%a, dense<1.0> : tensor<3xf32>) : tensor<3xf32>", [1, 1, 1], None, True),
 ]
 

@@ -43,7 +43,7 @@ class ExpectAllTrue(_One, name="check.expect_all_true"):
 
 
 class ExpectEq(Op, name="check.expect_eq", traits=(SAME_OPERAND_TYPES,)):
-    """Two tensors are equal, element by element (floats by value: NaN differs from itself)."""
+    """Two tensors are equal bit by bit: a NaN equals itself, -0.0 differs from 0.0."""
 
     lhs = operand(TensorType)
     rhs = operand(TensorType)
@@ -93,7 +93,7 @@ def _print_tolerances(printer: Any, op: Op, atol: FloatAttr | None, rtol: FloatA
 
 
 class ExpectAlmostEq(Op, name="check.expect_almost_eq", traits=(SAME_OPERAND_TYPES,)):
-    """Two float tensors agree within ``|lhs - rhs| <= atol + rtol * |rhs|``."""
+    """Two float tensors agree within ``|lhs - rhs| <= atol + rtol * |rhs|``; NaN agrees with NaN."""
 
     lhs = operand(TensorType)
     rhs = operand(TensorType)

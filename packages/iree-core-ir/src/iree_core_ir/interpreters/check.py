@@ -45,7 +45,12 @@ def expect_all_true(frame: Frame, op: Op, value: Any) -> None:
 
 
 def _equal(op: Op, lhs: Any, rhs: Any) -> None:
-    _expect(op, lhs == rhs if lhs.shape == rhs.shape else False, lhs, rhs)
+    good: Any = False
+    if lhs.shape == rhs.shape:
+        size = lhs.dtype.itemsize
+        bits = [np.ascontiguousarray(x).reshape(-1).view(np.uint8).reshape(-1, size) for x in (lhs, rhs)]
+        good = (bits[0] == bits[1]).all(axis=1).reshape(lhs.shape)
+    _expect(op, good, lhs, rhs)
 
 
 @implements(check.ExpectEq)
@@ -63,8 +68,8 @@ def _almost(op: Any, lhs: Any, rhs: Any) -> None:
     if lhs.shape == rhs.shape:
         a, b = lhs.astype(np.float64), rhs.astype(np.float64)
         tolerance = op.atol.value + op.rtol.value * np.abs(b)
-        # Infinities agree with themselves; NaN agrees with nothing.
-        good = (a == b) | (np.isfinite(b) & (np.abs(a - b) <= tolerance))
+        # Infinities agree with themselves, NaN with NaN.
+        good = (a == b) | (np.isnan(a) & np.isnan(b)) | (np.isfinite(b) & (np.abs(a - b) <= tolerance))
     _expect(op, good, lhs, rhs)
 
 
