@@ -1,6 +1,6 @@
 """Real models, imported and interpreted, against onnxruntime: at the outputs and at places inside.
 
-The files are those of ``benchmarks/zoo.py``, looked for in ``build/models`` or ``IREE_MODELS``; a file that is
+The files are those of ``benchmarks/zoo.py``, looked for in ``build/models`` or ``IREE_MODELS``; one that is
 not there is skipped (``python benchmarks/zoo.py`` makes them).
 """
 
@@ -20,7 +20,7 @@ SATURATING = ("Sigmoid", "Softmax", "HardSigmoid")
 """Their outputs near 0 say little; the tensors before them are compared instead."""
 
 IMAGE = {"input": ((1, 3, 224, 224), "image")}
-IDS = {n: ((1, 128), "ids") for n in ("input_ids", "attention_mask", "token_type_ids")}
+IDS = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), ((1, 128), "ids"))
 MODELS = {
     "magika": {"bytes": ((1, 2048), "bytes")},
     "ocr_det": {"x": ((1, 3, 64, 96), "image")},
