@@ -126,7 +126,13 @@ def _parse(path: Path | None, source: Any, session: Session) -> ModuleOp:
         text = path.read_text(encoding="utf-8") if path is not None else source
     except (OSError, UnicodeDecodeError) as error:
         raise FlowError(1, str(path), cause=str(error)) from None
-    name = path.name if path is not None else "<mlir>"
+    name = (
+        path.name
+        if path is not None
+        else f"{session.options.name}.mlir"
+        if session.options.name
+        else "<mlir>"
+    )
     return parse_module(text, name, constants=session.constants)
 
 
