@@ -81,9 +81,14 @@ def slice_view(array: Array, offsets: Sequence[int], sizes: Sequence[int], strid
 
 def root(array: Array) -> Array:
     """The array that owns the memory ``array`` looks at."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    while True:
+        base = array.base
+        if not isinstance(base, np.ndarray):
+            # Strided views hold on to their array through a helper object.
+            base = getattr(base, "base", None)
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
 
 
 def address(array: Array) -> int:
