@@ -20,7 +20,8 @@ def _spec(symbol: str) -> ExecutableSpec:
     llvm.initialize_all_asmprinters()
     triple = f"{platform.machine()}-unknown-linux-gnu"
     machine = llvm.Target.from_triple(triple).create_target_machine(reloc="pic", codemodel="small")
-    text = f'declare i32 @"{symbol}"()\ndefine i32 @kernel(ptr %d, ptr %w) {{ %r = call i32 @"{symbol}"() ret i32 %r }}'
+    text = f'declare i32 @"{symbol}"()\n'
+    text += f'define i32 @kernel(ptr %d, ptr %w) {{ %r = call i32 @"{symbol}"() ret i32 %r }}'
     module = llvm.parse_assembly(text)
     module.triple, module.data_layout = triple, str(machine.target_data)
     data = bytes(machine.emit_object(module))

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from iree_hal import storage
+from iree_hal.buffer import Buffer
 from iree_hal.conformance import build as kernels
 from iree_hal.conformance.backend import Recorder, float_bits, ramp
 from iree_hal.conformance.kernels import EXPORTS
@@ -166,7 +167,7 @@ def _run_there(qemu: str, machine: str, path: Path, monkeypatch: pytest.MonkeyPa
     frame.state.budget = 0
     x, out = memory.take(4 * n), memory.take(200_000)
     x[:] = ramp(n).view(np.uint8)
-    frame.set_arena(memory.take(65536 * 3))
+    frame.set_arena(Buffer(memory.take(65536 * 3)))
     frame.pack(frame.view, frame.inputs_at, x.ctypes.data, x.nbytes, out.ctypes.data, out.nbytes, n)
     text = START.format(
         frame=frame.pointer.value, data=out.ctypes.data, size=out.nbytes, write=WRITE, exit=EXIT

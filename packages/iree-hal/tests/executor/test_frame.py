@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from iree_hal.buffer import Buffer
 from iree_hal.conformance.backend import Backend, Context, Recorder
 from iree_hal.conformance.strategies import programs
 from iree_hal.errors import HalError, KernelError
@@ -17,6 +18,7 @@ from iree_hal.executor.frame import Frame
 from iree_hal.executor.native import native
 from iree_hal.executor.plan import Plan
 from iree_hal.recording import Recording
+from iree_hal.storage import aligned_bytes
 
 
 @functools.cache
@@ -101,7 +103,7 @@ def test_a_small_arena_is_asked_for() -> None:
     recorder.export_param("arena_bytes", recorder.const(100))
     frame = _bound(recorder.finish())
     assert native().run(frame.pointer) == structs.GROW
-    frame.set_arena(np.zeros(128, np.uint8))
+    frame.set_arena(Buffer(aligned_bytes(128)))
     assert native().run(frame.pointer) == structs.DONE
 
 

@@ -24,9 +24,10 @@ from iree_hal.executor.pool import pool
 from iree_hal.executor.structs import DONE, ERROR, GROW, HOST_CALL, INDIRECT
 from iree_hal.queue import InlineQueue, ThreadQueue
 from iree_hal.recording import ARENA_BYTES, HostCall, Recording
-from iree_hal.storage import ARRAY_DATA_OFFSET, aligned_bytes
+from iree_hal.storage import ARRAY_DATA_OFFSET
 
-FRAME_CACHE_BYTES = 512 << 20
+FRAME_CACHE_BYTES = 64 << 20
+"""What the free list of a command buffer may hold, or one frame if that is larger."""
 MAX_CACHED_FRAMES = 8
 
 _direct: Any = np.ndarray if ARRAY_DATA_OFFSET else None
@@ -54,11 +55,15 @@ class LocalCommandBuffer(CommandBuffer):
         self._threads = threads
 
     def new_frame(self) -> Frame:
-        """A frame with an arena that fits the last one's size, or none yet."""
+        """A frame without an arena; a run that wants one returns GROW."""
         frame = Frame(self.plan, self._pool_address, self._threads)
-        if ARENA_BYTES not in self.recording.outputs:
-            frame.set_arena(aligned_bytes(0))
+        frame.keep = frames_kept(frame.nbytes)
         return frame
+
+
+def frames_kept(nbytes: int) -> int:
+    """How many frames of ``nbytes`` a free list may hold."""
+    return max(1, min(MAX_CACHED_FRAMES, FRAME_CACHE_BYTES // max(nbytes, 1)))
 
 
 def arena_bytes(command_buffer: CommandBuffer, frame: Frame) -> int:
@@ -160,8 +165,10 @@ class LocalDevice(Device):
     def grow(self, command_buffer: CommandBuffer, frame: Frame) -> None:
         """Give ``frame`` the arena its parameters ask for. Raises HalError PROGRAM, OUT_OF_MEMORY."""
         nbytes = arena_bytes(command_buffer, frame)
-        frame.set_arena(aligned_bytes(nbytes))
-        frame.keep = max(1, min(MAX_CACHED_FRAMES, FRAME_CACHE_BYTES // (frame.nbytes + nbytes)))
+        if frame.arena is not None:
+            self.allocator.release(frame.arena)
+        frame.set_arena(self.allocator.allocate(nbytes))
+        frame.keep = frames_kept(frame.nbytes + nbytes)
 
     def call_host(self, command_buffer: CommandBuffer, frame: Frame) -> None:
         """Call the host function whose wave the frame stands behind."""

@@ -1,4 +1,4 @@
-; Kernels of the conformance suite; kernels.py says what each does. Expanded like executor.ll.
+; Kernels of the conformance suite; kernels.py says what each does. Expanded like the executor.
 
 define i32 @add(ptr %d, ptr %w) nounwind {
 entry:

@@ -11,6 +11,7 @@ import struct
 
 import numpy as np
 
+from iree_hal.buffer import Buffer
 from iree_hal.errors import HalError
 from iree_hal.executor import structs
 from iree_hal.executor.native import native
@@ -81,14 +82,14 @@ class Frame:
         if len(plan.pointers):
             dispatches.view(np.int64)[plan.pointers[:, 0] // 8] = plan.pointers[:, 1] + (address + start)
         self.pack = struct.Struct(f"<{2 * (recording.n_bindings - 1)}Q{recording.n_inputs}q").pack_into
-        self.arena: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None = None
+        self.arena: Buffer | None = None
         self.keep = 1
         """How many frames like this one the free list may hold."""
 
-    def set_arena(self, arena: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-        """Give the frame ``arena`` (bytes, 64-byte aligned); it replaces the one before."""
+    def set_arena(self, arena: Buffer) -> None:
+        """Give the frame ``arena`` (64-byte aligned); it replaces the one before."""
         self.arena = arena
-        struct.pack_into("<QQ", self.view, self.arena_at, int(arena.ctypes.data), arena.nbytes)
+        struct.pack_into("<QQ", self.view, self.arena_at, arena.address, arena.nbytes)
 
     def abandon(self) -> None:
         """Wait until no worker holds a tile of this frame, which is then safe to drop."""

@@ -18,7 +18,7 @@ CALIBRATION_NS = 2_000_000
 
 
 class Native:
-    """The functions of the executor; see ``executor.ll`` for what they do. Make it with :func:`native`."""
+    """The functions of the executor; the files in ``ll/`` say what they do. Made by :func:`native`."""
 
     def __init__(self) -> None:
         machine = platform.machine()

@@ -53,7 +53,7 @@ class Pool:
         self.n_workers = 0
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._leased = False
+        self._locked = self._leased = False
 
     def ensure(self, n_workers: int) -> None:
         """Have at least ``n_workers`` threads; fewer if the OS or a finishing interpreter refuses."""
@@ -99,14 +99,15 @@ class Pool:
                 self._native.release(self.address)
 
     def _before_fork(self) -> None:
-        self._lock.acquire(timeout=QUIESCE_SECONDS)
+        self._locked = self._lock.acquire(timeout=QUIESCE_SECONDS)
         self._leased = self._take_lease()
 
     def _after_fork_in_parent(self) -> None:
         if self._leased:
             self._leased = False
             self._native.release(self.address)
-        if self._lock.locked():
+        if self._locked:
+            self._locked = False
             self._lock.release()
 
     def _after_fork_in_child(self) -> None:

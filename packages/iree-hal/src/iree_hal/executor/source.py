@@ -1,4 +1,7 @@
-"""The executor's LLVM IR: ``executor.ll`` is a template over the struct table, this file expands it.
+"""The executor's LLVM IR: the files in ``ll/`` are templates over the struct table, this file expands them.
+
+Who may touch what: a frame belongs to the thread that calls ``iree_run``; workers touch it only while they
+hold a tile, which ``Pool.pending`` counts. The pool belongs to the frame that holds its lease.
 
 Beside plain LLVM IR a line may be ``%v = get Struct.field %p`` (load), ``put i32 %v, Struct.field %p``
 (store), ``%q = addr Struct.field %p`` (address), or ``%q = at TYPE %base, i32 %index`` (element of an
@@ -19,6 +22,9 @@ MACHINES: dict[str, tuple[str, str, str]] = {
     "aarch64": ("aarch64-unknown-linux-gnu", "generic", ""),
 }
 """Machine -> (triple, processor, features) the executor is compiled for: the baseline of each."""
+
+PARTS = ("params", "prepare", "tiles", "tickets", "waves")
+"""The shared files, callees first."""
 
 _STRUCTS = {s.name: s for s in structs.STRUCTS}
 _ELEMENTS = {"i32": 4, "i64": 8, "ptr": 8} | {s.name: s.size for s in structs.STRUCTS}
@@ -69,8 +75,7 @@ def expand(template: str) -> str:
 
 def module_text(machine: str) -> str:
     """The whole module for ``machine``: its few own functions, then the shared ones."""
-    here = files("iree_hal.executor")
+    here = files("iree_hal.executor") / "ll"
     triple = MACHINES[machine][0]
-    own = (here / f"machine_{machine}.ll").read_text(encoding="utf-8")
-    shared = (here / "executor.ll").read_text(encoding="utf-8")
-    return f'target triple = "{triple}"\n' + expand(own + "\n" + shared)
+    texts = [(here / f"{name}.ll").read_text(encoding="utf-8") for name in (f"machine_{machine}", *PARTS)]
+    return f'target triple = "{triple}"\n' + expand("\n".join(texts))

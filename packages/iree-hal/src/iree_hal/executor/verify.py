@@ -180,7 +180,7 @@ class _Run:
 
         self.arena = self.device.allocator.allocate(arena_bytes(self.command_buffer, self.frame))
         self.guarded.append(("the arena", self.arena))
-        self.frame.set_arena(self.arena.array)
+        self.frame.set_arena(self.arena)
 
     def _check_guards(self, wave: int) -> None:
         """Raises HalError REDZONE naming the commands of the wave before ``wave``."""
