@@ -116,7 +116,7 @@ def build(session: nox.Session) -> None:
 @nox.session
 def models(session: nox.Session) -> None:
     """Every model against onnxruntime: errors, latency, sizes. Installs torch for the exports."""
-    install(session, list(fresh.ALL), "-r", "ci/requirements-models.txt")
+    install(session, list(fresh.ALL), "pip", "-r", "ci/requirements-models.txt")
     # timm declares torchvision, which the topologies used here never call.
     session.install(*CONSTRAINTS, "--no-deps", "timm")
     session.run("python", "-W", "ignore", "benchmarks/models.py", *session.posargs, env=LIMITS)
@@ -125,5 +125,5 @@ def models(session: nox.Session) -> None:
 @nox.session
 def stress(session: nox.Session) -> None:
     """The long sweeps: everything marked slow."""
-    install(session, list(fresh.ALL), *fresh.TEST, *fresh.ORACLES)
+    install(session, list(fresh.ALL), "pip", *fresh.TEST, *fresh.ORACLES, *fresh.CHECKS)
     session.run("pytest", "-q", "-m", "slow", "packages", "tests", *session.posargs, env=LIMITS)

@@ -103,7 +103,7 @@ class Environment:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         if tool := uv():
-            run([tool, "venv", "--quiet", "--python", sys.executable, self.folder])
+            run([tool, "venv", "--quiet", "--seed", "--python", sys.executable, self.folder])
             return
         if importable("ensurepip"):
             run([sys.executable, "-m", "venv", self.folder])
