@@ -25,6 +25,8 @@ from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of, vector_of
 from iree_codegen.scalars import NotVectorizable, ScalarEvaluator
 
+UNROLLED_REDUCTION = 25
+"""Reductions of up to so many steps (pooling windows) are written out."""
 ERROR_INDEX = 1
 """Error kind of the dispatch ABI: an index is out of range."""
 
@@ -167,6 +169,12 @@ class Elements:
             start = k.add(k.add(memory.base, at.scalar(address)), 1 - lanes)
             loaded = k.vload(memory.memory, start, lanes)
             return k.shuffle(loaded, loaded, range(lanes - 1, -1, -1))
+        if step == 2:
+            return self._load_every_second(memory, k.add(memory.base, at.scalar(address)), point)
+        if step is None and point.mask is None:
+            repeated = self._load_repeated(memory, address, point)
+            if repeated is not None:
+                return repeated
         if step is not None:
             base = k.add(memory.base, at.scalar(address))
             factor = k.dim(step)
@@ -176,6 +184,46 @@ class Elements:
                 offsets = k.binary("arith.muli", k.lane_numbers(point.lanes, index), factor)
             return k.gather(memory.memory, base, offsets, point.mask)
         return k.gather(memory.memory, memory.base, at.vector(address), point.mask)
+
+    def _load_every_second(self, memory: Memory, start: Index, point: Point) -> Value:
+        """Elements start, start + 2, ...: two loads that touch nothing else beyond the last one."""
+        k, lanes = self.kernel, point.lanes
+        half = lanes // 2
+        # The second vector begins one element early, so that its last lane is the last element wanted.
+        picks = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
+        masks: list[Value | None] = [None, None]
+        if point.mask is not None:
+            mask = point.mask
+            even = k.lane_mask([i % 2 == 0 for i in range(lanes)])
+            odd = k.lane_mask([i % 2 == 1 for i in range(lanes)])
+            low = k.shuffle(mask, mask, [i // 2 for i in range(lanes)])
+            high = k.shuffle(mask, mask, [half + i // 2 for i in range(lanes)])
+            masks = [k.binary("arith.andi", low, even), k.binary("arith.andi", high, odd)]
+        first = k.vload(memory.memory, start, lanes, masks[0])
+        second = k.vload(memory.memory, k.add(start, lanes - 1), lanes, masks[1])
+        return k.shuffle(first, second, picks)
+
+    def _load_repeated(self, memory: Memory, address: Affine, point: Point) -> Value | None:
+        """``a[(i + lane) floordiv d]`` (enlarged images): fewer elements loaded, each repeated ``d`` times.
+
+        None unless the lanes begin at a multiple of ``d``.
+        """
+        k, at, lanes = self.kernel, point.at, point.lanes
+        varying = [(v, c) for v, c in address.terms if at._var_varies(v)]
+        if len(varying) != 1 or varying[0][1] != 1 or varying[0][0].definition is None:
+            return None
+        kind, form, divisor = varying[0][0].definition
+        if kind != "floordiv" or not isinstance(divisor, int) or lanes % divisor or at.step(form) != 1:
+            return None
+        if not all(v is at.lane_var or _is_multiple(c, divisor) for v, c in form.terms):
+            return None
+        if not _is_multiple(form.constant, divisor) or not at.lanes_aligned:
+            return None
+        count = lanes // divisor
+        loaded = k.vload(memory.memory, k.add(memory.base, at.scalar(address)), count)
+        if count == 1:
+            return loaded
+        return k.shuffle(loaded, loaded, [i // divisor for i in range(lanes)])
 
     def store(self, value: Value, memory: Memory, forms: Sequence[Affine], point: Point) -> None:
         """Store one element a lane. Raises NotVectorizable unless lanes are contiguous."""
@@ -278,15 +326,23 @@ class Elements:
                 done = [f for f in filled if f is not None]
                 values = self.body(op, done, inner, carried)
                 return [k.splat(v, lanes_of(c)) for v, c in zip(values, carried, strict=True)]
-            var = Var(f"r{dims[depth]}", extents[dims[depth]])
+            extent = extents[dims[depth]]
+            var = Var(f"r{dims[depth]}", extent)
 
             def step(i: Index, *values: Value) -> list[Value]:
                 now = list(filled)
                 now[dims[depth]] = indexing.of(var)
                 return nest(depth + 1, now, at.child({var: i}), values)
 
-            return k.loop(0, k.dim(extents[dims[depth]]), 1, list(carried), step)
+            if unrolled and isinstance(extent, int):
+                values = list(carried)
+                for i in range(extent):
+                    values = step(i, *values)
+                return values
+            return k.loop(0, k.dim(extent), 1, list(carried), step)
 
+        total = dim_ops.total([extents[i] for i in dims])
+        unrolled = point.lanes > 1 and isinstance(total, int) and total <= UNROLLED_REDUCTION
         return nest(0, list(loops), point.at, accumulated)
 
     def _initial(self, op: Any, output: int, loops: Sequence[Affine], point: Point) -> Value:
@@ -595,6 +651,10 @@ class Elements:
         k.check(everywhere, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
         own = (*forms[:axis], indexing.opaque(raw, extent), *forms[axis + rank :])
         return self.element(source, own, point)
+
+
+def _is_multiple(number: Dim, divisor: int) -> bool:
+    return dim_ops.divide_exactly(number, divisor) is not None if number != 0 else True
 
 
 _HANDLERS: dict[str, Callable[..., Value]] = {

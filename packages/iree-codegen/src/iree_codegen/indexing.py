@@ -227,13 +227,17 @@ class Bindings:
     values: dict[Var, Index] = field(default_factory=dict)
     lane_var: Var | None = None
     lanes: int = 1
+    lanes_aligned: bool = False
+    """Lane 0 is at a multiple of ``lanes``."""
 
-    def child(self, values: Mapping[Var, Index], lane_var: Var | None = None, lanes: int = 1) -> Bindings:
+    def child(
+        self, values: Mapping[Var, Index], lane_var: Var | None = None, lanes: int = 1, aligned: bool = False
+    ) -> Bindings:
         """These bindings and more; lanes as given (or kept when not)."""
         merged = {**self.values, **values}
         if lane_var is None:
-            return Bindings(self.kernel, merged, self.lane_var, self.lanes)
-        return Bindings(self.kernel, merged, lane_var, lanes)
+            return Bindings(self.kernel, merged, self.lane_var, self.lanes, self.lanes_aligned)
+        return Bindings(self.kernel, merged, lane_var, lanes, aligned)
 
     # -- how a form varies over the lanes -----------------------------------------------------
 

@@ -372,13 +372,17 @@ class KernelBuilder:
     def mask_below(self, count: Index, lanes: int) -> Value:
         """Lanes whose number is below ``count``."""
         if isinstance(count, int):
-            data = bytes(int(i < count) for i in range(lanes))
-            type: Any = VectorType((lanes,), i1)
-            splat = len(set(data)) == 1
-            attribute = DenseElementsAttr(type, data[:1] if splat else data, splat)
-            return self.pure("arith.constant", (), type, {"value": attribute})
+            return self.lane_mask([i < count for i in range(lanes)])
         limit = self.pure("arith.index_cast", (count,), i32)
         return self.cmpi("slt", self.lane_numbers(lanes, i32), self.splat(limit, lanes))
+
+    def lane_mask(self, lanes: Sequence[bool]) -> Value:
+        """A constant mask."""
+        data = bytes(int(lane) for lane in lanes)
+        type: Any = VectorType((len(lanes),), i1)
+        splat = len(set(data)) == 1
+        attribute = DenseElementsAttr(type, data[:1] if splat else data, splat)
+        return self.pure("arith.constant", (), type, {"value": attribute})
 
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes picked from ``a`` then ``b``."""

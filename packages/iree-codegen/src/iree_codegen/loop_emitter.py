@@ -7,7 +7,7 @@ access, one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from iree_core_ir.ir.types import element_of
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
+from iree_codegen.accesses import AccessWalker
+from iree_codegen.collapse import merge
 from iree_codegen.dims import Dim
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
@@ -48,6 +50,8 @@ class LoopEmitter:
         self.kernel = frame.kernel
         self.elements = frame.elements
         self.dispatch = frame.dispatch
+        self.aligned: set[Var] = set()
+        """Lane variables whose ranges begin at multiples of the lanes."""
 
     def run(self) -> Dim:
         """Emit all groups; returns the number of workgroups."""
@@ -118,7 +122,9 @@ class LoopEmitter:
     # -- one step alone: its own loops are shared --------------------------------------------------------
 
     def _single(self, step: Step) -> Dim:
-        dims = step.dims
+        if self.lanes.count > 1:
+            self._collapse(step, self._destinations(step), ())
+        dims = [v.extent for v in step.loops]
         if not dims:
             self._only_first(lambda: self._steps(Group([], [step]), Bindings(self.kernel), {}))
             return 1
@@ -127,21 +133,21 @@ class LoopEmitter:
         inner: Dim = 1
         split = len(dims)
         while split > 0:
-            bigger = dim_ops.mul(inner, dims[split - 1])
+            bigger = dim_ops.mul(inner, dims[split - 1])  # type: ignore[arg-type]
             if split < len(dims) and not (isinstance(bigger, int) and bigger * cost <= WORK_PER_GROUP):
                 break
             inner = bigger
             split -= 1
         if split == len(dims) - 1 and self._shares_last(step, cost):
             return self._single_by_blocks(step, cost)
-        outer = list(step.vars[:split])
+        outer = list(step.loops[:split])
         if not outer:
             work = inner if isinstance(inner, int) else 0
             if work == 0 or work * cost > 2 * WORK_PER_GROUP:
                 if self._shares_last(step, cost):
                     return self._single_by_blocks(step, cost)
-                outer = [step.vars[0]]
-                inner = dim_ops.total(dims[1:])
+                outer = [step.loops[0]]
+                inner = dim_ops.total(dims[1:])  # type: ignore[arg-type]
             else:
                 self._only_first(lambda: self._steps(Group([], [step]), Bindings(self.kernel), {}))
                 return 1
@@ -152,15 +158,16 @@ class LoopEmitter:
         return self._share(total, tile, lambda i: self._outer_index(group, i))
 
     def _shares_last(self, step: Step, cost: int) -> bool:
-        last = step.dims[-1]
+        last = step.loops[-1].extent
         return not isinstance(last, int) or last * cost > 2 * WORK_PER_GROUP
 
     def _single_by_blocks(self, step: Step, cost: int) -> Dim:
         """Workgroups share (outer index, block of the last dim)."""
         k = self.kernel
         block = max(self.lanes.count, WORK_PER_GROUP // cost // 64 * 64)
-        last = step.dims[-1]
-        outer = list(step.vars[:-1])
+        last = step.loops[-1].extent
+        assert last is not None
+        outer = list(step.loops[:-1])
         blocks = dim_ops.ceildiv(last, block)
         total = dim_ops.mul(dim_ops.total([v.extent for v in outer]), blocks)  # type: ignore[misc]
 
@@ -172,7 +179,8 @@ class LoopEmitter:
                 at = at.child(dict(zip(outer, self._split(rest, [v.extent for v in outer]), strict=True)))  # type: ignore[misc]
             low = k.mul(number, block)
             high = k.min(k.add(low, block), k.dim(last))
-            self._emit_step(step, at, set(outer), {step.vars[-1]: (low, high)})
+            self.aligned.add(step.loops[-1])
+            self._emit_step(step, at, set(outer), {step.loops[-1]: (low, high)})
 
         return self._share(total, 1, body)
 
@@ -203,12 +211,15 @@ class LoopEmitter:
         self, step: Step, at: Bindings, outer: set[Var], ranges: dict[Var, tuple[Index, Index]]
     ) -> None:
         """Loops over the inner dims of ``step`` that compute and store its values."""
-        inner = [v for v, d in zip(step.vars, step.dims, strict=True) if v not in outer and d != 1]
+        inner = [v for v in step.loops if v not in outer]
         if not inner and step.destinations[0] is None:
             for value, scalar in zip(step.values, self._scalar_values(step, at), strict=True):
                 self.elements.registers[value] = scalar
             return
         memories = [self._memory(step, n, outer) for n in range(len(step.values))]
+        if self.lanes.count > 1 and not ranges:
+            self._collapse(step, memories, outer)
+            inner = [v for v in step.loops if v not in outer]
         if not inner:
             values = self._scalar_values(step, at)
             point = Point(at)
@@ -218,6 +229,29 @@ class LoopEmitter:
             self._nest(step, inner, at, memories, ranges)
         for value, memory in zip(step.values, memories, strict=True):
             self.elements.memory[value] = memory
+
+    def _destinations(self, step: Step) -> list[Memory]:
+        return [self.frame.binding_memory(d) for d in step.destinations if d is not None]
+
+    def _addresses(self, step: Step, memories: Sequence[Memory]) -> list[Affine]:
+        """Every address that one element of ``step`` touches."""
+        found = [m.address(step.forms) for m in memories]
+        for access in step.walk.accesses:
+            memory = self.elements.memory.get(access.value)
+            if memory is not None:
+                found.append(memory.address(access.forms))
+        return found
+
+    def _collapse(self, step: Step, memories: Sequence[Memory], outer: Collection[Var]) -> None:
+        """Merge loops of ``step`` where its memory allows."""
+        fixed = {*outer, *step.walk.index_vars}
+        loops, replaced = merge(step.loops, self._addresses(step, memories), fixed, self.lanes.count)
+        if not replaced:
+            return
+        step.loops = tuple(loops)
+        step.forms = tuple(_substituted(f, replaced) for f in step.forms)
+        stored = {v for v in self.elements.memory} | set(self.elements.registers)
+        step.walk = AccessWalker(self.dispatch, stored).walk(step.values[0], step.forms, through=True)
 
     def _scalar_values(self, step: Step, at: Bindings) -> list[Value]:
         """Values of which one element remains: a row reduction over lanes where possible."""
@@ -283,7 +317,8 @@ class LoopEmitter:
         k, width = self.kernel, self.lanes.count
 
         def once(i: Index, lanes: int, mask: Value | None = None) -> None:
-            point = Point(at.child({var: i}, var if lanes > 1 else None, lanes), mask)
+            aligned = low == 0 or var in self.aligned
+            point = Point(at.child({var: i}, var if lanes > 1 else None, lanes, aligned), mask)
             values = [self.elements.element_through(v, step.forms, point) for v in step.values]
             for value, memory in zip(values, memories, strict=True):
                 self.elements.store(value, memory, step.forms, point)
@@ -330,14 +365,18 @@ class LoopEmitter:
             if own is None:
                 continue
             stride = step_of(own.address(access.forms), var)
-            if stride in (0, 1):
+            if stride in (0, 1, 2):
                 good += 1
-            elif step.reduces and access.loops:
+            elif step.reduces and access.loops and not self._is_short(access.loops[-1]):
                 # Contiguous along the reduction instead: rows are better.
                 address = own.address(access.forms)
                 if step_of(address, access.loops[-1]) == 1:
                     bad += 1
         return None if bad and bad >= good else var
+
+
+    def _is_short(self, var: Var) -> bool:
+        return isinstance(var.extent, int) and var.extent < self.lanes.count
 
 
 def vector_loop(
@@ -381,6 +420,13 @@ def vector_loop(
         )
     else:
         k.loop(stop, high, 1, (), lambda i: once(i, 1))
+
+
+def _substituted(form: Affine, replaced: dict[Var, Affine]) -> Affine:
+    result = indexing.constant(form.constant)
+    for var, coefficient in form.terms:
+        result = result + replaced.get(var, indexing.of(var)).scaled(coefficient)
+    return result
 
 
 def step_of(form: Affine, var: Var) -> Dim | None:

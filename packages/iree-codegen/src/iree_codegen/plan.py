@@ -50,13 +50,23 @@ class Step:
     vars: tuple[Var, ...]
     destinations: list[Binding | None]
     walk: Walk
+    forms: tuple[Affine, ...] = ()
+    """The index of every dim, in terms of the loops."""
+    loops: tuple[Var, ...] = ()
+    """The variables to loop over, slowest first: ``vars`` (but those of extent 1) or merged ones."""
     slab_offset: int = 0
     slab_dims: tuple[int, ...] = ()
     """Positions of the dims that an intermediate's slab has (the inner ones)."""
 
-    @property
-    def forms(self) -> tuple[Affine, ...]:
-        return tuple(indexing.of(v) if d != 1 else indexing.ZERO for v, d in zip(self.vars, self.dims, strict=True))
+    def __post_init__(self) -> None:
+        self.use(self.vars)
+
+    def use(self, vars: tuple[Var, ...]) -> None:
+        """Take ``vars`` as the dims' variables, unmerged."""
+        self.vars = vars
+        pairs = list(zip(vars, self.dims, strict=True))
+        self.forms = tuple(indexing.of(v) if d != 1 else indexing.ZERO for v, d in pairs)
+        self.loops = tuple(v for v, d in pairs if d != 1)
 
     @property
     def reduces(self) -> bool:
@@ -119,7 +129,12 @@ class Planner:
         return list(found)
 
     def _worth_keeping(self, op: Any, value: Value, n_users: int) -> bool:
-        if n_users == 0 or not isinstance(op, StructuredOp):
+        if n_users == 0:
+            return False
+        if op.name == "tensor.pad":
+            # A window reads every padded element several times; without the pad it reads plain memory.
+            return any(isinstance(u, StructuredOp) and u.reduction_dims for u in value.users)
+        if not isinstance(op, StructuredOp):
             return False
         if op.reduction_dims:
             return not self._read_once(op, value)
@@ -245,7 +260,7 @@ class Planner:
                     assert role is not None
                     renamed[position] = last.vars[role]
             if tuple(renamed) != step.vars:
-                step.vars = tuple(renamed)
+                step.use(tuple(renamed))
                 step.walk = AccessWalker(self.dispatch, set(producers)).walk(
                     step.values[0], step.forms, through=True
                 )

@@ -12,6 +12,8 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import FloatType, element_of
 
 from iree_codegen import indexing
+from iree_codegen.collapse import merge
+from iree_codegen.dims import Dim
 from iree_codegen.elements import Elements, Point
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index, vector_of
@@ -97,8 +99,8 @@ class RowReduction:
         extents = self.elements.dispatch.loop_dims(op)
         reduced = [i for i, form in enumerate(loops) if form is None]
         k = self.elements.kernel
-        variables = {i: Var(f"r{i}", extents[i]) for i in reduced}
-        filled = [indexing.of(variables[i]) if f is None else f for i, f in enumerate(loops)]
+        variables, forms = self._variables(reduced, [extents[i] for i in reduced])
+        filled = [forms[reduced.index(i)] if f is None else f for i, f in enumerate(loops)]
         types = [element_of(v.type) for v in op.outputs]
         starts = [
             k.constant(identity(str(n), t), vector_of(self.lanes, t)) for n, t in zip(names, types, strict=True)
@@ -108,8 +110,8 @@ class RowReduction:
             return [k.pure(str(n), (x, y), x.type) for n, x, y in zip(names, a, b, strict=True)]
 
         def nest(depth: int, at: Bindings, carried: list[Value]) -> list[Value]:
-            var = variables[reduced[depth]]
-            if depth < len(reduced) - 1:
+            var = variables[depth]
+            if depth < len(variables) - 1:
                 return k.loop(
                     0,
                     k.dim(var.extent),  # type: ignore[arg-type]
@@ -134,6 +136,25 @@ class RowReduction:
             else:
                 results.append(k.pure(str(name), (initial, total), total.type))
         return results
+
+    def _variables(self, reduced: list[int], extents: list[Dim]) -> tuple[list[Var], list[Affine]]:
+        """Loop variables of the reduction, merged where memory allows, and the reduced loops' forms."""
+        own = [Var(f"r{i}", e) for i, e in zip(reduced, extents, strict=True)]
+        walk = self.step.walk
+        placeholders: tuple[Var, ...] = ()
+        for access in walk.accesses:
+            if len(access.loops) >= len(reduced):
+                placeholders = access.loops[: len(reduced)]
+        usable = len(placeholders) == len(reduced) and not any(v in walk.index_vars for v in placeholders)
+        if len(reduced) < 2 or not usable or self.op.has_index:
+            return own, [indexing.of(v) for v in own]
+        addresses = []
+        for access in walk.accesses:
+            memory = self.elements.memory.get(access.value)
+            if memory is not None:
+                addresses.append(memory.address(access.forms))
+        loops, replaced = merge(placeholders, addresses)
+        return loops, [replaced.get(v, indexing.of(v)) for v in placeholders]
 
     def _row(
         self, var: Var, at: Bindings, filled: list[Affine], carried: list[Value], combine: Any

@@ -82,33 +82,31 @@ class MatmulPlan:
         return dim_ops.total([self.root.extents[i] for i in self.k])
 
 
-def is_matmul(op: Any) -> bool:
-    """A product whose operands are indexed by plain loops."""
-    if product_operands(op) is None:
-        return False
-    return all(m.is_projected_permutation for m in op.indexing_maps)
+def is_product(op: Any) -> bool:
+    """A sum of products with a plain result; operands may be indexed by windows."""
+    return product_operands(op) is not None and op.indexing_maps[op.n_inputs].is_projected_permutation
 
 
 def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
     """The plan, the same when constants are laid out and when code is generated."""
     if description.vector_bits < 128:
         return None
-    root = find_root(dispatch, is_matmul)
+    root = find_root(dispatch, is_product)
     if root is None:
         return None
     element = root.op.outputs[0].type.element_type
     lanes = description.vector_bits // (32 if element is f32 else 64)
-    n = _contiguous_loop(root)
+    n = _column_loop(root, lanes)
     if n is None:
         return None
     maps = root.op.indexing_maps
-    used = [set(p for p in m.dim_positions() if p is not None) for m in maps]
+    used = [frozenset().union(*[e.dims_used() for e in m.results]) for m in maps]
     a_operand, b_operand = (0, 1) if n in used[1] else (1, 0)
     if n in used[a_operand]:
         return None
     parallel = [i for i in root.op.parallel_dims if root.extents[i] != 1]
     rows = [i for i in parallel if i in used[a_operand] and i not in used[b_operand]]
-    m = max(rows, key=lambda i: _order(root, i)) if rows else None
+    m = max(rows, key=lambda i: (_static_size(root.extents[i]), _order(root, i))) if rows else None
     batch = [i for i in parallel if i not in (m, n)]
     if any(i not in used[a_operand] and i not in used[b_operand] for i in batch):
         return None
@@ -145,14 +143,26 @@ def _order(root: Root, loop: int) -> int:
     return root.result_vars.index(root.vars[loop]) if root.vars[loop] in root.result_vars else -1
 
 
-def _contiguous_loop(root: Root) -> int | None:
-    """The loop along which the result is contiguous."""
+def _static_size(extent: Dim) -> int:
+    """A size to compare loops by; one known at run time counts as large."""
+    return extent if isinstance(extent, int) else 1 << 30
+
+
+def _column_loop(root: Root, lanes: int) -> int | None:
+    """The loop along which vectors run: the one the result is contiguous along, unless it is much shorter
+    than a vector and the next one is not (interleaved results, such as those of transposed convolutions)."""
+    found: list[int] = []
     for var, dim in zip(reversed(root.result_vars), reversed(root.result_dims), strict=True):
-        if dim != 1:
-            return root.vars.index(var) if var in root.vars else None
-    # One element: any parallel loop will do.
-    parallel = root.op.parallel_dims
-    return parallel[-1] if parallel else None
+        if dim != 1 and var in root.vars:
+            found.append(root.vars.index(var))
+    if not found:
+        parallel = root.op.parallel_dims
+        return parallel[-1] if parallel else None
+    extents = [root.extents[i] for i in found]
+    short = isinstance(extents[0], int) and 2 * extents[0] <= lanes
+    if short and len(found) > 1 and _static_size(extents[1]) >= lanes:
+        return found[1]
+    return found[0]
 
 
 def _operand(dispatch: Dispatch, root: Root, number: int) -> Operand | None:
@@ -253,6 +263,9 @@ class _Emitter:
         self.kernel = self.frame.kernel
         self.elements = self.frame.elements
         self.lanes = Lanes(plan.lanes, description.masks)
+        inner = next((v for v, d in zip(reversed(plan.root.result_vars), reversed(plan.root.result_dims), strict=True) if d != 1), None)
+        self.store_masks = description.masks and inner is plan.root.vars[plan.n]
+        """Results that are not contiguous along the columns have no masked store."""
         self.tiles = MicroKernels(dispatch.name, description.fma)
         self.element = plan.root.op.outputs[0].type.element_type
         self.m_base, self.m_in = Var("m0"), Var("m", plan.tile.rows)
@@ -274,6 +287,9 @@ class _Emitter:
         tile_rows = plan.tile.rows
         n_tiles = dim_ops.ceildiv(plan.rows, tile_rows)
         per_block = max(1, ROWS_PER_BLOCK // tile_rows)
+        if plan.layout == "scratch" and isinstance(n_tiles, int):
+            # One workgroup uses a panel it packed for all rows.
+            per_block = max(1, n_tiles)
         blocks = dim_ops.ceildiv(n_tiles, per_block)
         panels = -(-plan.columns // plan.width)
         batch_extents = [self.root.extents[i] for i in plan.batch]
@@ -346,11 +362,10 @@ class _Emitter:
         a_memory, a_start, a_row, a_steps = self._a_side(at, rows)
         b_memory, b_start, b_steps = self._b_side(at, panel)
         row_number = number(a_row)
+        levels = merged_levels([self.root.extents[i] for i in plan.k], a_steps, b_steps)
         loops, taps = [], ((0, 0),)
-        for level, loop in enumerate(plan.k):
-            extent = self.root.extents[loop]
-            a_step, b_step = a_steps[level], b_steps[level]
-            if level == len(plan.k) - 1 and isinstance(extent, int):
+        for level, (extent, a_step, b_step) in enumerate(levels):
+            if level == len(levels) - 1 and isinstance(extent, int):
                 unroll = _unroll(extent, plan.tile.ways)
                 if isinstance(a_step, int) and isinstance(b_step, int):
                     taps = tuple((u * a_step, u * b_step) for u in range(unroll))
@@ -526,13 +541,31 @@ class _Emitter:
                 for value, (_, binding) in zip(values, results, strict=True):
                     self.elements.store(value, self.frame.binding_memory(binding), forms, point)
 
-            vector_loop(k, shift, end, plan.lanes, self.lanes.masks, once, unroll=plan.tile.vectors)
+            vector_loop(k, shift, end, plan.lanes, self.store_masks, once, unroll=plan.tile.vectors)
 
         k.loop(first_row, rows, 1, (), row)
 
 
+def merged_levels(
+    extents: Sequence[Dim], a_steps: Sequence[Dim], b_steps: Sequence[Dim]
+) -> list[tuple[Dim, Dim, Dim]]:
+    """The reduction loops as (extent, step of A, step of B), those that run on merged into one."""
+    levels: list[tuple[Dim, Dim, Dim]] = []
+    for extent, a, b in zip(extents, a_steps, b_steps, strict=True):
+        if extent == 1:
+            continue
+        if levels:
+            outer, a_outer, b_outer = levels[-1]
+            if a_outer == dim_ops.mul(a, extent) and b_outer == dim_ops.mul(b, extent):
+                levels[-1] = (dim_ops.mul(outer, extent), a, b)
+                continue
+        levels.append((extent, a, b))
+    return levels or [(1, 0, 0)]
+
+
 def _unroll(extent: int, ways: int) -> int:
-    for unroll in (8, 4, 2) if ways > 1 else (4, 2):
+    """How many steps of the innermost loop are written out."""
+    for unroll in range(8 if ways > 1 else 5, 1, -1):
         if extent % unroll == 0:
             return unroll
     return 1
