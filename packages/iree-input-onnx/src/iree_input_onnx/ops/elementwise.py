@@ -282,7 +282,11 @@ def power(e: Emitter, node: Node) -> Tensor:
             wide = F32 if a.element.bits < 32 else a.element
             return a.to(wide).apply(math.PowF, b.to(wide)).to(a.element)
         if b.is_float:
-            return a.to(F64).apply(math.PowF, b.to(F64)).to(a.element)
+            power = a.to(F64).apply(math.PowF, b.to(F64))
+            # A whole number computed a little too small must not lose one when the fraction is cut off.
+            whole = power.apply(math.RoundEven)
+            near = (power - whole).abs() <= whole.abs() * 2.0**-40
+            return near.select(whole, power).to(a.element)
         return a.apply(math.IPowI, b.to(a.element))
 
     return e.elementwise([base, exponent], general, base.element)
