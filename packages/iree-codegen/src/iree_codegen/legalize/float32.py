@@ -28,7 +28,7 @@ def reduce_exp(e: Emit, x: Value) -> tuple[Value, Value]:
     shifted = e.fma(x, LOG2E, MAGIC)
     n_float = e.sub(shifted, MAGIC)
     r = e.fma(n_float, -LN2_HIGH, x)
-    r = e.fma(n_float, LN2_LOW, r)
+    r = e.fma(n_float, -LN2_LOW, r)
     return e.isub(e.bits(shifted), MAGIC_BITS), r
 
 
@@ -71,7 +71,7 @@ def exp2(e: Emit, x: Value) -> Value:
 
 def expm1(e: Emit, x: Value) -> Value:
     """2^n * (e^r - 1) + (2^n - 1), with halves against overflow."""
-    c = e.clamp(x, -20.0, 89.5)
+    c = e.clamp(x, -20.0, 89.0)
     n, r = reduce_exp(e, c)
     p = e.fma(e.poly(r, EXP), e.mul(r, r), r)
     half = power_of_two(e, e.isub(n, 1))

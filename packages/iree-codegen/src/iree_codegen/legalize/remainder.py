@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from iree_core_ir.ir.attributes import Attribute, IntegerAttr
+from iree_core_ir.dialects.vector_attributes import CombiningKindAttr
+from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.operation import Block, Region, Value
-from iree_core_ir.ir.types import IntegerType, element_of, i64
+from iree_core_ir.ir.types import element_of, i1
 
-from iree_codegen.kernel_builder import CMPI, op_class
+from iree_codegen.kernel_builder import op_class
 from iree_codegen.legalize.emit import Emit
 
 
@@ -20,16 +21,20 @@ def remf(e: Emit, x: Value, y: Value) -> Value:
     double = element.width == 64
     fraction_bits = 52 if double else 23
     top = 1 << fraction_bits
-    integer = IntegerType(element.width)
     sign_mask = -(1 << (element.width - 1))
     a, b = e.iand(e.bits(x), ~sign_mask), e.iand(e.bits(y), ~sign_mask)
 
     def unpack(bits: Value) -> tuple[Value, Value]:
-        """(exponent, mantissa with its leading bit); denormals have exponent 1."""
+        """(exponent, mantissa with its leading bit); denormals get exponents below 1."""
         exponent = e.shr(bits, fraction_bits)
         mantissa = e.iand(bits, top - 1)
+        zeros = e.isub(e.unary("math.ctlz", mantissa), element.width - 1 - fraction_bits)
+        zeros = e.select(e.icompare("eq", mantissa, 0), 0, zeros)
         normal = e.icompare("ne", exponent, 0)
-        return e.select(normal, exponent, 1), e.select(normal, e.ior(mantissa, top), mantissa)
+        return (
+            e.select(normal, exponent, e.isub(1, zeros)),
+            e.select(normal, e.ior(mantissa, top), e.shl(mantissa, zeros)),
+        )
 
     ea, ma = unpack(a)
     eb, mb = unpack(b)
@@ -42,7 +47,9 @@ def remf(e: Emit, x: Value, y: Value) -> Value:
     zeros = e.isub(e.unary("math.ctlz", remainder), element.width - 1 - fraction_bits)
     room = e.isub(eb, 1)
     shift = e.binary("arith.minsi", zeros, room)
-    shifted = e.shl(remainder, shift)
+    shifted = e.shl(remainder, e.binary("arith.maxsi", shift, 0))
+    # Below the smallest exponent the remainder moves down; the bits that leave are zero.
+    shifted = e.shr(shifted, e.binary("arith.maxsi", e.isub(0, shift), 0))
     exponent = e.isub(eb, shift)
     normal = e.icompare("sge", shifted, top)
     packed = e.select(normal, e.ior(e.shl(exponent, fraction_bits), e.iand(shifted, top - 1)), shifted)
@@ -53,7 +60,6 @@ def remf(e: Emit, x: Value, y: Value) -> Value:
     bad = e.binary("arith.ori", e.compare("ueq", e.abs(x), infinity), e.compare("ueq", y, 0.0))
     result = e.select(bad, float("nan"), result)
     result = e.select(e.compare("oeq", e.abs(y), infinity), e.select(bad, float("nan"), x), result)
-    assert integer.width == element.width
     return e.select(e.compare("uno", x, y), float("nan"), result)
 
 
@@ -70,9 +76,6 @@ def _reduce(e: Emit, mantissa: Value, divisor: Value, count: Value) -> Value:
     more = e.icompare("sgt", remaining, 0)
     condition = more
     if e.shape is not None:
-        from iree_core_ir.dialects.vector_attributes import CombiningKindAttr
-        from iree_core_ir.ir.types import i1
-
         kind: dict[str, Attribute] = {"kind": CombiningKindAttr("or")}
         condition = e.make("vector.reduction", (more,), i1, kind)
     end.set_operands((condition, *before.args))
@@ -92,4 +95,4 @@ def _reduce(e: Emit, mantissa: Value, divisor: Value, count: Value) -> Value:
     return e.select(e.icompare("uge", final, divisor), e.isub(final, divisor), final)
 
 
-__all__ = ["CMPI", "IntegerAttr", "i64", "remf"]
+__all__ = ["remf"]
