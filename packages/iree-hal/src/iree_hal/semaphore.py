@@ -10,6 +10,7 @@ import copy
 import threading
 from collections.abc import Callable
 
+from iree_base.errors import IreeError
 from iree_hal.errors import FAILED_FENCE, SEMAPHORE, TIMEOUT, HalError
 
 MAX_VALUE = (1 << 63) - 1
@@ -17,8 +18,8 @@ Callback = Callable[[BaseException | None], None]
 
 
 def raisable(error: BaseException) -> BaseException:
-    """A fresh exception for one waiter: a copy of an error of ours, else FAILED_FENCE around it."""
-    if isinstance(error, HalError):
+    """A fresh exception for one waiter: a copy of a coded error, else FAILED_FENCE around it."""
+    if isinstance(error, IreeError):
         return copy.copy(error)
     return HalError(FAILED_FENCE, f"{type(error).__name__}: {error}")
 

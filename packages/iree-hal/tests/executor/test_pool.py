@@ -40,7 +40,7 @@ def test_lease_is_exclusive() -> None:
 
 
 def test_who_finds_the_pool_leased_runs_alone() -> None:
-    context = Context(Backend("local-task", {"threads": 3}))
+    context = Context(Backend("local-task", {"threads": 3, "verify": False}))
     _workers(context, 10)
     address = pool().address
     assert native().lease(address) == 1
@@ -53,13 +53,13 @@ def test_who_finds_the_pool_leased_runs_alone() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_no_worker_beyond_the_limit_takes_part(threads: int) -> None:
     pool().ensure(4)
-    context = Context(Backend("local-task", {"threads": threads}))
+    context = Context(Backend("local-task", {"threads": threads, "verify": False}))
     for _ in range(10):
         assert _workers(context, 3000).max() < threads
 
 
 def test_small_work_stays_on_the_caller() -> None:
-    context = Context(Backend("local-task", {"threads": 4}))
+    context = Context(Backend("local-task", {"threads": 4, "verify": False}))
     recorder = Recorder(2, 0)
     recorder.call("worker_ids", (1, 1, 1), [recorder.ref(1, 4)])
     out = np.full(1, 99, np.uint32)
