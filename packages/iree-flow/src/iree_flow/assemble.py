@@ -67,6 +67,10 @@ def _producers() -> dict[str, str]:
     return found
 
 
+ELEMENT_TYPE = "iree.element_type"
+"""Argument and result attribute of frontends: ``ui8`` for a tensor of unsigned integers."""
+
+
 def _function_spec(function: FuncOp) -> FunctionSpec:
     """The signature as the user wrote it; anonymous dynamic dims get a name of their own."""
     signature: Any = function.attributes["hal.signature"]
@@ -74,25 +78,27 @@ def _function_spec(function: FuncOp) -> FunctionSpec:
     counter = iter(range(1 << 30))
     dims = list(argument_dim_names(function).values())
     inputs = [
-        _tensor(name, t, d, counter)
-        for name, t, d in zip(argument_names(function), type.inputs, dims, strict=True)
+        _tensor(name, t, d, counter, function.arg_attr(i, ELEMENT_TYPE))
+        for i, (name, t, d) in enumerate(zip(argument_names(function), type.inputs, dims, strict=True))
     ]
+    results = zip(result_names(function), type.results, result_dim_names(function), strict=True)
     outputs = [
-        _tensor(name, t, d, counter)
-        for name, t, d in zip(result_names(function), type.results, result_dim_names(function), strict=True)
+        _tensor(name, t, d, counter, function.result_attr(i, ELEMENT_TYPE))
+        for i, (name, t, d) in enumerate(results)
     ]
     name: Any = function.attributes["sym_name"]
     return FunctionSpec(name.value, tuple(inputs), tuple(outputs), name.value)
 
 
-def _tensor(name: str, type: Any, dims: Any, counter: Iterator[int]) -> TensorSpec:
+def _tensor(name: str, type: Any, dims: Any, counter: Iterator[int], element: Any) -> TensorSpec:
+    """``element``: the attribute that names the element type where the IR's is signless, or None."""
     if not isinstance(type, TensorType):
         return TensorSpec(name, str(type), ())
     shape: list[int | str] = []
     for axis, size in enumerate(type.shape):
         given = dims[axis] if axis < len(dims) else ""
         shape.append(size if size >= 0 else given or f"dim_{next(counter)}")
-    return TensorSpec(name, str(type.element_type), tuple(shape))
+    return TensorSpec(name, str(type.element_type) if element is None else element.value, tuple(shape))
 
 
 def _executables(module: ModuleOp, session: Session, writer: ArtifactWriter) -> list[DispatchInfo]:
