@@ -165,7 +165,7 @@ def _cast(resolver: DimResolver, op: Any, value: Value) -> Sequence[Dim]:
 
 def _collapse(resolver: DimResolver, op: Any, value: Value) -> Sequence[Dim]:
     source = resolver.dims(op.operands[0])
-    builder = Builder.after_op(op)
+    builder = Builder.before_op(op)
     return [resolver.product([source[i] for i in group], builder) for group in op.groups]
 
 
@@ -193,7 +193,7 @@ def _destination(position: int) -> Any:
 
 
 def _pad(resolver: DimResolver, op: Any, value: Value) -> Sequence[Dim]:
-    builder = Builder.after_op(op)
+    builder = Builder.before_op(op)
     dims: list[Dim] = []
     for size, low, high in zip(resolver.dims(op.source), op.mixed_low, op.mixed_high, strict=True):
         total: Dim = size
@@ -214,7 +214,7 @@ def _sum(resolver: DimResolver, a: Dim, b: Dim, builder: Builder) -> Dim:
 
 
 def _concat(resolver: DimResolver, op: Any, value: Value) -> Sequence[Dim]:
-    builder = Builder.after_op(op)
+    builder = Builder.before_op(op)
     parts = [resolver.dims(v) for v in op.inputs]
     dims: list[Dim] = list(parts[0])
     axis = op.dim.value

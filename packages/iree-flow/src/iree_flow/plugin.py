@@ -28,6 +28,7 @@ _PASSES = {
     "convert-elementwise-to-linalg": "ConvertElementwiseToLinalg",
     "convert-to-hal": "ConvertToHal",
     "drop-unit-dims": "DropUnitDims",
+    "flow-tile-and-distribute": "FlowTileAndDistribute",
     "form-dispatch-regions": "FormDispatchRegions",
     "fuse-elementwise": "FuseElementwise",
     "outline-dispatch-regions": "OutlineDispatchRegions",

@@ -166,6 +166,51 @@ class DispatchRegion(Op, name="flow.dispatch.region", traits=(SINGLE_BLOCK,)):
         printer.region(self.body)
 
 
+class _WorkgroupOp(Op):
+    """Base of the ops that tell a dispatch region where it stands; ``dimension`` is 0 (x) to 2 (z)."""
+
+    __slots__ = ()
+    dimension = attribute(IntegerAttr)
+    result = result(index)
+
+    @classmethod
+    def make(cls, dimension: int) -> Any:
+        return cls(result_types=[index], attributes={"dimension": IntegerAttr(dimension, index)})
+
+    @classmethod
+    def parse(cls, parser: Any) -> Any:
+        parser.expect("[")
+        dimension = parser.integer()
+        parser.expect("]")
+        attributes = parser.attribute_dict()
+        parser.expect(":")
+        attributes["dimension"] = IntegerAttr(dimension, index)
+        return cls((), [parser.type()], attributes)
+
+    def print(self, printer: Any) -> None:
+        printer.write(f"[{self.dimension.value}]")
+        printer.attribute_dict(self.attributes, ("dimension",))
+        printer.write(f" : {printer.text(self.result.type)}")
+
+
+class WorkgroupId(_WorkgroupOp, name="flow.dispatch.workgroup.id", traits=(PURE,)):
+    """Which workgroup this is."""
+
+    __slots__ = ()
+
+
+class WorkgroupCount(_WorkgroupOp, name="flow.dispatch.workgroup.count", traits=(PURE,)):
+    """How many workgroups there are."""
+
+    __slots__ = ()
+
+
+class WorkgroupSize(_WorkgroupOp, name="flow.dispatch.workgroup.size", traits=(PURE,)):
+    """How much of the workload one workgroup takes at a time: the tile size, chosen by the target."""
+
+    __slots__ = ()
+
+
 class Return(Op, name="flow.return", traits=(TERMINATOR, RETURN_LIKE)):
     """Returns the results of a dispatch region."""
 
@@ -376,5 +421,16 @@ def index_attr(value: int) -> IntegerAttr:
 
 DIALECT = Dialect(
     "flow",
-    ops=[Executable, ExecutableExport, DispatchRegion, Return, Dispatch, TensorReshape, TensorLoad],
+    ops=[
+        Executable,
+        ExecutableExport,
+        DispatchRegion,
+        WorkgroupId,
+        WorkgroupCount,
+        WorkgroupSize,
+        Return,
+        Dispatch,
+        TensorReshape,
+        TensorLoad,
+    ],
 )

@@ -355,33 +355,9 @@ def _alias_reshape(op: Op, resolver: DimResolver) -> None:
     source, result = op.operands[0], op.results[0]
     if not isinstance(source.type, TensorType):
         return
-    builder = Builder.before_op(op)
-    result_dims = resolver.dynamic(result)
-    # Dims of a collapse are computed behind the op; bring them before the alias.
-    reshape = flow.TensorReshape.make(source, resolver.dynamic(source), result.type, result_dims)
+    reshape = flow.TensorReshape.make(source, resolver.dynamic(source), result.type, resolver.dynamic(result))
     reshape.location = op.location
-    late = [
-        d.defining_op for d in result_dims if d.defining_op is not None and d.defining_op.parent is op.parent
-    ]
-    anchor: Op = op
-    for candidate in late:
-        if candidate is not None and _follows(candidate, anchor):
-            anchor = candidate
-    builder = Builder.after_op(anchor)
-    builder.insert(reshape)
+    Builder.after_op(op).insert(reshape)
     reshape.result.hint = result.hint
-    for user in result.users:
-        if user is not reshape:
-            result.replace_uses_in(user, reshape.result)
-    if not result.uses:
-        op.erase()
-
-
-def _follows(op: Op, other: Op) -> bool:
-    """True when ``op`` comes after ``other`` in their block."""
-    following: Op | None = other.next
-    while following is not None:
-        if following is op:
-            return True
-        following = following.next
-    return False
+    result.replace_all_uses_with(reshape.result)
+    op.erase()

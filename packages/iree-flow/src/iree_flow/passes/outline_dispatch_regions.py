@@ -37,6 +37,7 @@ from iree_core_ir.text.printer import print_op
 from iree_flow import fusion
 from iree_flow.dialects import flow
 from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.launch import workload_of
 from iree_flow.symbolic_dims import argument_dim_names
 
 ACCESS, DIMS, CONSTANT = "iree.access", "iree.dims", "iree.constant"
@@ -299,10 +300,7 @@ class Outliner:
 
     def _workload(self, dims: Sequence[Dim], builder: Builder) -> list[Value]:
         """The result shape, fastest first, padded to 3 with 1, outer dims folded into z."""
-        sizes = list(reversed(dims))
-        while len(sizes) < 3:
-            sizes.append(1)
-        sizes[2:] = [self.resolver.product(sizes[2:], builder)]
+        sizes = workload_of(dims, lambda outer: self.resolver.product(outer, builder))
         return [self.resolver.value(size) for size in sizes]
 
 
