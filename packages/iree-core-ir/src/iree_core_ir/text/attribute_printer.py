@@ -205,11 +205,11 @@ class AttributePrinter:
         return f"tensor<{_shape(t.shape)}{self.text(t.element_type)}{encoding}>"
 
     def _memref(self, t: ty.MemRefType) -> str:
-        extra = "".join(f", {self.text(a)}" for a in (t.layout, t.memory_space) if a is not None)
+        extra = "".join(f", {self.element(a)}" for a in (t.layout, t.memory_space) if a is not None)
         return f"memref<{_shape(t.shape)}{self.text(t.element_type)}{extra}>"
 
     def _unranked_memref(self, t: ty.UnrankedMemRefType) -> str:
-        space = "" if t.memory_space is None else f", {self.text(t.memory_space)}"
+        space = "" if t.memory_space is None else f", {self.element(t.memory_space)}"
         return f"memref<*x{self.text(t.element_type)}{space}>"
 
     def _strided(self, a: ty.StridedLayoutAttr) -> str:
