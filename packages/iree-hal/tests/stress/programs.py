@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -251,6 +252,8 @@ def leave(threads: str, how: str) -> None:
 
 
 if __name__ == "__main__":
+    # Forking with threads is what is tested here; newer Pythons warn of it.
+    warnings.simplefilter("ignore", DeprecationWarning)
     # A background job inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     name, *arguments = sys.argv[1:]
