@@ -10,14 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType
-
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.indexing import Affine, Var
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import TensorType
 
 
 @dataclass
@@ -100,12 +99,11 @@ class AccessWalker:
                 at[position] = form
         inner = loops
         filled: list[Affine] = []
-        for number, form in enumerate(at):
-            if form is None:
+        for number, given in enumerate(at):
+            if given is None:
                 var = Var(f"r{number}", extents[number])
                 inner = (*inner, var)
-                form = indexing.of(var)
-            filled.append(form)
+            filled.append(indexing.of(var) if given is None else given)
         for body_op in op.body:
             if body_op.name == "linalg.index":
                 for var, _ in filled[body_op.attributes["dim"].value].terms:
@@ -170,7 +168,10 @@ class AccessWalker:
         dropped = op.dropped_dims(op.operands[0].type.shape) or frozenset()
         own = []
         for axis, form in enumerate(forms):
-            offset, stride = self.dispatch.dim_of(op.mixed_offsets[axis]), self.dispatch.dim_of(op.mixed_strides[axis])
+            offset, stride = (
+                self.dispatch.dim_of(op.mixed_offsets[axis]),
+                self.dispatch.dim_of(op.mixed_strides[axis]),
+            )
             for var, _ in form.terms:
                 walk.index_vars[var] = None
             moved = form + dim_ops.mul(offset, -1)

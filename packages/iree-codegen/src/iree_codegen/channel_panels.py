@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from iree_core_ir.constant_transforms import constant_transform
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.target import ConstantLayout

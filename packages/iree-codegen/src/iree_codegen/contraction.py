@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import f32, f64
-
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.indexing import Affine, Var
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import f32, f64
 
 MOVEMENT = frozenset(
     {
@@ -135,11 +134,15 @@ def _is_zero(value: Value) -> bool:
 def operand_forms(root: Root, operand: int) -> tuple[Affine, ...]:
     """The indices at which the contraction reads an operand."""
     map = root.op.indexing_maps[operand]
-    forms = [indexing.ZERO if e == 1 else indexing.of(v) for v, e in zip(root.vars, root.extents, strict=True)]
+    forms = [
+        indexing.ZERO if e == 1 else indexing.of(v) for v, e in zip(root.vars, root.extents, strict=True)
+    ]
     return tuple(indexing.apply(e, forms) for e in map.results)
 
 
-def direct_access(dispatch: Dispatch, value: Value, forms: tuple[Affine, ...]) -> tuple[Value, tuple[Affine, ...]] | None:
+def direct_access(
+    dispatch: Dispatch, value: Value, forms: tuple[Affine, ...]
+) -> tuple[Value, tuple[Affine, ...]] | None:
     """(argument, indices) when ``value[forms]`` is an element of an argument, moved but not computed."""
     walk = AccessWalker(dispatch, ()).walk(value, forms)
     if walk.guarded or len(walk.accesses) != 1:

@@ -11,16 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim, Expr
+from iree_codegen.errors import INVALID_DISPATCH, UNSUPPORTED_OP, CodegenError
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.dialects.mixed import Mixed
 from iree_core_ir.ir.attributes import ArrayAttr, DenseArrayAttr, DictAttr
 from iree_core_ir.ir.operation import BlockArgument, Op, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE
 from iree_core_ir.ir.types import DYNAMIC, FloatType, IndexType, IntegerType, TensorType
-
-from iree_codegen import dims as dim_ops
-from iree_codegen.dims import Dim, Expr
-from iree_codegen.errors import INVALID_DISPATCH, UNSUPPORTED_OP, CodegenError
 
 READ, WRITE, READWRITE = "read", "write", "readwrite"
 
@@ -106,7 +105,9 @@ class Dispatch:
         if named is not None:
             block = self.func.regions[0].block
             return [block.args[int(i)] for i in named.values]
-        access = {a: _argument_attributes(attributes, a.index).get("iree.access") for a in tensors}
+        access: dict[Value, Any] = {
+            a: _argument_attributes(attributes, a.index).get("iree.access") for a in tensors
+        }
         written: list[Value] = [a for a in tensors if access[a] is not None and access[a].value != READ]
         found: list[Value | None] = []
         for value in returned:
@@ -207,9 +208,7 @@ class Dispatch:
         if name == "tensor.pad":
             source = self.dims(op.operands[0])
             low, high = self._mixed(op.mixed_low), self._mixed(op.mixed_high)
-            return tuple(
-                dim_ops.add(dim_ops.add(s, a), b) for s, a, b in zip(source, low, high, strict=True)
-            )
+            return tuple(dim_ops.add(dim_ops.add(s, a), b) for s, a, b in zip(source, low, high, strict=True))
         if name == "tensor.concat":
             axis = op.attributes["dim"].value
             parts = [self.dims(v) for v in op.operands]
@@ -229,7 +228,9 @@ class Dispatch:
         if outputs:
             return self.dims(outputs[value.index])
         raise CodegenError(
-            UNSUPPORTED_OP, f"{name}: result {value.index} has unknown extents", source=op.location.user_text()
+            UNSUPPORTED_OP,
+            f"{name}: result {value.index} has unknown extents",
+            source=op.location.user_text(),
         )
 
     # -- iteration spaces ----------------------------------------------------------------------------
@@ -283,9 +284,9 @@ def _affine_dim(expr: Any, dims: list[Dim], symbols: list[Dim]) -> Dim:
     if kind == "AffineConstant":
         return int(expr.value)
     if kind == "AffineDim":
-        return dims[expr.position]
+        return dims[int(expr.position)]
     if kind == "AffineSymbol":
-        return symbols[expr.position]
+        return symbols[int(expr.position)]
     operation = {"+": "add", "*": "mul"}.get(expr.kind, expr.kind)
     return dim_ops.COMBINE[operation](
         _affine_dim(expr.lhs, dims, symbols), _affine_dim(expr.rhs, dims, symbols)

@@ -15,11 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from iree_base.errors import IreeError
-from iree_core_ir.target import DispatchRequest, ExecutableObject, Target
-
 from iree_codegen.cache import CompileCache
 from iree_codegen.errors import WORKER_CRASHED, WORKER_FAILED, CodegenError
 from iree_codegen.worker import receive, send
+from iree_core_ir.target import DispatchRequest, ExecutableObject, Target
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, name)``."""
@@ -51,7 +50,13 @@ def compile_all(
     keys = [""] * len(requests)
     missing: list[int] = []
     if store is not None:
-        involved = ["iree-base", "iree-codegen", "iree-core-ir", "iree-hal", *getattr(target, "distributions", ())]
+        involved = [
+            "iree-base",
+            "iree-codegen",
+            "iree-core-ir",
+            "iree-hal",
+            *getattr(target, "distributions", ()),
+        ]
         for i, request in enumerate(requests):
             keys[i] = store.key(request, involved)
             found = store.get(keys[i])
@@ -76,7 +81,9 @@ def compile_all(
         if progress is not None:
             progress(done, len(requests), requests[i].name)
 
-    isolated = bool(getattr(target, "needs_worker", lambda description: False)(requests[missing[0]].description))
+    isolated = bool(
+        getattr(target, "needs_worker", lambda description: False)(requests[missing[0]].description)
+    )
     n = available_cores() if jobs is None else jobs
     n_workers = min(n - 1, len(missing) // WORTH_A_WORKER)
     if isolated:
@@ -158,7 +165,9 @@ class _Compilation:
                 if isinstance(error, Exception):
                     self._fail(i, error)
                 elif error is not None:
-                    self._fail(i, CodegenError(WORKER_FAILED, self.requests[i].name, cause=str(error).strip()))
+                    self._fail(
+                        i, CodegenError(WORKER_FAILED, self.requests[i].name, cause=str(error).strip())
+                    )
                 else:
                     with self.lock:
                         self.finished(i, compiled)

@@ -11,11 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.attributes import DenseElementsAttr
-from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType, VectorType, element_of, index
-
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
@@ -24,6 +19,10 @@ from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of, vector_of
 from iree_codegen.scalars import NotVectorizable, ScalarEvaluator
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.attributes import DenseElementsAttr
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import TensorType, VectorType, element_of, index
 
 UNROLLED_REDUCTION = 25
 """Reductions of up to so many steps (pooling windows) are written out."""
@@ -50,7 +49,7 @@ class Memory:
 
 @dataclass
 class Point:
-    """Where a kernel stands: loop bindings, the lanes that count (None: all), values already computed here."""
+    """Where a kernel stands: loop bindings, the lanes that count (None: all), values computed here."""
 
     at: Bindings
     mask: Value | None = None
@@ -145,15 +144,15 @@ class Elements:
     def _computed(self, value: Value, forms: tuple[Affine, ...], point: Point) -> Value:
         op: Any = value.defining_op
         if op is None:
-            raise CodegenError(UNSUPPORTED_OP, f"argument {value.index} of '{self.dispatch.name}' has no memory")
+            raise CodegenError(
+                UNSUPPORTED_OP, f"argument {value.index} of '{self.dispatch.name}' has no memory"
+            )
         handler = _HANDLERS.get(op.name)
         if handler is not None:
             return handler(self, op, forms, point)
         if isinstance(op, StructuredOp):
             return self._structured(op, value.index, forms, point)
-        raise CodegenError(
-            UNSUPPORTED_OP, f"{op.name} inside a dispatch", source=op.location.user_text()
-        )
+        raise CodegenError(UNSUPPORTED_OP, f"{op.name} inside a dispatch", source=op.location.user_text())
 
     def load(self, memory: Memory, forms: Sequence[Affine], point: Point) -> Value:
         """Load one element a lane; contiguous lanes as one vector, others gathered."""
@@ -320,7 +319,9 @@ class Elements:
         ]
         accumulated = [self._lane_type(op, v, point) for v in inits]
 
-        def nest(depth: int, filled: list[Affine | None], at: Bindings, carried: Sequence[Value]) -> list[Value]:
+        def nest(
+            depth: int, filled: list[Affine | None], at: Bindings, carried: Sequence[Value]
+        ) -> list[Value]:
             if depth == len(dims):
                 inner = Point(at, point.mask)
                 done = [f for f in filled if f is not None]

@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineSymbol
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import index as index_type
-
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim, divide_exactly
 from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
 from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of
+from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineSymbol
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import index as index_type
 
 
 @dataclass(eq=False, slots=True)
@@ -189,7 +188,11 @@ def delinearize(form: Affine, dims: tuple[Dim, ...]) -> list[Affine]:
     return result[::-1]
 
 
-def apply(expr: AffineExpr, forms: list[Affine] | tuple[Affine, ...], symbols: list[Affine] | tuple[Affine, ...] = ()) -> Affine:
+def apply(
+    expr: AffineExpr,
+    forms: list[Affine] | tuple[Affine, ...],
+    symbols: list[Affine] | tuple[Affine, ...] = (),
+) -> Affine:
     """An affine expression on symbolic indices."""
     if isinstance(expr, AffineDim):
         return forms[expr.position]

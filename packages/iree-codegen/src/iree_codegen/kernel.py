@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import element_type
-from iree_core_ir.ir.attributes import UNIT, IntegerAttr
-from iree_core_ir.ir.dialect import find_op
-from iree_core_ir.ir.operation import Block, Op, Region, Value
-from iree_core_ir.ir.types import i8, i64, index
-from iree_core_ir.target import ExportObject
-
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Elements, Memory
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
+from iree_core_ir.ir.attributes import UNIT, IntegerAttr
+from iree_core_ir.ir.dialect import find_op
+from iree_core_ir.ir.operation import Block, Op, Region, Value
+from iree_core_ir.ir.types import i8, i64, index
+from iree_core_ir.target import ExportObject
 
 KERNEL = "iree.kernel"
 """Marks the function that workgroups enter: bindings, scalars, workgroup ids x y z, scratch."""
@@ -45,7 +44,7 @@ class KernelFrame:
     def __init__(self, dispatch: Dispatch, *, fma: bool, name: str | None = None) -> None:
         self.dispatch = dispatch
         bindings = dispatch.bindings
-        types = [memref_of(b.value.type.element_type) for b in bindings]
+        types: list[Any] = [memref_of(b.value.type.element_type) for b in bindings]
         types += [s.value.type for s in dispatch.scalars]
         types += [index, index, index, memref_of(i8)]
         attributes = {KERNEL: UNIT, BINDINGS: IntegerAttr(len(bindings), i64)}

@@ -1,4 +1,4 @@
-"""Builds kernel IR: index arithmetic folded, common subexpressions shared, invariants hoisted as they are made.
+"""Builds kernel IR: index arithmetic folded, equal ops shared, invariants hoisted as they are made.
 
 No pass cleans up after the strategies (compile time is most of the budget), so the builder does it while
 it builds. Every pure op lands in the outermost block in which its operands exist, where an equal op is
@@ -11,6 +11,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim
 from iree_core_ir.dialects.arith_attributes import constant_attribute
 from iree_core_ir.ir.attributes import (
     UNIT,
@@ -36,9 +38,6 @@ from iree_core_ir.ir.types import (
     i64,
     index,
 )
-
-from iree_codegen import dims as dim_ops
-from iree_codegen.dims import Dim
 
 Index = int | Value
 """An index known at compile time, or computed in the kernel."""
@@ -151,7 +150,7 @@ class KernelBuilder:
         *,
         hoist: bool = True,
     ) -> Value:
-        """A pure op with one result: an equal one where it exists, else new in the outermost block possible."""
+        """A pure op with one result: an equal one where it exists, else new in the outermost block."""
         key = (name, operands, type, tuple(attributes.items()) if attributes else None)
         get = self._depth.get
         depth = 0
@@ -361,10 +360,8 @@ class KernelBuilder:
         import numpy as np
 
         type: Any = VectorType((lanes,), element)
-        dtype = np.int64 if element is index else np.dtype(f"int{element.width}")  # type: ignore[attr-defined]
-        values = np.arange(lanes, dtype=dtype) * dtype(step) if element is index else (
-            np.arange(lanes) * step
-        ).astype(dtype)
+        width = 64 if element is index else element.width  # type: ignore[attr-defined]
+        values = (np.arange(lanes) * step).astype(f"int{width}")
         return self.pure(
             "arith.constant", (), type, {"value": DenseElementsAttr(type, values.tobytes(), False)}
         )
@@ -419,8 +416,10 @@ class KernelBuilder:
     def store(self, value: Value, memory: Value, at: Index) -> None:
         self.effect("memref.store", (value, memory, self.value(at)))
 
-    def vload(self, memory: Value, at: Index, lanes: int, mask: Value | None = None, other: Value | None = None) -> Value:
-        """``lanes`` consecutive elements; where ``mask`` is false nothing is read and ``other`` (0) is taken."""
+    def vload(
+        self, memory: Value, at: Index, lanes: int, mask: Value | None = None, other: Value | None = None
+    ) -> Value:
+        """``lanes`` consecutive elements; where ``mask`` is false ``other`` (0) is taken and nothing read."""
         if lanes == 1:
             return self.load(memory, at)
         type = VectorType((lanes,), memory.type.element_type)
@@ -439,7 +438,9 @@ class KernelBuilder:
         else:
             self.effect("vector.maskedstore", (memory, self.value(at), mask, value))
 
-    def gather(self, memory: Value, at: Index, offsets: Value, mask: Value | None = None, other: Value | None = None) -> Value:
+    def gather(
+        self, memory: Value, at: Index, offsets: Value, mask: Value | None = None, other: Value | None = None
+    ) -> Value:
         """Elements at ``at + offsets[lane]``."""
         lanes = lanes_of(offsets)
         type = VectorType((lanes,), memory.type.element_type)
@@ -515,7 +516,7 @@ class KernelBuilder:
         before: Callable[..., Sequence[Value]],
         after: Callable[..., Sequence[Value]],
     ) -> list[Value]:
-        """``before(*carried)`` returns the condition and what it forwards; ``after`` the next carried values."""
+        """``before(*carried)`` gives the condition and what it forwards; ``after`` the next carried values."""
         blocks = []
         for argument_types, body, terminator in (
             ([v.type for v in inits], before, "scf.condition"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from iree_core_ir.ir.types import TensorType
-
 from iree_codegen.dispatch import Dispatch
+from iree_core_ir.ir.types import TensorType
 
 
 def lane_count(dispatch: Dispatch, vector_bits: int) -> int:
@@ -16,9 +15,7 @@ def lane_count(dispatch: Dispatch, vector_bits: int) -> int:
     """
     if vector_bits < 64:
         return 1
-    widths: list[int] = []
-    for binding in dispatch.bindings:
-        widths.append(_width(binding.value.type))
+    widths = [_width(binding.value.type) for binding in dispatch.bindings]
     for op in dispatch.ops:
         widths += [_width(r.type) for r in op.results if isinstance(r.type, TensorType)]
     wide = sum(w > 32 for w in widths)

@@ -9,11 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import element_of
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
@@ -27,6 +22,9 @@ from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.plan import Group, Plan, Step, element_bytes
 from iree_codegen.row_reduction import RowReduction
 from iree_codegen.scalars import NotVectorizable
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import element_of
 
 WORK_PER_GROUP = 1 << 15
 """Element operations one workgroup should have: about 10 us, far above the cost of handing it out."""
@@ -373,7 +371,6 @@ class LoopEmitter:
                 if step_of(address, access.loops[-1]) == 1:
                     bad += 1
         return None if bad and bad >= good else var
-
 
     def _is_short(self, var: Var) -> bool:
         return isinstance(var.extent, int) and var.extent < self.lanes.count

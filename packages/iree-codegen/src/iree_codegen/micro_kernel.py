@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import VectorType, index
-
-from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 
 ARGUMENT = "argument"
 """In a specification: the number is passed at run time."""

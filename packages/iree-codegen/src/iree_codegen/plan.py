@@ -13,16 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import element_type
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType
-
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker, Walk
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Var
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import TensorType
 
 SLAB_LIMIT = 256 << 10
 """Intermediates of one outer index stay below this many bytes, so that they stay in the L2 cache."""
@@ -124,8 +123,7 @@ class Planner:
                     continue
                 if value in self.destinations or self._worth_keeping(op, value, users.get(value, 0)):
                     found[value] = None
-        for value in self.destinations:
-            found[value] = None
+        found.update(dict.fromkeys(self.destinations))
         return list(found)
 
     def _worth_keeping(self, op: Any, value: Value, n_users: int) -> bool:
@@ -203,7 +201,11 @@ class Planner:
             op: Any = value.defining_op
             own = self.destinations.get(value)
             sibling = by_op.get(op) if isinstance(op, StructuredOp) else None
-            if sibling is not None and sibling.dims == dims and (sibling.destinations[0] is None) == (own is None):
+            if (
+                sibling is not None
+                and sibling.dims == dims
+                and (sibling.destinations[0] is None) == (own is None)
+            ):
                 maps = op.indexing_maps
                 if maps[op.n_inputs + value.index] is maps[op.n_inputs + sibling.values[0].index]:
                     sibling.values.append(value)
@@ -253,12 +255,10 @@ class Planner:
         for step in steps:
             if step is last:
                 continue
-            own = roles[id(step)]
             renamed = list(step.vars)
-            for position, role in enumerate(own):
-                if role in candidates:
-                    assert role is not None
-                    renamed[position] = last.vars[role]
+            for position, found_role in enumerate(roles[id(step)]):
+                if found_role is not None and found_role in candidates:
+                    renamed[position] = last.vars[found_role]
             if tuple(renamed) != step.vars:
                 step.use(tuple(renamed))
                 step.walk = AccessWalker(self.dispatch, set(producers)).walk(
@@ -302,4 +302,3 @@ def _components(steps: list[Step]) -> list[list[Step]]:
     for i, step in enumerate(steps):
         groups.setdefault(find(i), []).append(step)
     return list(groups.values())
-

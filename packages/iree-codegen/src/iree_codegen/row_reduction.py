@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import FloatType, element_of
-
 from iree_codegen import indexing
 from iree_codegen.collapse import merge
 from iree_codegen.dims import Dim
@@ -18,6 +14,9 @@ from iree_codegen.elements import Elements, Point
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.plan import Step
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import FloatType, element_of
 
 UNROLL = 4
 """Independent accumulators: enough to cover the latency of an addition."""
@@ -88,7 +87,7 @@ class RowReduction:
     def emit(self, at: Bindings) -> list[Value] | None:
         """The final scalars; None when the op does not fit."""
         op = self.op
-        if not isinstance(op, StructuredOp) or len(op.results) != len(self.step.values):  # type: ignore[arg-type]
+        if not isinstance(op, StructuredOp) or len(op.results) != len(self.step.values):
             return None
         names = [combiner(op, i) for i in range(len(op.outputs))]
         if any(name is None for name in names):
@@ -103,7 +102,8 @@ class RowReduction:
         filled = [forms[reduced.index(i)] if f is None else f for i, f in enumerate(loops)]
         types = [element_of(v.type) for v in op.outputs]
         starts = [
-            k.constant(identity(str(n), t), vector_of(self.lanes, t)) for n, t in zip(names, types, strict=True)
+            k.constant(identity(str(n), t), vector_of(self.lanes, t))
+            for n, t in zip(names, types, strict=True)
         ]
 
         def combine(a: list[Value], b: list[Value]) -> list[Value]:
@@ -129,7 +129,12 @@ class RowReduction:
         scalar_point = Point(at)
         for i, (vector, name) in enumerate(zip(vectors, names, strict=True)):
             total = k.reduction(COMBINERS[str(name)], vector)
-            initial = self.elements._initial(op, i, [f if f in filled and loops[n] is not None else indexing.ZERO for n, f in enumerate(filled)], scalar_point)
+            initial = self.elements._initial(
+                op,
+                i,
+                [f if f in filled and loops[n] is not None else indexing.ZERO for n, f in enumerate(filled)],
+                scalar_point,
+            )
             known = k.constant_of(initial)
             if known is not None and known == identity(str(name), types[i]):
                 results.append(total)

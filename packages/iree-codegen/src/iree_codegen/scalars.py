@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
+from iree_codegen.kernel_builder import KernelBuilder, lanes_of, vector_of
 from iree_core_ir.dialects.scf import For, If
 from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import PURE
 from iree_core_ir.ir.types import FloatType, TensorType, VectorType, element_of, index
-
-from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
-from iree_codegen.kernel_builder import KernelBuilder, lanes_of, vector_of
 
 LaneHandler = Callable[[Op], Sequence[Value] | None]
 
@@ -152,9 +151,9 @@ class ScalarEvaluator:
         if kind == "AffineConstant":
             return self.kernel.constant(expr.value, index)
         if kind == "AffineDim":
-            return dims[expr.position]
+            return dims[int(expr.position)]
         if kind == "AffineSymbol":
-            return symbols[expr.position]
+            return symbols[int(expr.position)]
         a, b = self._affine(expr.lhs, dims, symbols), self._affine(expr.rhs, dims, symbols)
         k = self.kernel
         if expr.kind == "mod":

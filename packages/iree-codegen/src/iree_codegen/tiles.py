@@ -33,7 +33,9 @@ def choose_tile(
             if rows * vectors + vectors + 1 > registers:
                 break
             ways = 1
-            while rows * vectors * ways < 2 * LATENCY and rows * vectors * ways * 2 + vectors + 1 <= registers:
+            while (
+                rows * vectors * ways < 2 * LATENCY and rows * vectors * ways * 2 + vectors + 1 <= registers
+            ):
                 ways *= 2
             m = n_rows if n_rows is not None else 24 * 7 * 5
             n = n_vectors if n_vectors is not None else 24

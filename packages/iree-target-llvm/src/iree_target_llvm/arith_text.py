@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.dialects.arith import CMPF_PREDICATES, CMPI_PREDICATES
+from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, CMPI_PREDICATES
 from iree_core_ir.ir.attributes import DenseElementsAttr, IntegerAttr
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
-
 from iree_target_llvm.llvm_types import intrinsic_suffix, llvm_type
+from iree_target_llvm.text_writer import TextWriter
 
-Printer = Any
-Handler = Callable[[Printer, Any], Any]
+Handler = Callable[[TextWriter, Any], Any]
 
 
 def splat_text(number: int | str, type: Any) -> str:
@@ -47,9 +46,9 @@ def width(type: Any) -> int:
 
 
 def binary(instruction: str) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
-        return p.assign(f"{instruction} {llvm_type(a.type)} {p.operand(a)}, {p.operand(b)}")  # type: ignore[no-any-return]
+        return p.assign(f"{instruction} {llvm_type(a.type)} {p.operand(a)}, {p.operand(b)}")
 
     return handler
 
@@ -58,16 +57,16 @@ def mask_type(type: Any) -> str:
     return f"<{type.shape[0]} x i1>" if isinstance(type, VectorType) else "i1"
 
 
-def select(p: Printer, condition: str, type: Any, a: str, b: str) -> str:
+def select(p: TextWriter, condition: str, type: Any, a: str, b: str) -> str:
     t = llvm_type(type)
-    return p.assign(f"select {mask_type(type)} {condition}, {t} {a}, {t} {b}")  # type: ignore[no-any-return]
+    return p.assign(f"select {mask_type(type)} {condition}, {t} {a}, {t} {b}")
 
 
 def divide(signed: bool, remainder: bool) -> Handler:
     letter = "s" if signed else "u"
     instruction = f"{letter}{'rem' if remainder else 'div'}"
 
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
         return total_division(p, instruction, p.operand(a), b, op.results[0].type, signed, remainder)
 
@@ -75,13 +74,13 @@ def divide(signed: bool, remainder: bool) -> Handler:
 
 
 def total_division(
-    p: Printer, instruction: str, a: str, divisor: Value, type: Any, signed: bool, remainder: bool
+    p: TextWriter, instruction: str, a: str, divisor: Value, type: Any, signed: bool, remainder: bool
 ) -> str:
     """Division defined for every divisor; constant divisors need no care."""
     t, b = llvm_type(type), p.operand(divisor)
     known = integer_constant(divisor)
     if known is not None and known not in (0, -1):
-        return p.assign(f"{instruction} {t} {a}, {b}")  # type: ignore[no-any-return]
+        return p.assign(f"{instruction} {t} {a}, {b}")
     zero, one = splat_text(0, type), splat_text(1, type)
     by_zero = p.assign(f"icmp eq {t} {b}, {zero}")
     unsafe = by_zero
@@ -99,7 +98,7 @@ def total_division(
 def rounded_division(signed: bool, up: bool) -> Handler:
     """Division rounded up or down from the truncated quotient."""
 
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
         type = op.results[0].type
         t = llvm_type(type)
@@ -116,27 +115,27 @@ def rounded_division(signed: bool, up: bool) -> Handler:
             opposite = p.assign(f"icmp {'sge' if up else 'slt'} {t} {signs}, {zero}")
             adjust = p.assign(f"and {mask_type(type)} {adjust}, {opposite}")
         step = p.assign(f"zext {mask_type(type)} {adjust} to {t}") if t != mask_type(type) else adjust
-        return p.assign(f"{'add' if up else 'sub'} {t} {quotient}, {step}")  # type: ignore[no-any-return]
+        return p.assign(f"{'add' if up else 'sub'} {t} {quotient}, {step}")
 
     return handler
 
 
 def shift(instruction: str) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
         type = op.results[0].type
         t = llvm_type(type)
         known = integer_constant(b)
         n = width(type)
         if known is not None and 0 <= known < n:
-            return p.assign(f"{instruction} {t} {p.operand(a)}, {p.operand(b)}")  # type: ignore[no-any-return]
+            return p.assign(f"{instruction} {t} {p.operand(a)}, {p.operand(b)}")
         amount = p.operand(b)
         limit = splat_text(n, type) if n > 1 else splat_text("true", type)
         far = p.assign(f"icmp uge {t} {amount}, {limit}")
         if instruction == "ashr":
             last = splat_text(n - 1, type) if n > 1 else splat_text("false", type)
             inside = select(p, far, type, last, amount)
-            return p.assign(f"ashr {t} {p.operand(a)}, {inside}")  # type: ignore[no-any-return]
+            return p.assign(f"ashr {t} {p.operand(a)}, {inside}")
         zero = splat_text(0, type) if n > 1 else splat_text("false", type)
         inside = select(p, far, type, zero, amount)
         result = p.assign(f"{instruction} {t} {p.operand(a)}, {inside}")
@@ -146,22 +145,24 @@ def shift(instruction: str) -> Handler:
 
 
 def intrinsic_binary(name: str) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
         t = llvm_type(a.type)
-        return p.intrinsic(f"llvm.{name}.{intrinsic_suffix(a.type)}", t, [(t, p.operand(a)), (t, p.operand(b))])  # type: ignore[no-any-return]
+        return p.intrinsic(
+            f"llvm.{name}.{intrinsic_suffix(a.type)}", t, [(t, p.operand(a)), (t, p.operand(b))]
+        )
 
     return handler
 
 
 def intrinsic_unary(name: str, flag: str | None = None) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         value = op.operands[0]
         t = llvm_type(value.type)
         arguments = [(t, p.operand(value))]
         if flag is not None:
             arguments.append(("i1", flag))
-        return p.intrinsic(f"llvm.{name}.{intrinsic_suffix(value.type)}", t, arguments)  # type: ignore[no-any-return]
+        return p.intrinsic(f"llvm.{name}.{intrinsic_suffix(value.type)}", t, arguments)
 
     return handler
 
@@ -181,7 +182,7 @@ def is_number(value: Value) -> bool:
 def extremum(predicate: str) -> Handler:
     """maximumf, minimumf: NaN wins. One instruction when an operand is a number."""
 
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
         if is_number(b) and not is_number(a):
             a, b = b, a
@@ -190,7 +191,7 @@ def extremum(predicate: str) -> Handler:
     return handler
 
 
-def extremum_text(p: Printer, predicate: str, a: str, b: str, type: Any, a_is_number: bool = False) -> str:
+def extremum_text(p: TextWriter, predicate: str, a: str, b: str, type: Any, a_is_number: bool = False) -> str:
     t = llvm_type(type)
     better = p.assign(f"fcmp {predicate} {t} {a}, {b}")
     chosen = select(p, better, type, a, b)
@@ -200,35 +201,35 @@ def extremum_text(p: Printer, predicate: str, a: str, b: str, type: Any, a_is_nu
     return select(p, nan, type, a, chosen)
 
 
-def negf(p: Printer, op: Any) -> str:
-    return p.assign(f"fneg {llvm_type(op.operands[0].type)} {p.operand(op.operands[0])}")  # type: ignore[no-any-return]
+def negf(p: TextWriter, op: Any) -> str:
+    return p.assign(f"fneg {llvm_type(op.operands[0].type)} {p.operand(op.operands[0])}")
 
 
-def cmpi(p: Printer, op: Any) -> str:
+def cmpi(p: TextWriter, op: Any) -> str:
     predicate = CMPI_PREDICATES[op.attributes["predicate"].value]
     a, b = op.operands
-    return p.assign(f"icmp {predicate} {llvm_type(a.type)} {p.operand(a)}, {p.operand(b)}")  # type: ignore[no-any-return]
+    return p.assign(f"icmp {predicate} {llvm_type(a.type)} {p.operand(a)}, {p.operand(b)}")
 
 
-def cmpf(p: Printer, op: Any) -> str:
+def cmpf(p: TextWriter, op: Any) -> str:
     predicate = CMPF_PREDICATES[op.attributes["predicate"].value]
     a, b = op.operands
-    return p.assign(f"fcmp {predicate} {llvm_type(a.type)} {p.operand(a)}, {p.operand(b)}")  # type: ignore[no-any-return]
+    return p.assign(f"fcmp {predicate} {llvm_type(a.type)} {p.operand(a)}, {p.operand(b)}")
 
 
-def select_op(p: Printer, op: Any) -> str:
+def select_op(p: TextWriter, op: Any) -> str:
     condition, a, b = op.operands
     t = llvm_type(a.type)
-    return p.assign(f"select {p.typed(condition)}, {t} {p.operand(a)}, {t} {p.operand(b)}")  # type: ignore[no-any-return]
+    return p.assign(f"select {p.typed(condition)}, {t} {p.operand(a)}, {t} {p.operand(b)}")
 
 
 def cast(instruction: str) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         source, target = op.operands[0], op.results[0]
         a, b = llvm_type(source.type), llvm_type(target.type)
         if a == b:
-            return p.operand(source)  # type: ignore[no-any-return]
-        return p.assign(f"{instruction} {a} {p.operand(source)} to {b}")  # type: ignore[no-any-return]
+            return p.operand(source)
+        return p.assign(f"{instruction} {a} {p.operand(source)} to {b}")
 
     return handler
 
@@ -236,7 +237,7 @@ def cast(instruction: str) -> Handler:
 def half_cast(instruction: str) -> Handler:
     """f32 <-> f16 (carried as i16) and f32 <-> f64."""
 
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         source, target = op.operands[0], op.results[0]
         a, b = llvm_type(source.type), llvm_type(target.type)
         name = p.operand(source)
@@ -246,30 +247,30 @@ def half_cast(instruction: str) -> Handler:
         if str(element_of(target.type)) == "f16":
             half = b.replace("i16", "half")
             narrow = p.assign(f"{instruction} {a} {name} to {half}")
-            return p.assign(f"bitcast {half} {narrow} to {b}")  # type: ignore[no-any-return]
-        return p.assign(f"{instruction} {a} {name} to {b}")  # type: ignore[no-any-return]
+            return p.assign(f"bitcast {half} {narrow} to {b}")
+        return p.assign(f"{instruction} {a} {name} to {b}")
 
     return handler
 
 
 def index_cast(extend: str) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         source, target = op.operands[0], op.results[0]
         a, b = llvm_type(source.type), llvm_type(target.type)
         if a == b:
-            return p.operand(source)  # type: ignore[no-any-return]
+            return p.operand(source)
         instruction = extend if width(target.type) > width(source.type) else "trunc"
-        return p.assign(f"{instruction} {a} {p.operand(source)} to {b}")  # type: ignore[no-any-return]
+        return p.assign(f"{instruction} {a} {p.operand(source)} to {b}")
 
     return handler
 
 
 def saturating(name: str) -> Handler:
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         source, target = op.operands[0], op.results[0]
         a, b = llvm_type(source.type), llvm_type(target.type)
         suffix = f"{intrinsic_suffix(target.type)}.{intrinsic_suffix(source.type)}"
-        return p.intrinsic(f"llvm.{name}.sat.{suffix}", b, [(a, p.operand(source))])  # type: ignore[no-any-return]
+        return p.intrinsic(f"llvm.{name}.sat.{suffix}", b, [(a, p.operand(source))])
 
     return handler
 
@@ -277,7 +278,7 @@ def saturating(name: str) -> Handler:
 def extended(instruction: str) -> Handler:
     """Low and high half of a product, through twice the width."""
 
-    def handler(p: Printer, op: Any) -> tuple[str, str]:
+    def handler(p: TextWriter, op: Any) -> tuple[str, str]:
         a, b = op.operands
         type = a.type
         n = width(type)
@@ -294,36 +295,36 @@ def extended(instruction: str) -> Handler:
     return handler
 
 
-def add_extended(p: Printer, op: Any) -> tuple[str, str]:
+def add_extended(p: TextWriter, op: Any) -> tuple[str, str]:
     a, b = op.operands
     t = llvm_type(a.type)
     total = p.assign(f"add {t} {p.operand(a)}, {p.operand(b)}")
     return total, p.assign(f"icmp ult {t} {total}, {p.operand(a)}")
 
 
-def fma(p: Printer, op: Any) -> str:
+def fma(p: TextWriter, op: Any) -> str:
     t = llvm_type(op.operands[0].type)
     arguments = [(t, p.operand(v)) for v in op.operands]
-    return p.intrinsic(f"llvm.fma.{intrinsic_suffix(op.operands[0].type)}", t, arguments)  # type: ignore[no-any-return]
+    return p.intrinsic(f"llvm.fma.{intrinsic_suffix(op.operands[0].type)}", t, arguments)
 
 
 def classify(predicate: str, bound: str) -> Handler:
     """isnan, isinf, isfinite, isnormal through comparisons of |x|."""
 
-    def handler(p: Printer, op: Any) -> str:
+    def handler(p: TextWriter, op: Any) -> str:
         value = op.operands[0]
         t = llvm_type(value.type)
         name = p.operand(value)
         if predicate == "uno":
-            return p.assign(f"fcmp uno {t} {name}, {name}")  # type: ignore[no-any-return]
+            return p.assign(f"fcmp uno {t} {name}, {name}")
         magnitude = p.intrinsic(f"llvm.fabs.{intrinsic_suffix(value.type)}", t, [(t, name)])
         infinity = splat_text("0x7FF0000000000000", value.type)
         if predicate != "normal":
-            return p.assign(f"fcmp {predicate} {t} {magnitude}, {infinity}")  # type: ignore[no-any-return]
+            return p.assign(f"fcmp {predicate} {t} {magnitude}, {infinity}")
         smallest = "0x3810000000000000" if width(value.type) == 32 else "0x0010000000000000"
         finite = p.assign(f"fcmp olt {t} {magnitude}, {infinity}")
         large = p.assign(f"fcmp oge {t} {magnitude}, {splat_text(smallest, value.type)}")
-        return p.assign(f"and {mask_type(value.type)} {finite}, {large}")  # type: ignore[no-any-return]
+        return p.assign(f"and {mask_type(value.type)} {finite}, {large}")
 
     return handler
 

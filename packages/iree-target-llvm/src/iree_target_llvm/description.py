@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iree_core_ir.target import TargetDescription
-
 from iree_target_llvm.errors import OPTION, TRIPLE, LlvmError
 
 OPTIONS = ("cpu", "features", "triple")
@@ -68,7 +67,9 @@ def describe(options: Mapping[str, str]) -> CpuDescription:
     """Resolve ``options``; the default is this machine. Raises LlvmError OPTION or TRIPLE."""
     for name in options:
         if name not in OPTIONS:
-            raise LlvmError(OPTION, f"--target-{name}", hint="one of " + ", ".join(f"--target-{o}" for o in OPTIONS))
+            raise LlvmError(
+                OPTION, f"--target-{name}", hint="one of " + ", ".join(f"--target-{o}" for o in OPTIONS)
+            )
     triple = options.get("triple", "")
     host = _architecture(platform.machine())
     architecture = _architecture(triple.split("-")[0]) if triple else host
@@ -123,33 +124,26 @@ def host_features() -> frozenset[str]:
 
 
 def _with_features(architecture: str, features: set[str], options: Mapping[str, str]) -> CpuDescription:
-    given = tuple(sorted((k, v) for k, v in options.items()))
-    triple = options.get("triple") or f"{architecture}-unknown-linux-gnu"
-    common = {
-        "target": "llvm-cpu",
-        "features": tuple(sorted(features)),
-        "options": given,
-        "architecture": architecture,
-        "triple": triple,
-        "cpu": GENERIC_CPU[architecture],
-    }
+    base = CpuDescription(
+        target="llvm-cpu",
+        features=tuple(sorted(features)),
+        options=tuple(sorted((k, v) for k, v in options.items())),
+        architecture=architecture,
+        triple=options.get("triple") or f"{architecture}-unknown-linux-gnu",
+        cpu=GENERIC_CPU[architecture],
+    )
     if architecture == "aarch64":
-        return CpuDescription(
-            **common, vector_bits=128, registers=32, fma=True, rounding=True, half_conversions=True  # type: ignore[arg-type]
-        )
+        return replace(base, vector_bits=128, registers=32, fma=True, rounding=True, half_conversions=True)
     if architecture == "riscv64":
-        return CpuDescription(**common, vector_bits=0, registers=32, fma=True)  # type: ignore[arg-type]
+        return replace(base, vector_bits=0, registers=32, fma=True)
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features
-    avx2 = "avx2" in features
-    return CpuDescription(
-        **common,  # type: ignore[arg-type]
-        vector_bits=512 if wide else 256 if avx2 else 128,
+    return replace(
+        base,
+        vector_bits=512 if wide else 256 if "avx2" in features else 128,
         registers=32 if wide else 16,
         fma="fma" in features,
         masks=wide,
         gathers=wide,
         rounding="sse4.1" in features,
         half_conversions="f16c" in features,
-        l1_bytes=32 << 10,
-        l2_bytes=1 << 20,
     )

@@ -17,7 +17,6 @@ from iree_core_ir.ir.attributes import IntegerAttr
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import PURE
 from iree_core_ir.ir.types import MemRefType, VectorType, i1
-
 from iree_target_llvm import arith_text, vector_text
 from iree_target_llvm.llvm_types import constant_text, element_size, llvm_type, memory_type
 
@@ -151,7 +150,11 @@ class FunctionPrinter:
     def _only_addresses(self, op: Op) -> bool:
         """True for ``x + constant`` that only memory ops use: it goes into their addresses."""
         right = op.operands[1].defining_op
-        if right is None or right.name != "arith.constant" or not isinstance(op.results[0].type, type(op.operands[0].type)):
+        if (
+            right is None
+            or right.name != "arith.constant"
+            or not isinstance(op.results[0].type, type(op.operands[0].type))
+        ):
             return False
         value = op.results[0]
         if str(value.type) != "index":

@@ -12,7 +12,6 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from iree_base import debug
-
 from iree_target_llvm.description import RELEVANT, CpuDescription
 from iree_target_llvm.errors import IMPORTS, INVALID_TEXT, OBJECT, TRIPLE, LlvmError
 

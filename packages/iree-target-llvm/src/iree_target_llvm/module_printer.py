@@ -8,7 +8,6 @@ from iree_codegen.dispatch import scalar_words
 from iree_codegen.kernel import BINDINGS, KERNEL
 from iree_core_ir.ir.types import FloatType
 from iree_hal import abi
-
 from iree_target_llvm.function_printer import FunctionPrinter
 from iree_target_llvm.llvm_types import llvm_type
 

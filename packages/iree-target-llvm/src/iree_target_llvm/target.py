@@ -12,7 +12,6 @@ from iree_core_ir.target import (
     Support,
     TargetDescription,
 )
-
 from iree_target_llvm.description import CpuDescription, describe
 
 FORMATS = {"x86_64": "elf-x86_64", "aarch64": "elf-aarch64", "riscv64": "elf-riscv64"}
@@ -67,9 +66,7 @@ class LlvmCpuTarget:
 
         module = parse_module(request.text, name=request.name)
         func = next(
-            op
-            for op in module.walk()
-            if isinstance(op, FuncOp) and op.sym_name.value == request.name
+            op for op in module.walk() if isinstance(op, FuncOp) and op.sym_name.value == request.name
         )
         return compile_function(func, request.description)
 
@@ -80,7 +77,8 @@ def compile_function(func: Any, description: TargetDescription) -> ExecutableObj
     from iree_codegen.errors import INTERNAL, CodegenError
     from iree_codegen.legalize.kernel import legalize
     from iree_codegen.select_strategy import generate
-
+    from iree_codegen.verify import verify_workgroup_form
+    from iree_core_ir.verifier import verify
     from iree_target_llvm.llvm_object import compile_text
     from iree_target_llvm.module_printer import module_text
 
@@ -88,7 +86,13 @@ def compile_function(func: Any, description: TargetDescription) -> ExecutableObj
     kernel = generate(func, description)
     if debug.at(debug.IR):
         debug.log(debug.IR, f"// kernel IR, strategy {kernel.strategy}\n{kernel.module}")
+    if debug.verifying():
+        verify(kernel.module)
+        verify_workgroup_form(kernel.module)
     legalize(kernel.module, description)
+    if debug.verifying():
+        verify(kernel.module)
+        verify_workgroup_form(kernel.module)
     wide = '"prefer-vector-width"="512"' if description.vector_bits == 512 else ""
     text = module_text(kernel.module, wide)
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)

@@ -46,7 +46,8 @@ def guarded_array(shape: Sequence[int], dtype: Any) -> Array:
         libc.mprotect(ctypes.c_void_p(base + pages * PAGE), ctypes.c_size_t(PAGE), 0)
     start = pages * PAGE - size
     flat = np.frombuffer(region, np.uint8, count=size, offset=start)
-    return flat.view(dtype).reshape(shape)
+    array: Array = flat.view(dtype).reshape(shape)
+    return array
 
 
 def runtime_imports() -> dict[str, int]:
@@ -141,7 +142,10 @@ def run_native(func: Any, compiled: ExecutableObject, inputs: Mapping[int, Any])
     """
     dispatch = Dispatch(func)
     kernel = NativeKernel.load(compiled)
-    numbers = {s.argument: int(inputs[s.argument]) if not isinstance(s.value.type, FloatType) else 0 for s in dispatch.scalars}
+    numbers = {
+        s.argument: int(inputs[s.argument]) if not isinstance(s.value.type, FloatType) else 0
+        for s in dispatch.scalars
+    }
     constants: list[int] = []
     for scalar in dispatch.scalars:
         constants += constant_words(scalar.value.type, inputs[scalar.argument])
@@ -151,7 +155,7 @@ def run_native(func: Any, compiled: ExecutableObject, inputs: Mapping[int, Any])
         type: TensorType = binding.value.type
         dtype = element_type(str(type.element_type)).dtype
         given = inputs.get(binding.argument)
-        array = guarded_array(np.shape(given) if binding.packed else shape, dtype)
+        array = guarded_array(np.asarray(given).shape if binding.packed else shape, dtype)
         if given is not None:
             array[...] = given
         else:
@@ -171,7 +175,10 @@ def run_reference(func: Any, inputs: Mapping[int, Any]) -> list[Array]:
     from iree_core_ir.interpreter import Interpreter
 
     dispatch = Dispatch(func)
-    numbers = {s.argument: int(inputs[s.argument]) if not isinstance(s.value.type, FloatType) else 0 for s in dispatch.scalars}
+    numbers = {
+        s.argument: int(inputs[s.argument]) if not isinstance(s.value.type, FloatType) else 0
+        for s in dispatch.scalars
+    }
     arguments: list[Any] = []
     by_argument = {b.argument: b for b in dispatch.bindings}
     for position, argument in enumerate(func.regions[0].block.args):

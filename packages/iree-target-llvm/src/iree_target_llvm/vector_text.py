@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_core_ir.ir.types import i1
-
 from iree_target_llvm.arith_text import extremum_text
 from iree_target_llvm.llvm_types import element_size, intrinsic_suffix, llvm_type, memory_type
-
-Printer = Any
+from iree_target_llvm.text_writer import TextWriter
 
 
 def _memory_vector(type: Any) -> str:
@@ -21,27 +19,27 @@ def _memory_suffix(type: Any) -> str:
     return f"v{type.shape[0]}i8" if type.element_type is i1 else intrinsic_suffix(type)
 
 
-def _from_memory(p: Printer, value: str, type: Any) -> str:
+def _from_memory(p: TextWriter, value: str, type: Any) -> str:
     """Bytes as booleans."""
     if type.element_type is not i1:
         return value
-    return p.assign(f"icmp ne {_memory_vector(type)} {value}, zeroinitializer")  # type: ignore[no-any-return]
+    return p.assign(f"icmp ne {_memory_vector(type)} {value}, zeroinitializer")
 
 
-def _to_memory(p: Printer, value: str, type: Any) -> str:
+def _to_memory(p: TextWriter, value: str, type: Any) -> str:
     if type.element_type is not i1:
         return value
-    return p.assign(f"zext {llvm_type(type)} {value} to {_memory_vector(type)}")  # type: ignore[no-any-return]
+    return p.assign(f"zext {llvm_type(type)} {value} to {_memory_vector(type)}")
 
 
-def load(p: Printer, op: Any) -> str:
+def load(p: TextWriter, op: Any) -> str:
     type = op.results[0].type
     pointer = p.address(op.operands[0], op.operands[1])
     size = element_size(type.element_type)
     return _from_memory(p, p.assign(f"load {_memory_vector(type)}, ptr {pointer}, align {size}"), type)
 
 
-def store(p: Printer, op: Any) -> None:
+def store(p: TextWriter, op: Any) -> None:
     value = op.operands[0]
     type = value.type
     text = _to_memory(p, p.operand(value), type)
@@ -49,7 +47,7 @@ def store(p: Printer, op: Any) -> None:
     p.write(f"store {_memory_vector(type)} {text}, ptr {pointer}, align {element_size(type.element_type)}")
 
 
-def masked_load(p: Printer, op: Any) -> str:
+def masked_load(p: TextWriter, op: Any) -> str:
     type = op.results[0].type
     memory, at, mask, other = op.operands
     pointer = p.address(memory, at)
@@ -64,7 +62,7 @@ def masked_load(p: Printer, op: Any) -> str:
     return _from_memory(p, value, type)
 
 
-def masked_store(p: Printer, op: Any) -> None:
+def masked_store(p: TextWriter, op: Any) -> None:
     memory, at, mask, value = op.operands
     type = value.type
     vector = _memory_vector(type)
@@ -82,7 +80,7 @@ def masked_store(p: Printer, op: Any) -> None:
     )
 
 
-def gather(p: Printer, op: Any) -> str:
+def gather(p: TextWriter, op: Any) -> str:
     memory, at, offsets, mask, other = op.operands
     type = op.results[0].type
     element = memory_type(type.element_type)
@@ -105,55 +103,57 @@ def gather(p: Printer, op: Any) -> str:
     return _from_memory(p, value, type)
 
 
-def broadcast(p: Printer, op: Any) -> str:
+def broadcast(p: TextWriter, op: Any) -> str:
     source = op.operands[0]
     vector = llvm_type(op.results[0].type)
     lanes = op.results[0].type.shape[0]
     first = p.assign(f"insertelement {vector} poison, {p.typed(source)}, i64 0")
-    return p.assign(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer")  # type: ignore[no-any-return]
+    return p.assign(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer")
 
 
-def shuffle(p: Printer, op: Any) -> str:
+def shuffle(p: TextWriter, op: Any) -> str:
     mask = op.attributes["mask"].values
     text = ", ".join(f"i32 {lane}" if lane >= 0 else "i32 poison" for lane in mask)
     a, b = op.operands
-    return p.assign(f"shufflevector {p.typed(a)}, {p.typed(b)}, <{len(mask)} x i32> <{text}>")  # type: ignore[no-any-return]
+    return p.assign(f"shufflevector {p.typed(a)}, {p.typed(b)}, <{len(mask)} x i32> <{text}>")
 
 
-def extract(p: Printer, op: Any) -> str:
+def extract(p: TextWriter, op: Any) -> str:
     lane = op.attributes["static_position"].values[0]
-    return p.assign(f"extractelement {p.typed(op.operands[0])}, i64 {lane}")  # type: ignore[no-any-return]
+    return p.assign(f"extractelement {p.typed(op.operands[0])}, i64 {lane}")
 
 
-def insert(p: Printer, op: Any) -> str:
+def insert(p: TextWriter, op: Any) -> str:
     lane = op.attributes["static_position"].values[0]
     scalar, vector = op.operands
-    return p.assign(f"insertelement {p.typed(vector)}, {p.typed(scalar)}, i64 {lane}")  # type: ignore[no-any-return]
+    return p.assign(f"insertelement {p.typed(vector)}, {p.typed(scalar)}, i64 {lane}")
 
 
-def bitcast(p: Printer, op: Any) -> str:
+def bitcast(p: TextWriter, op: Any) -> str:
     a, b = llvm_type(op.operands[0].type), llvm_type(op.results[0].type)
-    return p.operand(op.operands[0]) if a == b else p.assign(f"bitcast {a} {p.operand(op.operands[0])} to {b}")  # type: ignore[no-any-return]
+    return (
+        p.operand(op.operands[0]) if a == b else p.assign(f"bitcast {a} {p.operand(op.operands[0])} to {b}")
+    )
 
 
 _INSTRUCTIONS = {"and": "and", "or": "or", "xor": "xor"}
 
 
-def combine(p: Printer, kind: str, a: str, b: str, type: Any) -> str:
+def combine(p: TextWriter, kind: str, a: str, b: str, type: Any) -> str:
     """Two vectors joined by a combining kind."""
     t = llvm_type(type)
     is_float = t.split("x")[-1].strip(" >") in ("float", "double")
     if kind in ("add", "mul"):
-        return p.assign(f"{'f' if is_float else ''}{kind} {t} {a}, {b}")  # type: ignore[no-any-return]
+        return p.assign(f"{'f' if is_float else ''}{kind} {t} {a}, {b}")
     if kind in _INSTRUCTIONS:
-        return p.assign(f"{kind} {t} {a}, {b}")  # type: ignore[no-any-return]
+        return p.assign(f"{kind} {t} {a}, {b}")
     if kind in ("maximumf", "minimumf"):
         return extremum_text(p, "ogt" if kind == "maximumf" else "olt", a, b, type)
     name = {"minsi": "smin", "maxsi": "smax", "minui": "umin", "maxui": "umax"}.get(kind, kind[:-1])
-    return p.intrinsic(f"llvm.{name}.{intrinsic_suffix(type)}", t, [(t, a), (t, b)])  # type: ignore[no-any-return]
+    return p.intrinsic(f"llvm.{name}.{intrinsic_suffix(type)}", t, [(t, a), (t, b)])
 
 
-def reduction(p: Printer, op: Any) -> str:
+def reduction(p: TextWriter, op: Any) -> str:
     """Halves joined until one lane remains: the order is fixed."""
     from iree_core_ir.ir.types import VectorType
 
@@ -171,10 +171,10 @@ def reduction(p: Printer, op: Any) -> str:
             parts.append(p.assign(f"shufflevector {full} {text}, {full} poison, <{half} x i32> <{picks}>"))
         text = combine(p, kind, parts[0], parts[1], VectorType((half,), element))
         lanes = half
-    return p.assign(f"extractelement {llvm_type(VectorType((1,), element))} {text}, i64 0")  # type: ignore[no-any-return]
+    return p.assign(f"extractelement {llvm_type(VectorType((1,), element))} {text}, i64 0")
 
 
-HANDLERS: dict[str, Callable[[Printer, Any], Any]] = {
+HANDLERS: dict[str, Callable[[TextWriter, Any], Any]] = {
     "vector.bitcast": bitcast,
     "vector.broadcast": broadcast,
     "vector.extract": extract,

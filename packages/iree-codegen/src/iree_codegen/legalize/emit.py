@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from iree_codegen.kernel_builder import CMPF, CMPI, op_class
 from iree_core_ir.dialects.arith_attributes import constant_attribute
 from iree_core_ir.dialects.vector_attributes import CombiningKindAttr
 from iree_core_ir.ir.attributes import Attribute, IntegerAttr
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.types import IntegerType, VectorType, element_of, f32, f64, i1, i32, i64
-
-from iree_codegen.kernel_builder import CMPF, CMPI, op_class
 
 Number = Value | float | int
 
@@ -36,7 +35,9 @@ class Emit:
         """``element`` in the lanes of the op."""
         return element if self.shape is None else VectorType(self.shape, element)
 
-    def make(self, name: str, operands: Sequence[Value], type: Any, attributes: dict[str, Attribute] | None = None) -> Value:
+    def make(
+        self, name: str, operands: Sequence[Value], type: Any, attributes: dict[str, Attribute] | None = None
+    ) -> Value:
         op = op_class(name)(tuple(operands), (type,), attributes, (), (), self.op.location)
         self.block.insert_before(op, self.op)
         return op.results[0]
@@ -177,7 +178,9 @@ class Emit:
 
     # -- control ---------------------------------------------------------------------------------
 
-    def if_any(self, mask: Value, then: Callable[[], Sequence[Value]], otherwise: Sequence[Value]) -> list[Value]:
+    def if_any(
+        self, mask: Value, then: Callable[[], Sequence[Value]], otherwise: Sequence[Value]
+    ) -> list[Value]:
         """``then()`` when the mask is set in some lane, else ``otherwise``: keeps rare long code off the path."""
         condition = mask
         if isinstance(mask.type, VectorType):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from iree_core_ir.ir.operation import Value
-
 from iree_codegen.legalize.emit import Emit
 from iree_codegen.legalize.float64 import exp
+from iree_core_ir.ir.operation import Value
 
 PP = (-2.37630166566501626084e-05, -5.77027029648944159157e-03, -2.84817495755985104766e-02,
       -3.25042107247001499370e-01, 1.28379167095512558561e-01)  # fmt: skip

@@ -7,10 +7,9 @@ most about 1 ulp (tests measure them); special values and signs follow IEEE 754.
 
 from __future__ import annotations
 
+from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32, i32
-
-from iree_codegen.legalize.emit import Emit
 
 MAGIC = 12582912.0
 """1.5 * 2^23: adding it rounds to an integer that then stands in the low bits."""

@@ -7,10 +7,9 @@ functions they are correctly rounded but for rare ties.
 
 from __future__ import annotations
 
+from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f64
-
-from iree_codegen.legalize.emit import Emit
 
 MAGIC = 6755399441055744.0
 """1.5 * 2^52."""

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from iree_codegen.legalize import (
+    error_function,
+    float32,
+    float64,
+    narrow,
+    power,
+    remainder,
+    rounding,
+    trigonometry,
+)
+from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import FloatType, VectorType, element_of, f32, f64
-
-from iree_codegen.legalize import error_function, float32, float64, narrow, power, remainder, rounding, trigonometry
-from iree_codegen.legalize.emit import Emit
 
 Unary = Callable[[Emit, Value], Value]
 
@@ -209,9 +217,11 @@ def _convert(op: Op, description: Any) -> Value | None:
             return None
         if _native_half(element_of(source.type), description) and _width(target) == 32:
             return None
-        wide = e.make("arith.extf", (source,), _same_kind(source.type, f32)) if _native_half(
-            element_of(source.type), description
-        ) else narrow.to_f32(e, source)
+        wide = (
+            e.make("arith.extf", (source,), _same_kind(source.type, f32))
+            if _native_half(element_of(source.type), description)
+            else narrow.to_f32(e, source)
+        )
         return e.widen(wide) if _width(target) == 64 else wide
     if not _is_narrow(target):
         return None

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import bf16, element_of, f16, f32, f64, i16, i32
-
-from iree_codegen.legalize.emit import Emit
 
 NARROW = (f16, bf16)
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import element_of, i64
-
 from iree_codegen.legalize import float64
 from iree_codegen.legalize.emit import Emit
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import element_of, i64
 
 INFINITY = float("inf")
 

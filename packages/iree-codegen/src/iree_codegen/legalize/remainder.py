@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_codegen.kernel_builder import op_class
+from iree_codegen.legalize.emit import Emit
 from iree_core_ir.dialects.vector_attributes import CombiningKindAttr
 from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.operation import Block, Region, Value
 from iree_core_ir.ir.types import element_of, i1
-
-from iree_codegen.kernel_builder import op_class
-from iree_codegen.legalize.emit import Emit
 
 
 def remf(e: Emit, x: Value, y: Value) -> Value:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IntegerType, element_of
-
-from iree_codegen.legalize.emit import Emit
 
 
 def _limit(x: Value) -> float:

@@ -6,11 +6,10 @@ multiplying with 2/pi to as many bits as the exponent asks for (Payne and Hanek)
 
 from __future__ import annotations
 
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f64, i64
-
 from iree_codegen.legalize.emit import Emit
 from iree_codegen.legalize.float64 import MAGIC, MAGIC_BITS
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f64, i64
 
 PIO2_1 = 1.57079632673412561417e00
 PIO2_2 = 6.07710050630396597660e-11
@@ -235,14 +234,18 @@ def atan(e: Emit, x: Value) -> Value:
 
 def atan2(e: Emit, y: Value, x: Value) -> Value:
     a, b = e.abs(y), e.abs(x)
-    both_infinite = e.binary("arith.andi", e.compare("oeq", a, float("inf")), e.compare("oeq", b, float("inf")))
+    both_infinite = e.binary(
+        "arith.andi", e.compare("oeq", a, float("inf")), e.compare("oeq", b, float("inf"))
+    )
     both_zero = e.binary("arith.andi", e.compare("oeq", a, 0.0), e.compare("oeq", b, 0.0))
     ratio = e.div(a, b)
     ratio = e.select(both_infinite, 1.0, ratio)
     ratio = e.select(both_zero, 0.0, ratio)
     angle = atan(e, ratio)
     negative = e.icompare("slt", e.bits(x), 0)
-    angle = e.select(negative, e.sub(3.1415926535897931160e00, e.sub(angle, 1.2246467991473531772e-16)), angle)
+    angle = e.select(
+        negative, e.sub(3.1415926535897931160e00, e.sub(angle, 1.2246467991473531772e-16)), angle
+    )
     result = e.copysign(angle, y)
     return e.select(e.compare("uno", y, x), float("nan"), result)
 

@@ -16,12 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.affine import AffineMap
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import TensorType, f32, index
-from iree_core_ir.target import ConstantLayout
-
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.channel_panels import channel_panels
@@ -32,6 +26,11 @@ from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.affine import AffineMap
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import TensorType, f32, index
+from iree_core_ir.target import ConstantLayout
 
 NAME = "convolution"
 DENSE = "linalg.conv_2d_nchw_fchw"

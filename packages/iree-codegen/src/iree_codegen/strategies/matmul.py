@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
-
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import Root, direct_access, find_root, operand_forms, product_operands
@@ -28,6 +25,8 @@ from iree_codegen.loop_emitter import Lanes, vector_loop
 from iree_codegen.micro_kernel import ARGUMENT, Loop, MicroKernel, MicroKernels, Number
 from iree_codegen.packing import PANELS, panel_parameters
 from iree_codegen.tiles import Tile, choose_tile
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
 
 NAME = "matmul"
 ROWS_PER_BLOCK = 256
@@ -112,7 +111,8 @@ def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
         return None
     k = [i for i in root.op.reduction_dims]
     extents = root.extents
-    if not isinstance(extents[n], int) or extents[n] == 1 or any(extents[i] == 0 for i in range(len(extents))):
+    columns = extents[n]
+    if not isinstance(columns, int) or columns == 1 or any(extent == 0 for extent in extents):
         return None
     if any(i not in used[0] or i not in used[1] for i in k):
         return None
@@ -125,12 +125,12 @@ def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
     n_rows = extents[m] if m is not None else 1
     tile = choose_tile(
         n_rows if isinstance(n_rows, int) else None,
-        -(-extents[n] // lanes),
+        -(-columns // lanes),
         depth if isinstance(depth, int) else 256,
         description.registers,
-        unaligned=layout == "rows" and extents[n] % lanes != 0,
+        unaligned=layout == "rows" and columns % lanes != 0,
     )
-    if layout == "rows" and extents[n] < tile.vectors * lanes:
+    if layout == "rows" and columns < tile.vectors * lanes:
         layout = "scratch"
     plan = MatmulPlan(root, m, n, batch, k, a_operand, b_operand, a, b, layout, tile, lanes)
     if layout == "scratch" and not (isinstance(depth, int) and depth * plan.width * 4 <= MAX_PANEL):
@@ -199,7 +199,11 @@ def _panel_axes(root: Root, b: Operand, n: int, k: list[int]) -> tuple[list[int]
         coefficient = b.address.coefficient(var)
         if coefficient == 0:
             continue
-        axes = [i for i, (s, d) in enumerate(zip(strides, b.binding.dims, strict=True)) if s == coefficient and d != 1]
+        axes = [
+            i
+            for i, (s, d) in enumerate(zip(strides, b.binding.dims, strict=True))
+            if s == coefficient and d != 1
+        ]
         if len(axes) != 1 or root.extents[loop] != b.binding.dims[axes[0]]:
             return None
         axis_of[loop] = axes[0]
@@ -263,7 +267,14 @@ class _Emitter:
         self.kernel = self.frame.kernel
         self.elements = self.frame.elements
         self.lanes = Lanes(plan.lanes, description.masks)
-        inner = next((v for v, d in zip(reversed(plan.root.result_vars), reversed(plan.root.result_dims), strict=True) if d != 1), None)
+        inner = next(
+            (
+                v
+                for v, d in zip(reversed(plan.root.result_vars), reversed(plan.root.result_dims), strict=True)
+                if d != 1
+            ),
+            None,
+        )
         self.store_masks = description.masks and inner is plan.root.vars[plan.n]
         """Results that are not contiguous along the columns have no masked store."""
         self.tiles = MicroKernels(dispatch.name, description.fma)
@@ -363,7 +374,8 @@ class _Emitter:
         b_memory, b_start, b_steps = self._b_side(at, panel)
         row_number = number(a_row)
         levels = merged_levels([self.root.extents[i] for i in plan.k], a_steps, b_steps)
-        loops, taps = [], ((0, 0),)
+        loops: list[Loop] = []
+        taps: tuple[tuple[int, int], ...] = ((0, 0),)
         for level, (extent, a_step, b_step) in enumerate(levels):
             if level == len(levels) - 1 and isinstance(extent, int):
                 unroll = _unroll(extent, plan.tile.ways)
@@ -371,10 +383,12 @@ class _Emitter:
                     taps = tuple((u * a_step, u * b_step) for u in range(unroll))
                     extent, a_step, b_step = extent // unroll, a_step * unroll, b_step * unroll
             loops.append(Loop(number(extent), number(a_step), number(b_step)))
-        ways = plan.tile.ways if rows == plan.tile.rows else min(4, len(taps))
+        ways = plan.tile.ways if rows == plan.tile.rows else 4
+        while ways > len(taps):
+            ways //= 2
         spec = MicroKernel(
             rows, plan.tile.vectors, plan.lanes, self.element, row_number, tuple(loops), taps,
-            c_row=plan.width, ways=min(ways, len(taps)),
+            c_row=plan.width, ways=ways,
         )  # fmt: skip
         self.tiles.call(k, spec, (a_memory, a_start), (b_memory, b_start), (self.tile, 0), numbers)
         self._epilogue(at, rows, first_row, n0, start)
@@ -393,7 +407,9 @@ class _Emitter:
         variables = [self.root.vars[i] for i in plan.k]
         steps = [plan.a.address.coefficient(v) for v in variables]
         row = plan.a.address.coefficient(self.root.vars[plan.m]) if plan.m is not None else 0
-        fixed = Affine(tuple(t for t in plan.a.address.terms if t[0] not in variables), plan.a.address.constant)
+        fixed = Affine(
+            tuple(t for t in plan.a.address.terms if t[0] not in variables), plan.a.address.constant
+        )
         return memory, at.scalar(self._substituted(fixed)), row, steps
 
     def _b_side(self, at: Bindings, panel: Index) -> tuple[Value, Index, list[Dim]]:
@@ -417,13 +433,17 @@ class _Emitter:
             for axis in axes[0]:
                 if dims[axis] == 1:
                     continue
-                loop = next(i for i, v in enumerate(self.root.vars) if plan.b.address.coefficient(v) == strides[axis])
+                loop = next(
+                    i for i, v in enumerate(self.root.vars) if plan.b.address.coefficient(v) == strides[axis]
+                )
                 position = k.add(k.mul(position, k.dim(dims[axis])), at.values[self.root.vars[loop]])
             position = k.add(k.mul(position, n_panels), panel)
             return memory, k.mul(position, depth * plan.width), packed_steps
         variables = [self.root.vars[i] for i in plan.k]
         steps = [plan.b.address.coefficient(v) for v in variables]
-        fixed = Affine(tuple(t for t in plan.b.address.terms if t[0] not in variables), plan.b.address.constant)
+        fixed = Affine(
+            tuple(t for t in plan.b.address.terms if t[0] not in variables), plan.b.address.constant
+        )
         return memory, at.scalar(self._substituted(fixed)), steps
 
     def _substituted(self, form: Affine, inner: bool = False) -> Affine:
@@ -448,7 +468,11 @@ class _Emitter:
         operand = self.root.op.operands[plan.b_operand]
         forms = self._forms(operand_forms(self.root, plan.b_operand))
         memory = self._panel_memory(plan.width)
-        valid = k.min(k.sub(plan.columns, at.values[self.n_base]), plan.width) if plan.columns % plan.width else plan.width
+        valid = (
+            k.min(k.sub(plan.columns, at.values[self.n_base]), plan.width)
+            if plan.columns % plan.width
+            else plan.width
+        )
 
         def nest(level: int, at: Bindings, place: list[Affine]) -> None:
             if level < len(plan.k):

@@ -10,9 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import element_of
-
 from iree_codegen import dims as dim_ops
 from iree_codegen.accesses import Access
 from iree_codegen.dispatch import READWRITE, Dispatch
@@ -24,6 +21,8 @@ from iree_codegen.lanes import lane_count
 from iree_codegen.loop_emitter import step_of
 from iree_codegen.plan import Planner, Step
 from iree_codegen.scalars import NotVectorizable
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import element_of
 
 NAME = "transpose"
 BLOCKS_PER_GROUP = 32
@@ -149,8 +148,8 @@ class _Emitter:
             for j in range(lanes):
                 point = Point(at.child({plan.p: k.add(p0, j), plan.q: q0}, plan.q, lanes))
                 rows.append(self.elements.load(self.elements.memory[access.value], access.forms, point))
-            for i, row in enumerate(transpose_block(k, rows)):
-                k.vstore(row, tile, i * lanes)
+            for i, column in enumerate(transpose_block(k, rows)):
+                k.vstore(column, tile, i * lanes)
 
         def row(i: Index) -> None:
             for access, tile in zip(plan.transposed, self.tiles, strict=True):
