@@ -27,8 +27,10 @@ def static_alloc_tensor(op: bufferization.AllocTensor, rewriter: Rewriter) -> bo
 @pattern(bufferization.DeallocTensor)
 def dealloc_of_alloc(op: bufferization.DeallocTensor, rewriter: Rewriter) -> bool:
     """A tensor that is allocated only to be freed."""
-    inner = op.tensor.defining_op
-    if not isinstance(inner, bufferization.AllocTensor) or not op.tensor.has_one_use:
+    value = op.tensor
+    while value.has_one_use and isinstance(value.defining_op, tensor.Cast):
+        value = value.defining_op.source
+    if not value.has_one_use or not isinstance(value.defining_op, bufferization.AllocTensor):
         return False
     rewriter.erase(op)
     return True
