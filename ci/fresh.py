@@ -138,7 +138,7 @@ def importable(name: str) -> bool:
 
 def _digest(parts: Sequence[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for part in (sys.version, *parts, CONSTRAINTS.read_text()):
+    for part in (sys.version, *parts, CONSTRAINTS.read_text(), Path(__file__).read_text()):
         digest.update(part.encode() + b"\0")
     for name in ALL:
         digest.update((ROOT / "packages" / name / "pyproject.toml").read_bytes())
