@@ -41,7 +41,7 @@ class ElementwiseEmitter(ValueEmitter):
         """``body`` of the broadcast inputs, as an element of type ``element`` each.
 
         ``fold`` is its numpy meaning where that rounds exactly as the op does (constants are folded with
-        it); ``dims`` its meaning on dims, used for host tensors.
+        it; None declines); ``dims`` its meaning on dims, used for host tensors.
         """
         folded = self._on_host(inputs, body, element, fold, dims)
         if folded is not None:
@@ -93,22 +93,20 @@ class ElementwiseEmitter(ValueEmitter):
             return None
         shapes = [t.static_shape for t in inputs]
         if any(s is None for s in shapes):
-            if fold is not None and all(t.number is not None for t in inputs):
-                shape = self.broadcast_shape([t.shape for t in inputs])
-                with np.errstate(all="ignore"):
-                    number = fold(*(np.asarray(t.number) for t in inputs))
-                return self.splat(number, shape, element)
-            return None
+            number = self._folded(fold, [t.number for t in inputs])
+            if number is None:
+                return None
+            return self.splat(number, self.broadcast_shape([t.shape for t in inputs]), element)
         static = np.broadcast_shapes(*[s for s in shapes if s is not None])
         count = math.prod(static)
         if all(t.is_constant for t in inputs):
-            if fold is None or (count > MAX_FOLD_ELEMENTS and any(t.number is None for t in inputs)):
+            number = self._folded(fold, [t.number for t in inputs])
+            if number is not None:
+                return self.splat(number, static, element)
+            if count > MAX_FOLD_ELEMENTS:
                 return None
-            with np.errstate(all="ignore"):
-                if all(t.number is not None for t in inputs):
-                    return self.splat(fold(*(np.asarray(t.number) for t in inputs)), static, element)
-                arrays = [self.array(t) for t in inputs]
-                return self.constant(np.asarray(fold(*arrays)).astype(element.dtype), element)
+            array = self._folded(fold, [self.array(t) for t in inputs])
+            return None if array is None else self.constant(array.astype(element.dtype), element)
         if count > MAX_HOST_ELEMENTS:
             return None
         columns = []
@@ -119,6 +117,15 @@ class ElementwiseEmitter(ValueEmitter):
             columns.append(np.broadcast_to(scalars, static).reshape(-1))
         rows = list(zip(*columns, strict=True))
         return self._host_rows(rows, inputs, static, body, element, dims)
+
+    @staticmethod
+    def _folded(fold: Callable[..., Any] | None, operands: Sequence[Any]) -> Any:
+        """``fold`` of known operands as an array; None when one is unknown or ``fold`` declines."""
+        if fold is None or any(o is None for o in operands):
+            return None
+        with np.errstate(all="ignore"):
+            result = fold(*map(np.asarray, operands))
+        return None if result is None else np.asarray(result)
 
     def _host_rows(
         self,

@@ -135,7 +135,7 @@ def _divide(a: Any, b: Any) -> Any:
     """numpy meaning of Div: integers round to zero; no fold where the divisor has a zero."""
     if a.dtype.kind in "iu":
         if not np.all(b):
-            return np.zeros(np.broadcast_shapes(a.shape, b.shape), a.dtype)
+            return None
         quotient = np.floor_divide(a, b)
         inexact = np.remainder(a, b) != 0
         return quotient + (inexact & ((a < 0) != (b < 0)))
@@ -144,7 +144,7 @@ def _divide(a: Any, b: Any) -> Any:
 
 def _divide_dims(a: Dim, b: Dim) -> Dim | None:
     if b == 0:
-        return 0  # as arith.divsi does
+        return None
     space = a.space if isinstance(a, Expr) else b.space if isinstance(b, Expr) else None
     if space is None:
         assert isinstance(a, int) and isinstance(b, int)
@@ -263,7 +263,12 @@ def mod(e: Emitter, node: Node) -> Tensor:
     def dims(a: Dim, b: Dim) -> Dim | None:
         return None if truncated or b == 0 else a - a // b * b
 
-    return e.elementwise(inputs, widened(body), same_element(node, inputs), None, dims)
+    def fold(a: Any, b: Any) -> Any:
+        if b.dtype.kind in "iu" and not np.all(b):
+            return None
+        return np.fmod(a, b) if truncated else np.mod(a, b)
+
+    return e.elementwise(inputs, widened(body), same_element(node, inputs), fold, dims)
 
 
 @onnx_op("Pow", since=7)
@@ -289,7 +294,13 @@ def power(e: Emitter, node: Node) -> Tensor:
             return near.select(whole, power).to(a.element)
         return a.apply(math.IPowI, b.to(a.element))
 
-    return e.elementwise([base, exponent], general, base.element)
+    def fold(a: Any, b: Any) -> Any:
+        integers = a.dtype.kind in "iu" and b.dtype.kind in "iu"
+        if integers:
+            return None if np.any(b < 0) else np.power(a, b.astype(a.dtype))
+        return np.power(a.astype(np.float64), b.astype(np.float64)) if base.element.kind == "f" else None
+
+    return e.elementwise([base, exponent], general, base.element, fold)
 
 
 # -- variadic ---------------------------------------------------------------------------------------
