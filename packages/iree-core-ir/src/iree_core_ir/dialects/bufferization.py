@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from iree_core_ir.dialects import tensor_folds as _rules  # noqa: F401  (registers the fold rules)
+from iree_core_ir.dialects.compatible import compatible_shapes
 from iree_core_ir.dialects.effects import TensorOrMemRefOp
 from iree_core_ir.dialects.mixed import Mixed, dynamic_part, shape_of
 from iree_core_ir.dialects.rule_op import RuleOp
-from iree_core_ir.dialects.tensor import compatible_shapes
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import UNIT, Attribute, Type, UnitAttr
 from iree_core_ir.ir.declaration import (

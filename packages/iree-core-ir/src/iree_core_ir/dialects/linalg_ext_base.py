@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+from iree_core_ir.dialects.compatible import compatible_shapes
 from iree_core_ir.dialects.effects import TensorOrMemRefOp
 from iree_core_ir.dialects.linalg_structured import output_types
-from iree_core_ir.dialects.tensor import compatible_shapes
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import Attribute
 from iree_core_ir.ir.builder import Builder

@@ -145,7 +145,8 @@ class ElementwiseOp(NamedOp):
 
     @property
     def iterator_types(self) -> tuple[str, ...]:
-        return (PARALLEL,) * self.outputs[0].type.rank
+        rank: int = self.outputs[0].type.rank
+        return (PARALLEL,) * rank
 
     def build_body(self, builder: Builder, *values: Value) -> Value:
         return type(self).function(builder, *values[:-1])

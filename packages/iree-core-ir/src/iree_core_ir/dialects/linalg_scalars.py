@@ -23,12 +23,12 @@ def constant(builder: Builder, value: Any, type: Type) -> Value:
     return builder.insert(arith.Constant.of(value, type)).result
 
 
-def cast(builder: Builder, value: Value, type: Type, unsigned: bool = False) -> Value:
+def cast(builder: Builder, value: Value, type: Any, unsigned: bool = False) -> Value:
     """``value`` converted to the number type ``type``; itself when it has it."""
     source = value.type
     if source is type:
         return value
-    op: type[Op]
+    op: Any
     if isinstance(source, IndexType) or isinstance(type, IndexType):
         if isinstance(source, FloatType) or isinstance(type, FloatType):
             return cast(builder, cast(builder, value, i64, unsigned), type, unsigned)
@@ -48,7 +48,8 @@ def cast(builder: Builder, value: Value, type: Type, unsigned: bool = False) -> 
         op = arith.TruncI
     else:
         return value
-    return builder.insert(op((value,), (type,))).results[0]
+    made: Op = builder.insert(op((value,), (type,)))
+    return made.results[0]
 
 
 def _binary(on_float: type[Op] | None, on_int: type[Op] | None, on_bool: type[Op] | None = None) -> Scalar:

@@ -58,6 +58,7 @@ def parse_iterators(p: Any, attribute: Attribute | None, cls: type[Any]) -> Attr
         return ArrayAttr([cls(a.value) if isinstance(a, StringAttr) else a for a in attribute])
     except ValueError as error:
         p.fail_at_previous(str(error))
+        raise
 
 
 def parse_trait(p: Any, cls: type[Any] = IteratorTypeAttr) -> dict[str, Attribute]:

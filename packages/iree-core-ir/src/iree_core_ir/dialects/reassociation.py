@@ -74,14 +74,18 @@ def infer_reassociation(expanded: Sequence[int], collapsed: Sequence[int]) -> Re
     return tuple(groups)
 
 
-def reassociation_error(expanded: Sequence[int], collapsed: Sequence[int], groups: Reassociation) -> str | None:
+def reassociation_error(
+    expanded: Sequence[int], collapsed: Sequence[int], groups: Reassociation
+) -> str | None:
     """Why ``groups`` do not relate the two shapes; None when they do."""
     if len(groups) != len(collapsed):
         if not (not groups and not collapsed):
             return f"{len(groups)} reassociation groups for a collapsed rank of {len(collapsed)}"
     flat = [i for group in groups for i in group]
     if groups and flat != list(range(len(expanded))):
-        return f"the groups must list the dims 0..{len(expanded) - 1} in order, got {[list(g) for g in groups]}"
+        return (
+            f"the groups must list the dims 0..{len(expanded) - 1} in order, got {[list(g) for g in groups]}"
+        )
     if any(not group for group in groups):
         return "a reassociation group is empty"
     if not groups and any(dim not in (1, DYNAMIC) for dim in expanded):

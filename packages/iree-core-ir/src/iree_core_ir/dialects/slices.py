@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from iree_core_ir.dialects.mixed import Mixed, MixedIndexOp, dynamic_part, join, shape_of, static_part
 from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr
@@ -21,7 +22,9 @@ class SliceOp(MixedIndexOp):
     @property
     def _segments(self) -> tuple[tuple[Value, ...], tuple[Value, ...], tuple[Value, ...]]:
         fields = self.signature.fields
-        return tuple(fields[n].slice(self) for n in ("offsets", "sizes", "strides"))  # type: ignore[attr-defined,return-value]
+        groups: list[Any] = [fields[name] for name in ("offsets", "sizes", "strides")]
+        offsets, sizes, strides = (group.slice(self) for group in groups)
+        return offsets, sizes, strides
 
     def _static(self, name: str) -> tuple[int, ...]:
         attribute = self.attributes[name]

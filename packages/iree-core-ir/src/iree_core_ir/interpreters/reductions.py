@@ -158,7 +158,7 @@ def _matmul(
     left = x.transpose([*batch, *rows, *inner, *columns, *unit])
     right = y.transpose([*batch, *inner, *columns, *rows, *unit]).reshape(n_batch, n_inner, n_columns)
     if batch or not rows or left.size * left.itemsize <= CHUNK_BYTES:
-        return np.matmul(left.reshape(n_batch, n_rows, n_inner), right)
+        return np.asarray(np.matmul(left.reshape(n_batch, n_rows, n_inner), right))
     # A window view grows by the kernel's size when gathered: do it in parts along the first row dim.
     length = left.shape[0]
     step = max(1, length * CHUNK_BYTES // (left.size * left.itemsize))

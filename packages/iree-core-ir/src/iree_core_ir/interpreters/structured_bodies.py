@@ -69,16 +69,16 @@ def combinations(block: Block, outputs: Sequence[Value | None]) -> list[Combinat
             depends.update(op.results)
     found = []
     for yielded, output in zip(block.terminator.operands, outputs, strict=True):
-        op = yielded.defining_op
-        if output is None or op is None or op.parent is not block or op.name not in COMBINERS:
+        last = yielded.defining_op
+        if output is None or last is None or last.parent is not block or last.name not in COMBINERS:
             return None
-        if not (output.has_one_use and yielded.has_one_use) or output not in op.operands:
+        if not (output.has_one_use and yielded.has_one_use) or output not in last.operands:
             return None
-        a, b = op.operands
+        a, b = last.operands
         value = b if a is output else a
         if value in depends:
             return None
-        found.append(Combination(COMBINERS[op.name], op, value, _factors(value, block)))
+        found.append(Combination(COMBINERS[last.name], last, value, _factors(value, block)))
     return found
 
 
