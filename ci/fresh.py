@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ CONSTRAINTS = ROOT / "ci" / "constraints.txt"
 
 BUILD_BACKEND = ("hatchling", "editables")
 TEST = ("pytest", "pytest-xdist", "hypothesis")
-ORACLES = ("onnxruntime", "scipy", "xdsl")
+ORACLES = ("onnxruntime", "scipy", "mpmath", "xdsl")
 """Independent implementations that tests compare with; no package needs them."""
 CHECKS = ("ruff", "mypy", "nox", "build")
 RUNTIME = ("iree-base", "iree-hal", "iree-vm")
@@ -83,6 +84,15 @@ def uv() -> str | None:
 def local(names: Sequence[str]) -> list[Path]:
     """The folders of distributions of this checkout."""
     return [ROOT / "packages" / name for name in names]
+
+
+def declared_for_tests() -> list[str]:
+    """What packages list as ``[dependency-groups] test``, siblings left out: those are all there."""
+    wanted: set[str] = set()
+    for name in ALL:
+        data = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())
+        wanted.update(data.get("dependency-groups", {}).get("test", ()))
+    return sorted(requirement for requirement in wanted if not requirement.startswith("iree-"))
 
 
 class Environment:

@@ -63,6 +63,16 @@ def test_siblings_are_wanted_in_ranges_that_fit(package: str) -> None:
         assert low <= version < high, f"{requirement}, but the checkout has {version}"
 
 
+def test_helpers_of_tests_have_names_of_their_own() -> None:
+    """One process runs all tests, so two helpers of one name would hide each other."""
+    owner: dict[str, Path] = {}
+    for folder in (*ROOT.glob("packages/*/tests"), ROOT / "tests", ROOT / "benchmarks", ROOT / "examples"):
+        for path in folder.glob("*.py"):
+            if not path.name.startswith(("test_", "conftest")):
+                assert path.name not in owner, f"{path} and {owner[path.name]}"
+                owner[path.name] = path
+
+
 def test_ci_knows_every_package_lowest_layer_first() -> None:
     assert sorted(fresh.ALL) == PACKAGES
     needs = changed.needs()
@@ -103,7 +113,11 @@ def test_wheels_and_sdists_are_pure_and_complete(tmp_path: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             names = set(archive.namelist())
         folder = ROOT / "packages" / module.replace("_", "-") / "src"
-        ignored = ("__pycache__", ".pyc")
-        expected = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-        assert {n for n in expected if not any(i in n for i in ignored)} <= names
+        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+        expected = {
+            path.as_posix()
+            for path in files
+            if path.suffix != ".pyc" and not any(part.startswith(".") for part in path.parts)
+        }
+        assert expected <= names
         assert all(name.startswith((f"{module}/", f"{module}-")) for name in names)

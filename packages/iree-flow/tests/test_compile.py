@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from programs import PASS_THROUGH
+from flow_programs import PASS_THROUGH
 
 import iree_flow
 from iree_base.errors import IreeError, PluginError
@@ -65,7 +65,7 @@ def test_an_unknown_target_lists_the_installed_ones() -> None:
 
 
 def test_a_refused_op_is_named_with_its_place() -> None:
-    from programs import DIAMOND
+    from flow_programs import DIAMOND
 
     with pytest.raises(FlowError) as error:
         iree_flow.compile(DIAMOND, target="picky")
@@ -74,7 +74,7 @@ def test_a_refused_op_is_named_with_its_place() -> None:
 
 
 def test_the_report_tells_memory_placement_and_dispatches() -> None:
-    from programs import DIAMOND
+    from flow_programs import DIAMOND
 
     report = iree_flow.compile(DIAMOND, target="fixture").report
     assert {row.target for row in report.placement} == {"fixture"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import PROGRAMS, program
+from flow_programs import PROGRAMS, program
 
 from iree_core_ir.interpreter import Interpreter
 from iree_core_ir.text.parser import parse_module
