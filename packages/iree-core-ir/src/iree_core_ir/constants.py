@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from iree_core_ir.errors import CoreIrError
 
 Array = np.ndarray[Any, Any]
 CHUNK = 1 << 20
+CHUNKS_KEPT = 2
+"""Chunks of a mapped file that may stay in memory while it is read in order."""
 DIGEST_BYTES = 32
 
 
@@ -282,9 +285,15 @@ class ConstantStore:
             yield from _splat_chunks(entry, size)
         else:
             array = self.array(key)
+            mapping = _mapping(array)
             if entry.row.bits < 8:
                 array = _packed(array, entry)
-            yield from array_chunks(array, size)
+            sequential = array.flags.c_contiguous
+            for i, chunk in enumerate(array_chunks(array, size), 1):
+                yield chunk
+                if sequential and i % CHUNKS_KEPT == 0:
+                    _release(mapping)
+            _release(mapping)
 
     def digest(self, key: str) -> str:
         """blake2b-256 of the stored bytes, hexadecimal; computed once."""
@@ -363,6 +372,20 @@ def array_chunks(array: Array, size: int = CHUNK) -> Iterator[memoryview]:
     for start in range(0, array.shape[0], rows):
         part = np.ascontiguousarray(array[start : start + rows])
         yield memoryview(part.reshape(-1).view(np.uint8).data)
+
+
+def _mapping(array: Array) -> mmap.mmap | None:
+    """The file mapping that ``array`` is a view of."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def _release(mapping: mmap.mmap | None) -> None:
+    """Let go of the pages read so far; they come back from the file when touched again."""
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _packed(array: Array, entry: ConstantEntry) -> Array:
