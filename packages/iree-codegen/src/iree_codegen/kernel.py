@@ -74,7 +74,7 @@ class KernelFrame:
     def scratch_view(self, n_elements: int, element: Any) -> Value:
         """Reserved scratch memory for ``n_elements``."""
         offset = self.allocate(n_elements * element_type(str(element)).bytes)
-        return self.kernel.view(self.scratch, offset, element)
+        return self.kernel.view(self.scratch, offset, n_elements, element)
 
     def binding_memory(self, binding: Any) -> Memory:
         return Memory(self.binding_args[binding.index], dim_ops.strides(binding.dims))

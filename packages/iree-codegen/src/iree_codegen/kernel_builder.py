@@ -449,10 +449,10 @@ class KernelBuilder:
         operands = (memory, self.value(at), offsets, mask, passed)
         return self.effect("vector.gather", operands, (type,)).results[0]
 
-    def view(self, memory: Value, byte_offset: Index, element: Type) -> Value:
-        """Bytes from ``byte_offset`` on as elements."""
-        size = self.value(0)
-        return self.pure("memref.view", (memory, self.value(byte_offset), size), memref_of(element))
+    def view(self, memory: Value, byte_offset: Index, n_elements: Index, element: Type) -> Value:
+        """Bytes from ``byte_offset`` on as ``n_elements`` elements."""
+        operands = (memory, self.value(byte_offset), self.value(n_elements))
+        return self.pure("memref.view", operands, memref_of(element))
 
     # -- control -----------------------------------------------------------------------------
 
@@ -516,7 +516,7 @@ class KernelBuilder:
         before: Callable[..., Sequence[Value]],
         after: Callable[..., Sequence[Value]],
     ) -> list[Value]:
-        """``before(*carried)`` gives the condition and what it forwards; ``after`` the next carried values."""
+        """``before(*carried)`` gives the condition and what it passes on; ``after`` the next values."""
         blocks = []
         for argument_types, body, terminator in (
             ([v.type for v in inits], before, "scf.condition"),

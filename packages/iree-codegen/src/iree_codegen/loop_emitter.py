@@ -53,9 +53,7 @@ class LoopEmitter:
 
     def run(self) -> Dim:
         """Emit all groups; returns the number of workgroups."""
-        counts: list[Dim] = []
-        for group in self.plan.groups:
-            counts.append(self._group(group))
+        counts = [self._group(group) for group in self.plan.groups]
         count = counts[0] if counts else 1
         for other in counts[1:]:
             count = dim_ops.maximum(count, other)
@@ -248,7 +246,7 @@ class LoopEmitter:
             return
         step.loops = tuple(loops)
         step.forms = tuple(_substituted(f, replaced) for f in step.forms)
-        stored = {v for v in self.elements.memory} | set(self.elements.registers)
+        stored = set(self.elements.memory) | set(self.elements.registers)
         step.walk = AccessWalker(self.dispatch, stored).walk(step.values[0], step.forms, through=True)
 
     def _scalar_values(self, step: Step, at: Bindings) -> list[Value]:
@@ -276,7 +274,7 @@ class LoopEmitter:
         offset = step.slab_offset
         for before in step.values[:number]:
             offset += -(-count * element_bytes(before) // 64) * 64
-        view = self.kernel.view(self.frame.scratch, offset, element_of(value.type))
+        view = self.kernel.view(self.frame.scratch, offset, count, element_of(value.type))
         return Memory(view, tuple(strides))
 
     def _nest(

@@ -201,6 +201,24 @@ def extremum_text(p: TextWriter, predicate: str, a: str, b: str, type: Any, a_is
     return select(p, nan, type, a, chosen)
 
 
+def number_extremum(predicate: str) -> Handler:
+    """maxnumf, minnumf: numbers win over NaN. (LLVM's intrinsic may become a call of libm.)"""
+
+    def handler(p: TextWriter, op: Any) -> str:
+        a, b = op.operands
+        return number_extremum_text(p, predicate, p.operand(a), p.operand(b), a.type)
+
+    return handler
+
+
+def number_extremum_text(p: TextWriter, predicate: str, a: str, b: str, type: Any) -> str:
+    t = llvm_type(type)
+    better = p.assign(f"fcmp {predicate} {t} {a}, {b}")
+    chosen = select(p, better, type, a, b)
+    nan = p.assign(f"fcmp uno {t} {b}, {b}")
+    return select(p, nan, type, a, chosen)
+
+
 def negf(p: TextWriter, op: Any) -> str:
     return p.assign(f"fneg {llvm_type(op.operands[0].type)} {p.operand(op.operands[0])}")
 
@@ -351,11 +369,11 @@ HANDLERS: dict[str, Handler] = {
     "arith.index_cast": index_cast("sext"),
     "arith.index_castui": index_cast("zext"),
     "arith.maximumf": extremum("ogt"),
-    "arith.maxnumf": intrinsic_binary("maxnum"),
+    "arith.maxnumf": number_extremum("ogt"),
     "arith.maxsi": intrinsic_binary("smax"),
     "arith.maxui": intrinsic_binary("umax"),
     "arith.minimumf": extremum("olt"),
-    "arith.minnumf": intrinsic_binary("minnum"),
+    "arith.minnumf": number_extremum("olt"),
     "arith.minsi": intrinsic_binary("smin"),
     "arith.minui": intrinsic_binary("umin"),
     "arith.mulf": binary("fmul"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iree_core_ir.target import (
     ConstantLayout,
@@ -13,6 +13,9 @@ from iree_core_ir.target import (
     TargetDescription,
 )
 from iree_target_llvm.description import CpuDescription, describe
+
+if TYPE_CHECKING:
+    from iree_codegen.kernel import Kernel
 
 FORMATS = {"x86_64": "elf-x86_64", "aarch64": "elf-aarch64", "riscv64": "elf-riscv64"}
 
@@ -59,6 +62,12 @@ class LlvmCpuTarget:
         from iree_codegen.layouts import constant_layout
 
         return constant_layout(dispatch, description)
+
+    def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
+        """The kernel IR of a dispatch function, before legalization: what ``verify_dispatches`` interprets."""
+        from iree_codegen.select_strategy import generate
+
+        return generate(function, description)
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
         from iree_core_ir.dialects.func import FuncOp

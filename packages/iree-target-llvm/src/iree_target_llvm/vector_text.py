@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_core_ir.ir.types import i1
-from iree_target_llvm.arith_text import extremum_text
+from iree_target_llvm.arith_text import extremum_text, number_extremum_text
 from iree_target_llvm.llvm_types import element_size, intrinsic_suffix, llvm_type, memory_type
 from iree_target_llvm.text_writer import TextWriter
 
@@ -149,7 +149,9 @@ def combine(p: TextWriter, kind: str, a: str, b: str, type: Any) -> str:
         return p.assign(f"{kind} {t} {a}, {b}")
     if kind in ("maximumf", "minimumf"):
         return extremum_text(p, "ogt" if kind == "maximumf" else "olt", a, b, type)
-    name = {"minsi": "smin", "maxsi": "smax", "minui": "umin", "maxui": "umax"}.get(kind, kind[:-1])
+    if kind in ("maxnumf", "minnumf"):
+        return number_extremum_text(p, "ogt" if kind == "maxnumf" else "olt", a, b, type)
+    name = {"minsi": "smin", "maxsi": "smax", "minui": "umin", "maxui": "umax"}[kind]
     return p.intrinsic(f"llvm.{name}.{intrinsic_suffix(type)}", t, [(t, a), (t, b)])
 
 

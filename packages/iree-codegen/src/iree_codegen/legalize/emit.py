@@ -181,7 +181,7 @@ class Emit:
     def if_any(
         self, mask: Value, then: Callable[[], Sequence[Value]], otherwise: Sequence[Value]
     ) -> list[Value]:
-        """``then()`` when the mask is set in some lane, else ``otherwise``: keeps rare long code off the path."""
+        """``then()`` when the mask is set in some lane, else ``otherwise``: for rare long code."""
         condition = mask
         if isinstance(mask.type, VectorType):
             kind: dict[str, Attribute] = {"kind": CombiningKindAttr("or")}

@@ -62,10 +62,8 @@ N_WORDS = 7
 def _words() -> list[int]:
     """Two zero words, then 2/pi in words of 32 bits."""
     n_bits = 4 * ((TWO_OVER_PI.bit_length() + 3) // 4)
-    words = [0, 0]
-    for i in range(n_bits // 32):
-        words.append((TWO_OVER_PI >> (n_bits - 32 * (i + 1))) & 0xFFFFFFFF)
-    return words
+    shifts = range(n_bits - 32, -1, -32)
+    return [0, 0, *((TWO_OVER_PI >> shift) & 0xFFFFFFFF for shift in shifts)]
 
 
 def _window(e: Emit, word: Value, number: int) -> Value:

@@ -293,10 +293,10 @@ class _Emitter:
         slab_elements = self.panel * self.n_vectors * self.lanes
         copy_elements = (b.plane * w.depth + 2 * self.lanes) if b.copied else 0
         slab_offset = _aligned(copy_elements * FLOAT_BYTES)
-        slab = k.view(self.frame.scratch, slab_offset, f32)
+        slab = k.view(self.frame.scratch, slab_offset, slab_elements, f32)
         source = self.frame.binding_args[w.source.index]
         image_base = k.mul(image, w.channels * w.height * w.width)
-        copy = k.view(self.frame.scratch, 0, f32) if b.copied else source
+        copy = k.view(self.frame.scratch, 0, copy_elements, f32) if b.copied else source
         if b.copied and not w.depthwise:
             k.loop(0, w.channels, 1, (), lambda c: self._copy(copy, k.mul(c, b.plane), source, image_base, c, top))
 

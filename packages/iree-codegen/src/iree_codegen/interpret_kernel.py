@@ -1,0 +1,89 @@
+"""Kernel IR in the interpreter, one workgroup at a time: the oracle between a dispatch and its native code.
+
+Before: a kernel in workgroup form (from a strategy, or legalized) and one array per binding. After: the
+arrays hold what the asked-for workgroups write, and nothing else was touched: memory of bindings that are
+only read is read-only while they run, and every access is checked against its binding's extent.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from iree_base.element_types import element_type
+from iree_codegen import dims as dim_ops
+from iree_codegen.dispatch import READ, Dispatch
+from iree_codegen.kernel import KERNEL, Kernel
+from iree_core_ir.interpreter import Interpreter
+from iree_core_ir.ir.types import IndexType
+
+Array = np.ndarray[Any, Any]
+WorkgroupId = tuple[int, int, int]
+
+SCRATCH_PATTERN = -1
+"""Worker scratch starts as bytes of ones: a NaN for every float type."""
+
+
+class KernelInterpreter:
+    """Runs workgroups of ``kernel``, which was generated from ``dispatch``."""
+
+    def __init__(self, kernel: Kernel, dispatch: Dispatch) -> None:
+        self.kernel = kernel
+        self.dispatch = dispatch
+        self._interpreter = Interpreter(kernel.module)
+        self._entry = next(f for f in kernel.module.regions[0].block if KERNEL in f.attributes)
+
+    def workgroup_count(self, scalars: Mapping[int, Any]) -> WorkgroupId:
+        """The grid for scalar arguments given by argument number."""
+        values = {
+            ordinal: int(scalars[scalar.argument])
+            for ordinal, scalar in enumerate(self.dispatch.scalars)
+            if isinstance(scalar.value.type, IndexType)
+        }
+        x, y, z = (
+            dim_ops.evaluate(dim_ops.from_list(e), values) for e in self.kernel.export.workgroup_count
+        )
+        return x, y, z
+
+    def run(
+        self, arrays: Mapping[int, Array], scalars: Mapping[int, Any], ids: Sequence[WorkgroupId]
+    ) -> None:
+        """Run the workgroups ``ids`` in order over ``arrays`` (by argument number, contiguous, as they lie
+        in memory: packed constants packed).
+
+        Raises CoreIrError for an access outside its binding or scratch and for a failed assertion,
+        ValueError for a write to a binding that is only read.
+        """
+        memory = []
+        for binding in self.dispatch.bindings:
+            flat = arrays[binding.argument].reshape(-1)
+            if binding.access == READ:
+                flat = flat.view()
+                flat.flags.writeable = False
+            memory.append(flat)
+        values = [
+            int(scalars[s.argument])
+            if isinstance(s.value.type, IndexType)
+            else np.asarray(scalars[s.argument]).astype(element_type(str(s.value.type)).dtype)[()]
+            for s in self.dispatch.scalars
+        ]
+        for id in ids:
+            scratch = np.full(self.kernel.export.scratch_bytes, SCRATCH_PATTERN, np.int8)
+            with np.errstate(all="ignore"):
+                self._interpreter.invoke(self._entry, [*memory, *values, *id, scratch])
+
+
+def sample(count: WorkgroupId, middle: int, seed: int) -> list[WorkgroupId]:
+    """The first and the last workgroup of a grid and up to ``middle`` seeded ones between them."""
+    total = count[0] * count[1] * count[2]
+    if total <= middle + 2:
+        chosen = list(range(total))
+    else:
+        inner = random.Random(seed).sample(range(1, total - 1), middle)
+        chosen = [0, *sorted(inner), total - 1]
+    return [
+        (i % count[0], i // count[0] % count[1], i // (count[0] * count[1])) for i in chosen
+    ]
