@@ -38,7 +38,9 @@ def test_links_lead_to_files(document: Path) -> None:
 
 def test_the_rules_name_tests_that_exist() -> None:
     text = (ROOT / "docs" / "data-rules.md").read_text()
-    for label, target in re.findall(r"\[(test_[^\]]*)\]\(([^)]*)\)", text):
+    links = re.findall(r"\[(\w+\.py(?:::\w+)?)\]\(([^)]*)\)", text)
+    assert links
+    for label, target in links:
         path = (ROOT / "docs" / target).resolve()
         file, _, function = label.partition("::")
         assert path.name == file, label
