@@ -1,7 +1,5 @@
 """linalg: canonical forms keep the results and drop what does nothing."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """memref and bufferization: canonical forms keep what is read and written."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

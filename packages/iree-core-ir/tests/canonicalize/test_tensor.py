@@ -1,7 +1,5 @@
 """tensor: canonical forms keep the results, reach a fixed point and have the shape intended."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """vector: canonical forms keep the results."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -54,3 +54,10 @@ def test_every_op_prints_as_mlir_does(
 def test_the_verifier_rejects(body: str, message: str) -> None:
     with pytest.raises(VerifyError, match=message):
         verify(parse_module(module(body)))
+
+
+def test_xdsl_reads_what_we_print(xdsl_refuses: Callable[[str, str], list[str]]) -> None:
+    """It wants the layout to be the identity."""
+    assert xdsl_refuses(module(LINES), "bufferization") == [
+        "%3 = bufferization.to_buffer %t read_only : tensor<?xf32> to memref<?xf32, strided<[?], offset: ?>>"
+    ]

@@ -1,7 +1,5 @@
 """linalg: text of every op, the structured interface, what the verifier rejects, generalization."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -388,3 +386,22 @@ def test_impure_bodies_are_not_pure() -> None:
     )
     op = next(o for o in module.walk() if isinstance(o, StructuredOp))
     assert PURE not in op.traits
+
+
+def test_xdsl_reads_generic_and_its_kin(xdsl_refuses: Callable[[str, str], list[str]]) -> None:
+    """Its own limits: no inputs, the short form and attributes of reduce, maps of matmul."""
+    refused = [line.split(" = ", 1)[1] for line in xdsl_refuses(GENERIC, "linalg")]
+    assert [" ".join(line.split()[:3]) for line in refused] == [
+        "linalg.generic {indexing_maps =",
+        "linalg.reduce { arith.addf",
+        "linalg.reduce ins(%a :",
+        "linalg.matmul indexing_maps =",
+    ]
+
+
+@pytest.mark.parametrize("cls", [*SUBSCRIPT_OPS, *ELEMENTWISE_OPS], ids=lambda c: c.name)
+def test_xdsl_reads_named_ops(cls: type[NamedOp], xdsl_refuses: Callable[[str, str], list[str]]) -> None:
+    """All but one, whose accumulator it wants wider than the inputs."""
+    module, _ = named_module(cls)
+    refused = xdsl_refuses(print_op(module), "linalg")
+    assert bool(refused) == (cls.name == "linalg.quantized_matmul")

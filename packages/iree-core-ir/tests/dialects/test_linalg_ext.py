@@ -1,7 +1,5 @@
 """linalg_ext: text, verification, and the simpler ops that compute the same."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """tensor: MLIR's text for every op, inferred types, what the verifier rejects."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -208,3 +206,11 @@ def test_infer_reassociation(
 
 def test_elements_of_i64_shapes_are_accepted() -> None:
     assert TensorType([2], i64).element_type is i64
+
+
+def test_xdsl_reads_what_we_print(xdsl_refuses: Callable[[str, str], list[str]]) -> None:
+    """Its own limits: dynamic element counts, rank-0 expansions."""
+    assert xdsl_refuses(module(LINES), "tensor") == [
+        "%17 = tensor.reshape %s(%shape) : (tensor<4x8xf32>, tensor<2xi64>) -> tensor<?x?xf32>",
+        "%23 = tensor.expand_shape %22 [] output_shape [1, 1] : tensor<f32> into tensor<1x1xf32>",
+    ]

@@ -1,7 +1,5 @@
 """vector: text of every op, inferred types, what the verifier rejects."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -165,3 +163,7 @@ def test_transfers_are_pure_on_tensors_only() -> None:
     assert READS in on_memref.traits and PURE not in on_memref.traits
     write = vector.TransferWrite.make(on_memref.vector, m, [i])
     assert not write.results and PURE not in write.traits
+
+
+def test_xdsl_reads_what_we_print(xdsl_refuses: Callable[[str, str], list[str]]) -> None:
+    assert xdsl_refuses(module(LINES), "vector") == []

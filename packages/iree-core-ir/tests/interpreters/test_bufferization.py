@@ -1,7 +1,5 @@
 """bufferization: crossing between values and memory copies."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

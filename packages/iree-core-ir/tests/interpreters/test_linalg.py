@@ -1,7 +1,5 @@
 """linalg: meanings against torch, numpy in float64 and hand-written loops; corner cases of MLIR."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 import itertools

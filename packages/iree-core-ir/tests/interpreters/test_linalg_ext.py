@@ -1,7 +1,5 @@
 """linalg_ext: meanings against torch, onnx.reference and plain loops; checked indices."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

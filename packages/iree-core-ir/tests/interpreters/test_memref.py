@@ -1,7 +1,5 @@
 """memref: buffers are numpy views, written in place; bounds and contiguity checked."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """vector: meanings against numpy; masked lanes touch nothing; transfers stop at the edges."""
 
-# ruff: noqa: E501  (IR reads best in whole lines)
-
 from __future__ import annotations
 
 from collections.abc import Callable
