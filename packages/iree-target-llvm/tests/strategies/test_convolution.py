@@ -1,0 +1,350 @@
+"""Convolution kernels, compiled and run here, against the interpreter on the same dispatch function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from iree_codegen.channel_panels import CHANNEL_PANELS
+from iree_codegen.layouts import constant_layout
+from iree_codegen.select_strategy import generate
+from iree_codegen.strategies.convolution import NAME
+from iree_core_ir.constant_transforms import inverse_function
+from iree_core_ir.constants import ConstantStore
+from iree_core_ir.ir.attributes import UNIT, StringAttr
+from iree_core_ir.text.parser import parse_module
+from iree_core_ir.verifier import verify
+from iree_target_llvm.target import compile_function
+from iree_target_llvm.testing import run_native, run_reference
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One convolution with what is fused around it."""
+
+    channels: int = 3
+    out_channels: int = 5
+    size: tuple[int, int] = (9, 11)
+    kernel: tuple[int, int] = (3, 3)
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Top, left, bottom, right."""
+    batch: int | None = 1
+    """None: known when called."""
+    groups: int = 1
+    """0: depthwise."""
+    epilogue: str = ""
+    constant: bool = True
+    form: str = ""
+    """Layout of a grouped convolution's weights: ``gf`` or ``fg``; ``1d`` for one spatial dim."""
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        h, w = (
+            (n + low + high - (k - 1) * d - 1) // s + 1
+            for n, low, high, k, d, s in zip(
+                self.size,
+                self.pads[:2],
+                self.pads[2:],
+                self.kernel,
+                self.dilations,
+                self.strides,
+                strict=True,
+            )
+        )
+        return h, w
+
+
+EPILOGUES = {
+    "bias": "%r = arith.addf %x, %b : f32",
+    "relu": "%s = arith.addf %x, %b : f32\n%r = arith.maximumf %s, %zero : f32",
+    "relu6": "%s = arith.addf %x, %b : f32\n%t = arith.maximumf %s, %zero : f32\n%r = arith.minimumf %t, %six : f32",
+    "residual": "%s = arith.addf %x, %b : f32\n%t = arith.addf %s, %y : f32\n%r = arith.maximumf %t, %zero : f32",
+    "hardswish": """%s = arith.addf %x, %b : f32
+      %three = arith.constant 3.0 : f32
+      %t = arith.addf %s, %three : f32
+      %u = arith.maximumf %t, %zero : f32
+      %v = arith.minimumf %u, %six : f32
+      %w = arith.mulf %v, %s : f32
+      %sixth = arith.constant 0.166666672 : f32
+      %r = arith.mulf %w, %sixth : f32""",
+    "gelu": """%s = arith.addf %x, %b : f32
+      %scale = arith.constant 0.707106769 : f32
+      %half = arith.constant 0.5 : f32
+      %one = arith.constant 1.0 : f32
+      %t = arith.mulf %s, %scale : f32
+      %u = math.erf %t : f32
+      %v = arith.addf %u, %one : f32
+      %w = arith.mulf %v, %s : f32
+      %r = arith.mulf %w, %half : f32""",
+    "columns": "%s = arith.addf %x, %b : f32\n%r = arith.mulf %s, %c : f32",
+}
+
+
+def tensor(shape: Sequence[int | None], element: str = "f32") -> str:
+    return "tensor<" + "".join(f"{'?' if n is None else n}x" for n in shape) + element + ">"
+
+
+def shapes(case: Case) -> tuple[str, list[int | None], list[int | None], list[int | None], list[int | None]]:
+    """The op's name and the shapes of its input, padded input, weights and result."""
+    n, (h, w), (oh, ow), (kh, kw) = case.batch, case.size, case.out_size, case.kernel
+    top, left, bottom, right = case.pads
+    ph, pw = h + top + bottom, w + left + right
+    if case.form == "1d":
+        return (
+            "linalg.conv_1d_ncw_fcw",
+            [n, case.channels, w],
+            [n, case.channels, pw],
+            [case.out_channels, case.channels, kw],
+            [n, case.out_channels, ow],
+        )
+    if case.groups == 0:
+        c = case.channels
+        return "linalg.depthwise_conv_2d_nchw_chw", [n, c, h, w], [n, c, ph, pw], [c, kh, kw], [n, c, oh, ow]
+    if case.groups == 1:
+        c, f = case.channels, case.out_channels
+        return "linalg.conv_2d_nchw_fchw", [n, c, h, w], [n, c, ph, pw], [f, c, kh, kw], [n, f, oh, ow]
+    g, c, f = case.groups, case.channels, case.out_channels
+    weights: list[int | None] = [g, f, c, kh, kw] if case.form == "gf" else [f, g, c, kh, kw]
+    op = f"linalg.conv_2d_ngchw_{case.form}chw"
+    return op, [n, g, c, h, w], [n, g, c, ph, pw], weights, [n, g, f, oh, ow]
+
+
+def text_of(case: Case) -> str:
+    name, source, padded, weights, result = shapes(case)
+    rank = len(source)
+    spatial = 1 if case.form == "1d" else 2
+    channel_axes = range(1, rank - spatial)
+    result_type, source_type, padded_type = tensor(result), tensor(source), tensor(padded)
+    bias = [n if i in channel_axes else 1 for i, n in enumerate(result)][1:]
+    dims = [f"d{i}" for i in range(rank)]
+    full = f"affine_map<({', '.join(dims)}) -> ({', '.join(dims)})>"
+    of_bias = ", ".join(d if i in channel_axes else "0" for i, d in enumerate(dims) if i)
+    dynamic = ""
+    if case.batch is None:
+        dynamic = " {iree.dims = array<i64: 4" + ", -1" * (rank - 1) + ">}"
+    column = [result[-1]]
+    lines = [
+        f"#full = {full}",
+        f"#bias = affine_map<({', '.join(dims)}) -> ({of_bias})>",
+        f"#column = affine_map<({', '.join(dims)}) -> (d{rank - 1})>",
+        (
+            f"func.func @convolve(%image: {source_type}{dynamic}, %weights: {tensor(weights)}"
+            f"{' {iree.constant}' if case.constant else ''}, %bias: {tensor(bias)}, %residual: {result_type}{dynamic},"
+            f" %n: index, %columns: {tensor(column)}, %out: {result_type}{dynamic}) -> {result_type} {{"
+        ),
+        "%zero = arith.constant 0.0 : f32",
+        "%six = arith.constant 6.0 : f32",
+        f"%empty = tensor.empty({'%n' if case.batch is None else ''}) : {result_type}",
+        f"%init = linalg.fill ins(%zero : f32) outs(%empty : {result_type}) -> {result_type}",
+    ]
+    value = "%image"
+    if any(case.pads):
+        before = [0] * (rank - spatial) + list(case.pads[:2])[-spatial:]
+        after = [0] * (rank - spatial) + list(case.pads[2:])[-spatial:]
+        arguments = ", ".join(f"%i{i}: index" for i in range(rank))
+        lines.append(
+            f"%padded = tensor.pad %image low{before} high{after} {{\n^bb0({arguments}):\n"
+            f"tensor.yield %zero : f32\n}} : {source_type} to {padded_type}"
+        )
+        value = "%padded"
+    attributes = ", ".join(
+        f"{key} = dense<{list(v)[-spatial:]}> : tensor<{spatial}xi64>"
+        for key, v in (("dilations", case.dilations), ("strides", case.strides))
+    )
+    lines.append(
+        f"%conv = {name} {{{attributes}}} ins({value}, %weights : {padded_type}, {tensor(weights)})"
+        f" outs(%init : {result_type}) -> {result_type}"
+    )
+    value = "%conv"
+    if case.epilogue:
+        kinds = ", ".join(['"parallel"'] * rank)
+        lines.append(
+            f"%done = linalg.generic {{indexing_maps = [#full, #bias, #full, #column, #full],"
+            f" iterator_types = [{kinds}]}} ins(%conv, %bias, %residual, %columns :"
+            f" {result_type}, {tensor(bias)}, {result_type}, {tensor(column)}) outs(%out : {result_type}) {{\n"
+            "^bb0(%x: f32, %b: f32, %y: f32, %c: f32, %o: f32):\n"
+            + EPILOGUES[case.epilogue]
+            + f"\nlinalg.yield %r : f32\n}} -> {result_type}"
+        )
+        value = "%done"
+    lines.append(f"return {value} : {result_type}\n}}")
+    return "\n".join(lines)
+
+
+def inputs_of(case: Case, batch: int = 1, seed: int = 0) -> dict[int, Any]:
+    rng = np.random.default_rng(seed)
+    _, source, _, weights, result = shapes(case)
+    spatial = 1 if case.form == "1d" else 2
+
+    def random(shape: Sequence[int | None]) -> Array:
+        known = [batch if n is None else n for n in shape]
+        return rng.standard_normal(known).astype(np.float32)
+
+    bias = [n if i < len(result) - spatial else 1 for i, n in enumerate(result)][1:]
+    return {
+        0: random(source),
+        1: random(weights),
+        2: random(bias),
+        3: random(result),
+        4: batch if case.batch is None else 0,
+        5: random(result[-1:]),
+    }
+
+
+def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = NAME) -> tuple[Array, Array]:
+    """(native result, interpreter's result)."""
+    module = parse_module(text_of(case))
+    verify(module)
+    func = next(iter(module.regions[0].block))
+    with np.errstate(all="ignore"):
+        expected = run_reference(func, inputs)
+    native = dict(inputs)
+    for wanted in constant_layout(func, description):
+        attributes: Any = func.attributes["arg_attrs"]
+        own = list(attributes)
+        store = ConstantStore()
+        key = store.add_array(inputs[wanted.argument], "f32")
+        packed = store.add_transform(wanted.kind, [key], wanted.type.shape, "f32", dict(wanted.parameters))
+        native[wanted.argument] = np.asarray(store.array(packed))
+        parameters = json.dumps({"kind": wanted.kind, "parameters": dict(wanted.parameters)})
+        own[wanted.argument] = type(own[wanted.argument])(
+            {"iree.constant": UNIT, "iree.packed": StringAttr(parameters)}
+        )
+        func.attributes["arg_attrs"] = type(attributes)(own)
+    assert generate(func, description).strategy == strategy
+    compiled = compile_function(func, description)
+    return run_native(func, compiled, native)[0], expected[0]
+
+
+def assert_same(case: Case, got: Array, expected: Array) -> None:
+    """Within the rounding of sums of this length, and exact about what is not finite."""
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+    infinite = np.isinf(expected)
+    np.testing.assert_array_equal(got[infinite], expected[infinite])
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(finite, np.isfinite(got))
+    if finite.any():
+        scale = max(1.0, np.abs(expected[finite]).max())
+        assert np.abs(got[finite] - expected[finite]).max() <= 2e-5 * scale, case
+
+
+def same(case: Case, description: Any, batch: int = 1) -> None:
+    assert_same(case, *run(case, description, inputs_of(case, batch)))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (1, 3), (5, 1), (3, 2)])
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_windows_and_strides(description: Any, kernel: tuple[int, int], groups: int, stride: int) -> None:
+    pads = (kernel[0] // 2, kernel[1] // 2) * 2
+    case = Case(6, 7, (13, 19), kernel, (stride, stride), pads=pads, groups=groups, epilogue="relu")
+    same(case, description)
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("dilations", [(2, 2), (1, 3)])
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 2, 3), (0, 4, 0, 0)])
+def test_dilations_and_uneven_pads(
+    best: Any,
+    groups: int,
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+    pads: tuple[int, int, int, int],
+) -> None:
+    same(Case(3, 4, (11, 14), (3, 3), strides, dilations, pads, groups=groups), best)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (7, 7), (14, 14), (5, 33), (33, 3), (16, 16)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (3, 1)])
+@pytest.mark.parametrize("groups", [0, 1])
+def test_sizes(description: Any, size: tuple[int, int], kernel: tuple[int, int], groups: int) -> None:
+    pads = (kernel[0] // 2, kernel[1] // 2) * 2
+    case = Case(5, 9, size, kernel, pads=pads, groups=groups, epilogue="residual")
+    same(case, description)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (14, 14), (56, 56)])
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride"), [(64, 1, 1), (64, 3, 1), (64, 1, 2), (96, 3, 2), (300, 1, 1)]
+)
+def test_network_shapes(best: Any, size: tuple[int, int], channels: int, kernel: int, stride: int) -> None:
+    """Channels and planes of real networks, where reductions are split and blocks shared."""
+    pad = kernel // 2
+    case = Case(channels, 72, size, (kernel, kernel), (stride, stride), pads=(pad,) * 4, epilogue="residual")
+    same(case, best)
+
+
+def test_long_reduction(description: Any) -> None:
+    same(Case(1100, 20, (7, 7), (3, 3), pads=(1, 1, 1, 1), epilogue="residual"), description)
+
+
+@pytest.mark.parametrize("out_channels", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33])
+@pytest.mark.parametrize("channels", [1, 2, 8, 33])
+def test_channel_tails(description: Any, channels: int, out_channels: int) -> None:
+    same(Case(channels, out_channels, (5, 6), pads=(1, 1, 1, 1), epilogue="bias"), description)
+    same(Case(channels, out_channels, (5, 7), (1, 1), epilogue="bias"), description)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 17, 33])
+def test_depthwise_channels(description: Any, channels: int) -> None:
+    same(Case(channels, 0, (9, 10), pads=(1, 1, 1, 1), groups=0, epilogue="relu6"), description)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("pad", [0, 1])
+def test_batch_known_when_called(description: Any, batch: int, groups: int, pad: int) -> None:
+    case = Case(4, 5, (6, 7), pads=(pad,) * 4, batch=None, groups=groups, epilogue="residual")
+    same(case, description, batch)
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("size", [(7, 7), (6, 20)])
+def test_epilogues(description: Any, epilogue: str, groups: int, size: tuple[int, int]) -> None:
+    same(Case(6, 10, size, pads=(1, 1, 1, 1), groups=groups, epilogue=epilogue), description)
+    same(Case(6, 10, size, (1, 1), groups=groups, epilogue=epilogue), description)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("epilogue", ["", "relu", "relu6"])
+def test_one_special_value(description: Any, bad: float, groups: int, kernel: int, epilogue: str) -> None:
+    """What is not finite reaches exactly the positions whose window holds it."""
+    case = Case(4, 5, (8, 21), (kernel, kernel), pads=(kernel // 2,) * 4, groups=groups, epilogue=epilogue)
+    inputs = inputs_of(case)
+    inputs[0][0, 1, 3, 20] = bad
+    inputs[0][0, 2, 4, 0] = bad
+    assert_same(case, *run(case, description, inputs))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("shape", [(5, 3, 2, 2), (8, 4, 1, 1), (17, 2, 3, 1), (6, 3, 3)])
+def test_packing_is_reversible(rows: int, shape: tuple[int, ...]) -> None:
+    weights = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    store = ConstantStore()
+    key = store.add_array(weights, "f32")
+    columns = int(np.prod(shape[1:]))
+    packed = store.add_transform(
+        CHANNEL_PANELS, [key], (-(-shape[0] // rows), columns, rows), "f32", {"rows": rows}
+    )
+    array = np.asarray(store.array(packed))
+    np.testing.assert_array_equal(array[0, :, 0], weights.reshape(shape[0], -1)[0])
+    np.testing.assert_array_equal(inverse_function(CHANNEL_PANELS)(array, {"rows": rows}, shape), weights)
+
+
+def test_large_windows_are_left_to_others(best: Any) -> None:
+    """Windows beyond the unrolled ones stay with other strategies."""
+    module = parse_module(text_of(Case(kernel=(9, 9), size=(12, 12))))
+    assert generate(next(iter(module.regions[0].block)), best).strategy != NAME
