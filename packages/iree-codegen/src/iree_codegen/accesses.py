@@ -213,6 +213,18 @@ class AccessWalker:
         taken = _unknown(spread, extent)
         visit(op.operands[0], (*forms[:axis], taken, *forms[axis + rank :]))
 
+    def _along(self, op: Any, forms: Any, walk: Walk, visit: Any) -> None:
+        """Scans, sorts: every element along the dim may be read."""
+        axis = op.dimension.value
+        extent = self.dispatch.dims(op.operands[0])[axis]
+        visit(op.operands[0], (*forms[:axis], indexing.of(Var("along", extent)), *forms[axis + 1 :]))
+
+    def _everything(self, op: Any, forms: Any, walk: Walk, visit: Any) -> None:
+        """Scatters: any element of the operands."""
+        for operand in op.operands:
+            dims = self.dispatch.dims(operand)
+            visit(operand, tuple(indexing.of(Var("any", d)) for d in dims))
+
     def _data(self, op: Any, forms: Any, walk: Walk, visit: Any) -> None:
         for form in forms:
             for var, _ in form.terms:
@@ -231,6 +243,10 @@ def _unknown(terms: Sequence[tuple[Var, Any]], extent: Any) -> Affine:
 _MOVERS: dict[str, Callable[..., None]] = {
     "arith.constant": AccessWalker._nothing,
     "linalg_ext.gather": AccessWalker._gather,
+    "linalg_ext.scan": AccessWalker._along,
+    "linalg_ext.scatter": AccessWalker._everything,
+    "linalg_ext.sort": AccessWalker._along,
+    "linalg_ext.topk": AccessWalker._along,
     "tensor.bitcast": AccessWalker._same,
     "tensor.cast": AccessWalker._same,
     "tensor.collapse_shape": AccessWalker._collapse,

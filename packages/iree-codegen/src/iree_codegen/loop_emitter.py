@@ -19,9 +19,10 @@ from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index, KernelBuilder
-from iree_codegen.plan import Group, Plan, Step, element_bytes
+from iree_codegen.plan import Group, Plan, Step
 from iree_codegen.row_reduction import RowReduction
 from iree_codegen.scalars import NotVectorizable
+from iree_codegen.sequential import SequentialEmitter, is_sequential, serial_axes
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import element_of
@@ -118,6 +119,14 @@ class LoopEmitter:
     # -- one step alone: its own loops are shared --------------------------------------------------------
 
     def _single(self, step: Step) -> Dim:
+        if is_sequential(step.values[0]):
+            serial = {step.vars[axis] for axis in serial_axes(step.values[0])}
+            group = Group([v for v in step.loops if v not in serial], [step])
+            if group.outer:
+                total = dim_ops.total([v.extent for v in group.outer])  # type: ignore[misc]
+                return self._share(total, 1, lambda i: self._outer_index(group, i))
+            self._only_first(lambda: self._steps(group, Bindings(self.kernel), {}))
+            return 1
         if self.lanes.count > 1:
             self._collapse(step, self._destinations(step), ())
         dims = [v.extent for v in step.loops]
@@ -208,6 +217,9 @@ class LoopEmitter:
     ) -> None:
         """Loops over the inner dims of ``step`` that compute and store its values."""
         inner = [v for v in step.loops if v not in outer]
+        if is_sequential(step.values[0]):
+            self._sequential(step, at, outer)
+            return
         if not inner and step.destinations[0] is None:
             for value, scalar in zip(step.values, self._scalar_values(step, at), strict=True):
                 self.elements.registers[value] = scalar
@@ -223,6 +235,25 @@ class LoopEmitter:
                 self.elements.store(value, memory, step.forms, point)
         else:
             self._nest(step, inner, at, memories, ranges)
+        for value, memory in zip(step.values, memories, strict=True):
+            self.elements.memory[value] = memory
+
+    def _sequential(self, step: Step, at: Bindings, outer: Collection[Var]) -> None:
+        """An op that walks along a dim: scalar loops over the other dims around it."""
+        k = self.kernel
+        memories = [self._memory(step, n, set(outer)) for n in range(len(step.values))]
+        serial = {step.vars[axis] for axis in serial_axes(step.values[0])}
+        loops = [v for v in step.loops if v not in outer and v not in serial]
+        emitter = SequentialEmitter(self.elements, step.values[0].defining_op, memories)
+
+        def nest(depth: int, at: Bindings) -> None:
+            if depth == len(loops):
+                emitter.emit(at, step.forms)
+                return
+            var = loops[depth]
+            k.loop(0, k.dim(var.extent), 1, (), lambda i: nest(depth + 1, at.child({var: i})))  # type: ignore[arg-type]
+
+        nest(0, at)
         for value, memory in zip(step.values, memories, strict=True):
             self.elements.memory[value] = memory
 
@@ -271,9 +302,7 @@ class LoopEmitter:
         count = dim_ops.total([step.dims[i] for i in kept])
         assert isinstance(count, int)
         value = step.values[number]
-        offset = step.slab_offset
-        for before in step.values[:number]:
-            offset += -(-count * element_bytes(before) // 64) * 64
+        offset = step.slab_offsets[number]
         view = self.kernel.view(self.frame.scratch, offset, count, element_of(value.type))
         return Memory(view, tuple(strides))
 

@@ -19,6 +19,7 @@ from iree_codegen.accesses import AccessWalker, Walk
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Var
+from iree_codegen.sequential import SEQUENTIAL, is_sequential, serial_axes
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType
@@ -53,7 +54,8 @@ class Step:
     """The index of every dim, in terms of the loops."""
     loops: tuple[Var, ...] = ()
     """The variables to loop over, slowest first: ``vars`` (but those of extent 1) or merged ones."""
-    slab_offset: int = 0
+    slab_offsets: list[int] = field(default_factory=list)
+    """Where the values without a destination lie in scratch (one entry per value)."""
     slab_dims: tuple[int, ...] = ()
     """Positions of the dims that an intermediate's slab has (the inner ones)."""
 
@@ -118,8 +120,14 @@ class Planner:
                 users[operand] = users.get(operand, 0) + 1
         found: dict[Value, None] = {}
         for op in self.dispatch.ops:
+            serial = op.name in SEQUENTIAL and any(
+                users.get(r, 0) or r in self.destinations for r in op.results
+            )
             for value in op.results:
                 if not isinstance(value.type, TensorType):
+                    continue
+                if serial:
+                    found[value] = None
                     continue
                 if value in self.destinations or self._worth_keeping(op, value, users.get(value, 0)):
                     found[value] = None
@@ -173,17 +181,17 @@ class Planner:
             for step in members:
                 outer_set = set(outer)
                 step.slab_dims = tuple(i for i, v in enumerate(step.vars) if v not in outer_set)
-                if step.destinations[0] is not None:
+                if None not in step.destinations:
                     continue
                 extents = [step.dims[i] for i in step.slab_dims]
                 count = dim_ops.total(extents)
                 if not isinstance(count, int):
                     rejected.update(step.values)
                     continue
-                if not step.slab_dims:
+                if not step.slab_dims and not is_sequential(step.values[0]):
                     continue
                 for value in step.values:
-                    step.slab_offset = offset
+                    step.slab_offsets.append(offset)
                     offset += -(-count * element_bytes(value) // 64) * 64
                 limit = SLAB_LIMIT if outer else WHOLE_LIMIT
                 if offset - scratch > limit:
@@ -200,14 +208,13 @@ class Planner:
             dims = self.dispatch.dims(value)
             op: Any = value.defining_op
             own = self.destinations.get(value)
-            sibling = by_op.get(op) if isinstance(op, StructuredOp) else None
+            sibling = by_op.get(op) if isinstance(op, StructuredOp) or is_sequential(value) else None
             if (
                 sibling is not None
                 and sibling.dims == dims
-                and (sibling.destinations[0] is None) == (own is None)
+                and (is_sequential(value) or (sibling.destinations[0] is None) == (own is None))
             ):
-                maps = op.indexing_maps
-                if maps[op.n_inputs + value.index] is maps[op.n_inputs + sibling.values[0].index]:
+                if is_sequential(value) or _same_map(op, value, sibling.values[0]):
                     sibling.values.append(value)
                     sibling.destinations.append(own)
                     continue
@@ -233,6 +240,9 @@ class Planner:
             if own is None:
                 own = self._match_sibling(step, last)
                 roles[id(step)] = own
+            for axis in serial_axes(step.values[0]):
+                if own[axis] is not None:
+                    dropped.add(own[axis])  # type: ignore[arg-type]
             place = {var: role for var, role in zip(step.vars, own, strict=True)}
             for access in step.walk.accesses:
                 producer = producers.get(access.value)
@@ -274,6 +284,10 @@ class Planner:
                 break
             roles[i] = i
         return roles
+
+
+def _same_map(op: Any, a: Value, b: Value) -> bool:
+    return op.indexing_maps[op.n_inputs + a.index] is op.indexing_maps[op.n_inputs + b.index]
 
 
 def _role(form: Affine, place: dict[Var, int | None]) -> int | None:

@@ -1,0 +1,324 @@
+"""Ops that walk along a dim in order: scans, sorts, top-k, scatters. Scalar code over stored memory.
+
+Sorting is a heap sort in the results' own memory, on (value, position) pairs; positions make the order
+total, so equal elements keep theirs. NaN counts as greater than every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, i1, index
+
+from iree_codegen import indexing
+from iree_codegen.elements import ERROR_INDEX, Elements, Memory, Point
+from iree_codegen.indexing import Affine, Bindings
+from iree_codegen.kernel_builder import Index
+from iree_codegen.scalars import ScalarEvaluator
+
+ALONG_A_DIM = frozenset({"linalg_ext.scan", "linalg_ext.sort", "linalg_ext.topk"})
+SEQUENTIAL = ALONG_A_DIM | {"linalg_ext.scatter"}
+
+_SCAN_FLOAT = {"add": "arith.addf", "mul": "arith.mulf", "max": "arith.maximumf", "min": "arith.minimumf"}
+_SCAN_INTEGER = {"add": "arith.addi", "mul": "arith.muli", "max": "arith.maxsi", "min": "arith.minsi"}
+
+
+def is_sequential(value: Value) -> bool:
+    """True when ``value`` is a result of such an op."""
+    op = value.defining_op
+    return op is not None and op.name in SEQUENTIAL
+
+
+def serial_axes(value: Value) -> tuple[int, ...]:
+    """Dims of ``value`` that one workgroup must own whole."""
+    op: Any = value.defining_op
+    if op is None or op.name not in SEQUENTIAL:
+        return ()
+    if op.name in ALONG_A_DIM:
+        return (op.dimension.value,)
+    return tuple(range(value.type.rank))
+
+
+class SequentialEmitter:
+    """Emits ``op`` with its results in ``memories``."""
+
+    def __init__(self, elements: Elements, op: Any, memories: Sequence[Memory]) -> None:
+        self.elements = elements
+        self.kernel = elements.kernel
+        self.dispatch = elements.dispatch
+        self.op = op
+        self.memories = memories
+
+    def emit(self, at: Bindings, forms: Sequence[Affine]) -> None:
+        """At one index of the other dims; ``forms`` gives those (the serial ones are replaced)."""
+        name = self.op.name
+        if name == "linalg_ext.scan":
+            self._scan(at, forms)
+        elif name == "linalg_ext.scatter":
+            self._scatter(at)
+        else:
+            self._sort(at, forms, name == "linalg_ext.topk")
+
+    def _place(self, forms: Sequence[Affine], i: Index) -> tuple[Affine, ...]:
+        axis = self.op.dimension.value
+        here = indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)
+        return tuple(here if n == axis else f for n, f in enumerate(forms))
+
+    def _extent(self, value: Value) -> Index:
+        return self.kernel.dim(self.dispatch.dims(value)[self.op.dimension.value])
+
+    # -- scan ----------------------------------------------------------------------------------
+
+    def _scan(self, at: Bindings, forms: Sequence[Affine]) -> None:
+        k, op = self.kernel, self.op
+        source, target = op.inputs[0], op.outputs[0]
+        element = element_of(target.type)
+        is_float = isinstance(element, FloatType)
+        kind = op.kind.value
+        combine = (_SCAN_FLOAT if is_float else _SCAN_INTEGER)[kind]
+        start = k.constant(neutral(kind, element), element)
+        extent = self._extent(source)
+        memory = self.memories[0]
+
+        def step(i: Index, current: Value) -> list[Value]:
+            at_index = k.sub(k.sub(extent, 1), i) if op.reverse is not None else i
+            point = Point(at)
+            place = self._place(forms, at_index)
+            loaded = self.elements.element(source, place, point)
+            value = self._converted(loaded, element_of(source.type), element)
+            following = k.pure(combine, (current, value), element)
+            self.elements.store(current if op.exclusive is not None else following, memory, place, point)
+            return [following]
+
+        k.loop(0, extent, 1, [start], step)
+
+    def _converted(self, value: Value, source: Any, target: Any) -> Value:
+        """A number of one type as another; integers are signed (i1: 0 or 1)."""
+        k = self.kernel
+        if source is target:
+            return value
+        if isinstance(target, FloatType):
+            if isinstance(source, FloatType):
+                return k.cast("arith.extf" if source.width < target.width else "arith.truncf", value, target)
+            return k.cast("arith.uitofp" if source is i1 else "arith.sitofp", value, target)
+        if isinstance(source, FloatType):
+            return k.cast("arith.fptosi", value, target)
+        narrow = 64 if isinstance(target, IndexType) else target.width
+        wide = 64 if isinstance(source, IndexType) else source.width
+        if isinstance(source, IndexType) or isinstance(target, IndexType):
+            name = "arith.index_castui" if source is i1 else "arith.index_cast"
+            return k.cast(name, value, target)
+        if wide < narrow:
+            return k.cast("arith.extui" if source is i1 else "arith.extsi", value, target)
+        return k.cast("arith.trunci", value, target)
+
+    # -- sort and top-k --------------------------------------------------------------------------
+
+    def _sort(self, at: Bindings, forms: Sequence[Affine], partial: bool) -> None:
+        k, op = self.kernel, self.op
+        source = op.inputs[0]
+        extent = self._extent(source)
+        kept = self._extent(op.outputs[0]) if partial else extent
+        descending = (op.smallest is None) if partial else (op.descending is not None)
+        heap = _Heap(self, at, forms, descending)
+
+        def put(i: Index) -> None:
+            heap.store(i, self.elements.element(source, self._place(forms, i), Point(at)), k.value(i))
+
+        k.loop(0, kept, 1, (), put)
+        half = k.floordiv(kept, 2)
+        k.loop(0, half, 1, (), lambda i: heap.sift(k.sub(k.sub(half, 1), i), kept))
+        if partial:
+
+            def offer(i: Index) -> None:
+                value = self.elements.element(source, self._place(forms, i), Point(at))
+                better = heap.before((value, k.value(i)), heap.load(0))
+
+                def replace() -> None:
+                    heap.store(0, value, k.value(i))
+                    heap.sift(0, kept)
+
+                k.if_(better, replace)
+
+            k.if_(k.compare("sgt", kept, 0), lambda: k.loop(kept, extent, 1, (), offer) and None)
+
+        def shrink(i: Index) -> None:
+            last = k.sub(k.sub(kept, 1), i)
+            heap.swap(0, last)
+            heap.sift(0, last)
+
+        k.loop(0, k.max(k.sub(kept, 1), 0), 1, (), shrink)
+
+    # -- scatter -------------------------------------------------------------------------------------
+
+    def _scatter(self, at: Bindings) -> None:
+        k, op = self.kernel, self.op
+        updates, indices = op.inputs[0], op.inputs[1]
+        original = op.outputs[0]
+        dims = list(op.dimension_map.values)
+        memory = self.memories[0]
+        own = self.elements.memory.get(original)
+        if own is None or own.memory is not memory.memory:
+            self._copy(original, memory, at)
+        batch = self.dispatch.dims(indices)[:-1]
+        rest_dims = self.dispatch.dims(updates)[len(batch) :]
+        sizes = self.dispatch.dims(original)
+
+        def nest(extents: Sequence[Any], found: list[Index], body: Any) -> None:
+            if len(found) == len(extents):
+                body(found)
+                return
+            k.loop(0, k.dim(extents[len(found)]), 1, (), lambda i: nest(extents, [*found, i], body))
+
+        def form(i: Index) -> Affine:
+            return indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)
+
+        def one(where: list[Index]) -> None:
+            point = Point(at)
+            target: list[Affine] = [indexing.ZERO] * len(sizes)
+            for number, dim in enumerate(dims):
+                place = (*[form(i) for i in where], indexing.constant(number))
+                position = self.elements.element(indices, place, point)
+                if not isinstance(position.type, IndexType):
+                    position = k.cast("arith.index_cast", position, index)
+                valid = k.cmpi("ult", position, k.value(k.dim(sizes[dim])))
+                k.check(valid, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
+                target[dim] = indexing.opaque(position)
+            free = [i for i in range(len(sizes)) if i not in dims]
+
+            def combine(rest: list[Index]) -> None:
+                inner = Point(at)
+                for dim, i in zip(free, rest, strict=True):
+                    target[dim] = form(i)
+                update = self.elements.element(updates, tuple(form(i) for i in (*where, *rest)), inner)
+                current = self.elements.load(memory, target, inner)
+                block = op.body
+                evaluator = ScalarEvaluator(k, lambda o, lookup: None)
+                evaluator.outside = self.elements.scalar  # type: ignore[method-assign]
+                known = dict(zip(block.args, (update, current), strict=True))
+                self.elements.store(evaluator.run(block, known)[0], memory, target, inner)
+
+            nest(rest_dims, [], combine)
+
+        nest(batch, [], one)
+
+    def _copy(self, source: Value, memory: Memory, at: Bindings) -> None:
+        k = self.kernel
+        dims = self.dispatch.dims(source)
+
+        def nest(found: list[Affine]) -> None:
+            if len(found) == len(dims):
+                point = Point(at)
+                self.elements.store(self.elements.element(source, tuple(found), point), memory, found, point)
+                return
+            k.loop(
+                0,
+                k.dim(dims[len(found)]),
+                1,
+                (),
+                lambda i: nest([*found, indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)]),
+            )
+
+        nest([])
+
+
+class _Heap:
+    """A heap in the results' memory whose root comes last in the wanted order."""
+
+    def __init__(
+        self, owner: SequentialEmitter, at: Bindings, forms: Sequence[Affine], descending: bool
+    ) -> None:
+        self.owner = owner
+        self.kernel = owner.kernel
+        self.at = at
+        self.forms = forms
+        self.descending = descending
+        self.element = element_of(owner.op.outputs[0].type)
+        self.positions = owner.memories[1] if len(owner.memories) > 1 else None
+
+    def load(self, i: Index) -> tuple[Value, Value | None]:
+        """(value, position) at heap index ``i``."""
+        place, point = self.owner._place(self.forms, i), Point(self.at)
+        value = self.owner.elements.load(self.owner.memories[0], place, point)
+        if self.positions is None:
+            return value, None
+        position = self.owner.elements.load(self.positions, place, point)
+        if not isinstance(position.type, IndexType):
+            position = self.kernel.cast("arith.index_cast", position, index)
+        return value, position
+
+    def store(self, i: Index, value: Value, position: Value | None) -> None:
+        place, point = self.owner._place(self.forms, i), Point(self.at)
+        self.owner.elements.store(value, self.owner.memories[0], place, point)
+        if self.positions is not None and position is not None:
+            type = element_of(self.owner.op.outputs[1].type)
+            if not isinstance(type, IndexType):
+                position = self.kernel.cast("arith.index_cast", position, type)
+            self.owner.elements.store(position, self.positions, place, point)
+
+    def swap(self, i: Index, j: Index) -> None:
+        a, b = self.load(i), self.load(j)
+        self.store(i, *b)
+        self.store(j, *a)
+
+    def _less(self, a: Value, b: Value) -> Value:
+        k = self.kernel
+        if not isinstance(self.element, FloatType):
+            unsigned = self.element is i1 or (
+                isinstance(self.element, IntegerType) and self.element.signedness == "u"
+            )
+            return k.cmpi("ult" if unsigned else "slt", a, b)
+        below = k.cmpf("olt", a, b)
+        last = k.binary("arith.andi", k.cmpf("uno", b, b), k.cmpf("ord", a, a))
+        return k.binary("arith.ori", below, last)
+
+    def before(self, a: tuple[Value, Value | None], b: tuple[Value, Value | None]) -> Value:
+        """Whether pair ``a`` comes before ``b`` in the wanted order."""
+        k = self.kernel
+        first, second = (b[0], a[0]) if self.descending else (a[0], b[0])
+        less = self._less(first, second)
+        if a[1] is None or b[1] is None:
+            return less
+        more = self._less(second, first)
+        earlier = k.cmpi("slt", a[1], b[1])
+        tie = k.binary("arith.andi", k.binary("arith.xori", more, k.constant(1, i1)), earlier)
+        return k.binary("arith.ori", less, tie)
+
+    def sift(self, start: Index, end: Index) -> None:
+        """Move the entry at ``start`` down until both its children come before it."""
+        k = self.kernel
+
+        def condition(root: Value) -> list[Value]:
+            child = k.add(k.mul(root, 2), 1)
+            inside = k.compare("slt", child, end)
+            left = k.select(inside, k.value(child), root)
+            right_raw = k.add(left, 1)
+            both = k.binary("arith.andi", inside, k.compare("slt", right_raw, end))
+            right = k.select(both, k.value(right_raw), left)
+            larger = k.select(self.before(self.load(left), self.load(right)), right, left)
+            go = k.binary("arith.andi", inside, self.before(self.load(root), self.load(larger)))
+            return [go, root, larger]
+
+        def body(root: Value, larger: Value) -> list[Value]:
+            self.swap(root, larger)
+            return [larger]
+
+        guard = k.compare("slt", start, end)
+        k.if_(guard, lambda: k.while_([k.value(start)], [index, index], condition, body) and None)
+
+
+def neutral(kind: str, type: Any) -> Any:
+    """The number that changes nothing when combined."""
+    if kind in ("add", "mul"):
+        return 0 if kind == "add" else 1
+    if isinstance(type, FloatType):
+        return float("-inf") if kind == "max" else float("inf")
+    width = 64 if isinstance(type, IndexType) else type.width
+    if width == 1:
+        return int(kind == "max")
+    return -(1 << (width - 1)) if kind == "max" else (1 << (width - 1)) - 1
+
+
+__all__ = ["SEQUENTIAL", "Op", "SequentialEmitter", "is_sequential", "serial_axes"]
