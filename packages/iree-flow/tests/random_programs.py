@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from iree_core_ir.constants import ConstantStore
-from iree_core_ir.dialects import arith, linalg, linalg_ext, math, tensor
+from iree_core_ir.dialects import arith, linalg, linalg_ext, linalg_named, math, tensor
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
@@ -95,7 +95,7 @@ class _Maker:
         return self.builder.insert(arith.Constant.index(value)).result
 
     def scalar(self, value: float) -> Value:
-        return self.builder.insert(arith.Constant.float(value, f32)).result
+        return self.builder.insert(arith.Constant.of(value, f32)).result
 
     def empty(self, axes: Sequence[Axis]) -> Value:
         return self.builder.create(tensor.Empty, [self.size(a) for a in axes], f32).result
@@ -302,7 +302,7 @@ class _Maker:
         type = TensorType([self.extent(a.axes[1]), n], f32)
         weight = self.builder.insert(arith.Constant.make(DenseResourceAttr(key, type))).result
         axes = (a.axes[0], n)
-        made = self.builder.create(linalg.Matmul, [a.value, weight], [self.filled(axes, 0.0)])
+        made = self.builder.create(linalg_named.MatMul, [a.value, weight], [self.filled(axes, 0.0)])
         self.keep("matmul", made.results[0], axes)
 
     def batch_matmul(self) -> None:
@@ -313,7 +313,7 @@ class _Maker:
         if b is None:
             return
         axes = (a.axes[0], a.axes[1], b.axes[2])
-        made = self.builder.create(linalg.BatchMatmul, [a.value, b.value], [self.filled(axes, 0.0)])
+        made = self.builder.create(linalg_named.BatchMatMul, [a.value, b.value], [self.filled(axes, 0.0)])
         eighth = self.scalar(0.125)
         value = self.pointwise(
             [(made.results[0], AffineMap.identity(3))],

@@ -27,7 +27,7 @@ def session(constants: Any, **options: Any) -> Session:
 
 
 @pytest.mark.parametrize("fusion", [True, False])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(program=programs())
 def test_every_phase_keeps_the_meaning(fusion: bool, program: RandomProgram) -> None:
     module, constants, inputs = program.module, program.constants, program.inputs

@@ -79,7 +79,7 @@ class _Dropper:
             inputs[i] = source
             maps[i] = AffineMap(maps[i].n_dims, 0, results)
             changed = True
-        if not changed:
+        if not changed or not _covers_all_loops(maps):
             return op
         return self._replace(op, inputs, list(op.outputs), maps, list(op.iterator_types), op.results[0])
 
@@ -181,3 +181,9 @@ class _Dropper:
         for inner in op.body:
             region.block.append(inner.clone(mapping))
         return builder.create(linalg.Generic, inputs, outputs, maps, iterators, region)
+
+
+def _covers_all_loops(maps: list[AffineMap]) -> bool:
+    """True when every loop's size follows from an operand dim."""
+    found = {e.position for m in maps for e in m.results if isinstance(e, AffineDim)}
+    return len(found) == maps[0].n_dims
