@@ -23,7 +23,11 @@ from iree_core_ir.verifier import verify
 SUBSCRIPT_OPS = [
     cls for cls in linalg.DIALECT.ops.values() if issubclass(cls, SubscriptOp) and hasattr(cls, "loops")
 ]
-ELEMENTWISE_OPS = [cls for cls in linalg.DIALECT.ops.values() if issubclass(cls, ElementwiseOp)]
+ELEMENTWISE_OPS = [
+    cls
+    for cls in linalg.DIALECT.ops.values()
+    if issubclass(cls, ElementwiseOp) and cls is not linalg.Elementwise
+]
 
 
 def operand_shapes(
@@ -405,3 +409,27 @@ def test_xdsl_reads_named_ops(cls: type[NamedOp], xdsl_refuses: Callable[[str, s
     module, _ = named_module(cls)
     refused = xdsl_refuses(print_op(module), "linalg")
     assert bool(refused) == (cls.name == "linalg.quantized_matmul")
+
+
+def test_elementwise_and_contract_read_through_their_maps(round_trip: Callable[[str], str]) -> None:
+    printed = round_trip(
+        """#id = affine_map<(d0, d1) -> (d0, d1)>
+        #row = affine_map<(d0, d1) -> (d1)>
+        func.func @f(%a: tensor<4x8xf32>, %b: tensor<8xf32>, %c: tensor<4x8xi1>, %o: tensor<4x8xf32>, %s: tensor<4xf32>) {
+          %0 = linalg.elementwise kind=#linalg.elementwise_kind<exp> ins(%a : tensor<4x8xf32>) outs(%o : tensor<4x8xf32>) -> tensor<4x8xf32>
+          %1 = linalg.elementwise kind=#linalg.elementwise_kind<add> indexing_maps = [#id, #row, #id]
+            ins(%a, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%o : tensor<4x8xf32>) -> tensor<4x8xf32>
+          %2 = linalg.elementwise kind=#linalg.elementwise_kind<select>
+            ins(%c, %a, %a : tensor<4x8xi1>, tensor<4x8xf32>, tensor<4x8xf32>) outs(%o : tensor<4x8xf32>) -> tensor<4x8xf32>
+          %3 = linalg.contract indexing_maps = [#id, #row, affine_map<(d0, d1) -> (d0)>]
+            ins(%a, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%s : tensor<4xf32>) -> tensor<4xf32>
+          return
+        }"""
+    )
+    assert (
+        "linalg.elementwise kind=#linalg.elementwise_kind<add> indexing_maps = [#map, #map1, #map] ins("
+        in printed
+    )
+    ops = [op for op in parse_module(printed).walk() if isinstance(op, StructuredOp)]
+    assert [op.iterator_types for op in ops] == [("parallel",) * 2] * 3 + [("parallel", "reduction")]
+    assert [inner.name for inner in ops[1].body] == ["arith.addf", "linalg.yield"]

@@ -802,3 +802,20 @@ def test_four_bit_integers_reduce(run_text: Run) -> None:
     x = np.array([7, 1, -3], np.int8).astype(dtype("i4"))
     (result,) = run_text(reduce_text("arith.addi", [3], [], [0], "i4"), x, np.zeros((), dtype("i4")))
     assert int(result[()]) == 5
+
+
+def test_elementwise_and_contract(run_text: Run) -> None:
+    text = """#id = affine_map<(d0, d1) -> (d0, d1)>
+    #row = affine_map<(d0, d1) -> (d1)>
+    func.func @f(%a: tensor<4x8xf32>, %b: tensor<8xf32>, %s: tensor<4xf32>) -> (tensor<4x8xf32>, tensor<4xf32>) {
+      %0 = linalg.elementwise kind=#linalg.elementwise_kind<sub> indexing_maps = [#id, #row, #id]
+        ins(%a, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%a : tensor<4x8xf32>) -> tensor<4x8xf32>
+      %1 = linalg.contract indexing_maps = [#id, #row, affine_map<(d0, d1) -> (d0)>]
+        ins(%a, %b : tensor<4x8xf32>, tensor<8xf32>) outs(%s : tensor<4xf32>) -> tensor<4xf32>
+      return %0, %1 : tensor<4x8xf32>, tensor<4xf32>
+    }"""
+    rng = np.random.default_rng(0)
+    a, b, s = (rng.normal(size=n).astype(np.float32) for n in ((4, 8), 8, 4))
+    difference, product = run_text(text, a, b, s)
+    np.testing.assert_array_equal(difference, a - b)
+    np.testing.assert_allclose(product, a @ b + s, rtol=1e-5, atol=1e-6)

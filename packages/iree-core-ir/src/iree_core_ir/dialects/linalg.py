@@ -14,6 +14,7 @@ from iree_core_ir.dialects import linalg_named, linalg_windows
 from iree_core_ir.dialects import linalg_text as text
 from iree_core_ir.dialects.linalg_attributes import (
     BinaryFnAttr,
+    ElementwiseKindAttr,
     IteratorTypeAttr,
     TypeFnAttr,
     UnaryFnAttr,
@@ -523,5 +524,5 @@ _OPS: list[type[Op]] = [
 DIALECT = Dialect(
     "linalg",
     ops=_OPS,
-    attributes=[IteratorTypeAttr, TypeFnAttr, UnaryFnAttr, BinaryFnAttr],
+    attributes=[IteratorTypeAttr, TypeFnAttr, UnaryFnAttr, BinaryFnAttr, ElementwiseKindAttr],
 )

@@ -32,6 +32,18 @@ class UnaryFnAttr(EnumAttr):
     )  # fmt: skip
 
 
+class ElementwiseKindAttr(EnumAttr):
+    """The function of ``linalg.elementwise``: unary, binary or ternary."""
+
+    __slots__ = ()
+    mnemonic = "linalg.elementwise_kind"
+    cases = (
+        "exp", "log", "abs", "ceil", "floor", "negf", "reciprocal", "round", "sqrt", "rsqrt", "square",
+        "tanh", "erf", "add", "sub", "mul", "div", "div_unsigned", "max_signed", "min_signed",
+        "max_unsigned", "min_unsigned", "powf", "select",
+    )  # fmt: skip
+
+
 class BinaryFnAttr(EnumAttr):
     """The function of ``linalg.elemwise_binary``."""
 

@@ -13,12 +13,18 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar, Self
 
 from iree_core_ir.dialects import linalg_scalars as scalars
-from iree_core_ir.dialects.linalg_attributes import BinaryFnAttr, TypeFnAttr, UnaryFnAttr
+from iree_core_ir.dialects.linalg_attributes import (
+    BinaryFnAttr,
+    ElementwiseKindAttr,
+    TypeFnAttr,
+    UnaryFnAttr,
+)
 from iree_core_ir.dialects.linalg_structured import PARALLEL, REDUCTION, StructuredOp, output_types
 from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.attributes import AffineMapAttr, ArrayAttr, Attribute, DenseElementsAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.declaration import (
+    attribute,
     optional_attribute,
     segment_sizes,
     variadic_operand,
@@ -286,6 +292,24 @@ class ElemwiseBinary(ElementwiseOp, name="linalg.elemwise_binary"):
         return getattr(scalars, name)(builder, a, b)  # type: ignore[no-any-return]
 
 
+class Elementwise(ElementwiseOp, name="linalg.elementwise"):
+    """The function ``kind`` of the inputs, read through ``indexing_maps`` (default: identities)."""
+
+    kind = attribute(ElementwiseKindAttr)
+    maps = optional_attribute(ArrayAttr, key="indexing_maps")
+    assembly_format = f"`kind` `` `=` `` qualified($kind) (`indexing_maps` `=` $maps^)? attr-dict {INS_OUTS}"
+
+    @property
+    def indexing_maps(self) -> tuple[AffineMap, ...]:
+        if self.maps is None:
+            return super().indexing_maps
+        return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+
+    def build_body(self, builder: Builder, *values: Value) -> Value:
+        name = self.kind.value
+        return getattr(scalars, {"abs": "absf"}.get(name, name))(builder, *values[:-1])  # type: ignore[no-any-return]
+
+
 def _is_unsigned(cast: TypeFnAttr | None) -> bool:
     return cast is not None and cast.value == "cast_unsigned"
 
@@ -361,6 +385,23 @@ class MappedContraction(Contraction):
         if self.maps is None:
             return super().indexing_maps
         return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+
+
+class Contract(Contraction, name="linalg.contract"):
+    """A contraction of any rank; ``indexing_maps`` says how: loops that the output lacks reduce."""
+
+    maps = attribute(ArrayAttr, key="indexing_maps")
+    assembly_format = f"`indexing_maps` `=` $maps attr-dict {INS_OUTS}"
+
+    @property
+    def indexing_maps(self) -> tuple[AffineMap, ...]:
+        return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+
+    @property
+    def iterator_types(self) -> tuple[str, ...]:
+        maps = self.indexing_maps
+        kept = set(maps[-1].dim_positions())
+        return tuple(PARALLEL if d in kept else REDUCTION for d in range(maps[-1].n_dims))
 
 
 class MatMul(MappedContraction, name="linalg.matmul", loops="m n k", subscripts="m k, k n -> m n"):
