@@ -73,12 +73,12 @@ class DimResolver:
             return self._argument_dims(value, owner)
         op: Op = owner
         assert isinstance(value, OpResult)
-        if DESTINATION_STYLE in op.traits:
-            return self.dims(op.outputs[value.index])  # type: ignore[attr-defined]
         rule = _RULES.get(op.name)
         if rule is not None:
             found: Sequence[Dim] = rule(self, op, value)
             return found
+        if DESTINATION_STYLE in op.traits:
+            return self.dims(op.outputs[value.index])  # type: ignore[attr-defined]
         return self._ask(value, Builder.after_op(op))
 
     def _argument_dims(self, value: Value, block: Block) -> Sequence[Dim]:

@@ -42,6 +42,12 @@ _BINARY: dict[str, str] = {
     "arith.subf": "sub.{t}",
     "arith.mulf": "mul.{t}",
     "arith.divf": "div.{t}",
+    "arith.negf": "neg.{t}",
+    "arith.minimumf": "min.{t}",
+    "arith.maximumf": "max.{t}",
+    "math.ceil": "ceil.{t}",
+    "math.floor": "floor.{t}",
+    "math.absf": "abs.{t}",
 }
 """Host arithmetic with one VM op of the same meaning; ``{t}`` is the register type."""
 
@@ -247,6 +253,17 @@ def _integer_cast(signed: bool) -> Callable[[_FunctionLowering, Op], Any]:
     return rule
 
 
+def _float_cast(f: _FunctionLowering, op: Op) -> Any:
+    """Between floats, and between floats and integers."""
+    value = f.operands(op)[0]
+    a, b = register_type(op.operands[0].type), register_type(op.results[0].type)
+    if op.name in ("arith.extf", "arith.truncf"):
+        return value if a == b else f.builder.op("ext.f32.f64" if a == "f32" else "trunc.f64.f32", value)
+    sign = "u" if op.name in ("arith.uitofp", "arith.fptoui") else "s"
+    name = f"cast.{sign}{a}.{b}" if op.name in ("arith.sitofp", "arith.uitofp") else f"cast.{a}.{sign}{b}"
+    return f.builder.op(name, value)
+
+
 def _bitcast(f: _FunctionLowering, op: Op) -> Any:
     a, b = register_type(op.operands[0].type), register_type(op.results[0].type)
     value = f.operands(op)[0]
@@ -315,6 +332,8 @@ def _buffer_load(f: _FunctionLowering, op: hal.BufferLoad) -> Any:
     if f.pending is not None:
         f.host.await_(f.pending)
     name = str(op.result.type)
+    if name not in (*_LOADS, "i32", "i64", "f32", "f64"):
+        raise FlowError(8, f"reading back an element of type {name}", source=op.location.user_text())
     return f.builder.call(f"hal.buffer.load.{_LOADS.get(name, name)}", f.value(op.buffer), f.value(op.offset))
 
 
@@ -347,6 +366,12 @@ _RULES: dict[str, Any] = {
     "arith.extui": _integer_cast(False),
     "arith.trunci": _integer_cast(True),
     "arith.bitcast": _bitcast,
+    "arith.extf": _float_cast,
+    "arith.truncf": _float_cast,
+    "arith.sitofp": _float_cast,
+    "arith.uitofp": _float_cast,
+    "arith.fptosi": _float_cast,
+    "arith.fptoui": _float_cast,
     "util.broadcast_dim": _broadcast_dim,
     hal.BufferViewAssert.name: _view_assert,
     hal.BufferViewDim.name: _view_dim,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from iree_core_ir.dialects import arith
+from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.builder import Builder
@@ -45,6 +45,9 @@ class FormDispatchRegions(Pass):
 def form(block: Block, names: dict[Value, Any], fuse_ops: bool = True) -> None:
     """Form the dispatch regions of one block."""
     resolver = DimResolver(block, names)
+    for op in block.ops:
+        if isinstance(op, tensor.Extract):
+            _read_back(op, resolver)
     groups = group_ops(block, resolver, fuse_ops)
     for op in block:
         if op.name in RESHAPES and isinstance(op.results[0].type, TensorType):
@@ -52,6 +55,15 @@ def form(block: Block, names: dict[Value, Any], fuse_ops: bool = True) -> None:
     order(block, groups)
     for group in groups:
         wrap(group, resolver)
+
+
+def _read_back(op: tensor.Extract, resolver: DimResolver) -> None:
+    """An element the host needs is loaded when the region that makes it has run."""
+    source = op.operands[0]
+    builder = Builder.before_op(op)
+    load = builder.create(flow.TensorLoad, source, resolver.dynamic(source), op.operands[1:])
+    load.result.hint = op.results[0].hint
+    op.replace_by([load.result])
 
 
 def is_cloned(op: Op) -> bool:

@@ -149,8 +149,7 @@ class Outliner:
         while op is not None and DESTINATION_STYLE in op.traits and value.owner is op:
             if op.parent is not self.region.body.block:
                 return None
-            outputs: Sequence[Value] = op.outputs  # type: ignore[attr-defined]
-            index = len(op.operands) - len(outputs) + value.index
+            index = _destination_operand(op, value.index)
             use = (op, index)
             value = op.operands[index]
             op = value.defining_op
@@ -302,6 +301,14 @@ class Outliner:
         """The result shape, fastest first, padded to 3 with 1, outer dims folded into z."""
         sizes = workload_of(dims, lambda outer: self.resolver.product(outer, builder))
         return [self.resolver.value(size) for size in sizes]
+
+
+def _destination_operand(op: Op, result: int) -> int:
+    """Which operand of a destination-style op holds the initial value of a result."""
+    if isinstance(op, (tensor.InsertSlice, tensor.Insert)):
+        return 1
+    outputs: Sequence[Value] = op.outputs  # type: ignore[attr-defined]
+    return len(op.operands) - len(outputs) + result
 
 
 def _is_constant(value: Value) -> bool:
