@@ -35,7 +35,7 @@ class AttributeParser(TypeParser):
 
     if TYPE_CHECKING:
 
-        def location_attribute(self) -> Location: ...
+        def location_attribute(self, late: bool = False) -> Location: ...
 
     def attribute(self, type: Type | None = None) -> Any:
         """Any attribute. ``type`` is the type of a number written without one."""

@@ -14,10 +14,16 @@ class UndefinedLocationAlias(Exception):
 class LocationParser(AttributeParser):
     """Adds ``location_attribute``: ``loc(...)`` from the keyword on."""
 
-    def location_attribute(self) -> Location:
+    def location_attribute(self, late: bool = False) -> Location:
+        """``late``: raise UndefinedLocationAlias for an alias that may still be defined."""
         self.expect("loc")
         self.expect("(")
-        location = self._location_body()
+        try:
+            location = self._location_body()
+        except UndefinedLocationAlias:
+            if late:
+                raise
+            self.fail(f"{self.shown()} is not defined")
         self.expect(")")
         return location
 
@@ -55,7 +61,7 @@ class LocationParser(AttributeParser):
             self.next()
             return found
         if self.at("loc"):
-            return self.location_attribute()
+            return self.location_attribute(late=True)
         return self.fail(f"expected a location, got {self.shown()}")
 
     def _file(self, name: str) -> Location:

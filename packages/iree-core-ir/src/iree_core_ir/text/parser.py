@@ -6,8 +6,9 @@ access. Pretty assembly is parsed by the op class (``parse`` or its compiled ``a
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -357,6 +358,12 @@ class Parser(LocationParser):
             return found[1](self)
         except ValueError as error:
             self.fail(str(error), start)
+        except (AttributeError, KeyError, IndexError, TypeError, AssertionError) as error:
+            # The op's parser met something its author did not think of: still the text's fault.
+            message = f"'{found[0].name}' cannot be read here ({type(error).__name__}: {error})"
+            line, column = self.source.line_column(start)
+            place = (self.source.name, line, column, self.source.line_at(start))
+            raise ParseError(message, *place) from error
 
     def _generic_op(self) -> Op:
         start = self.start
@@ -391,7 +398,7 @@ class Parser(LocationParser):
     def _trailing_location(self, op: Op) -> None:
         start = self.start
         try:
-            op._location = self.location_attribute()
+            op._location = self.location_attribute(late=True)
         except UndefinedLocationAlias:
             self._late_locations.append((op, start))
             self.pos = start
@@ -418,10 +425,7 @@ class Parser(LocationParser):
         for op, offset in self._late_locations:
             self.pos = offset
             self.next()
-            try:
-                op._location = self.location_attribute()
-            except UndefinedLocationAlias:
-                self.fail(f"{self.shown()} is not defined")
+            op._location = self.location_attribute()
         return [op.detach() for op in block.ops]
 
     def _attribute_alias(self) -> None:
@@ -512,6 +516,15 @@ class Parser(LocationParser):
                     self.constants.add_array(array.reshape(attribute.type.shape), name, attribute.key)
 
 
+@contextlib.contextmanager
+def _bounded_nesting(parser: Parser) -> Iterator[None]:
+    """Text nested deeper than Python's stack is an error of the text."""
+    try:
+        yield
+    except RecursionError:
+        parser.fail("nested too deeply")
+
+
 def parse_ops(
     text: str,
     name: str = "<mlir>",
@@ -521,7 +534,7 @@ def parse_ops(
 ) -> list[Op]:
     """The top-level ops of ``text``. Raises ParseError."""
     parser = Parser(text, name, allow_unregistered=allow_unregistered, constants=constants)
-    with frozen_gc():
+    with frozen_gc(), _bounded_nesting(parser):
         ops = parser.top_level()
     parser.store_resources(ops)
     return ops
@@ -552,7 +565,8 @@ def parse_module(
 def parse_attribute(text: str, *, allow_unregistered: bool = False) -> Attribute:
     """One attribute. Raises ParseError, also for text that follows it."""
     parser = Parser(text, "<attribute>", allow_unregistered=allow_unregistered)
-    attribute: Attribute = parser.attribute()
+    with _bounded_nesting(parser):
+        attribute: Attribute = parser.attribute()
     if parser.kind != END:
         parser.fail(f"unexpected {parser.shown()}")
     return attribute
@@ -561,7 +575,8 @@ def parse_attribute(text: str, *, allow_unregistered: bool = False) -> Attribute
 def parse_type(text: str, *, allow_unregistered: bool = False) -> Any:
     """One type. Raises ParseError, also for text that follows it."""
     parser = Parser(text, "<type>", allow_unregistered=allow_unregistered)
-    type = parser.type()
+    with _bounded_nesting(parser):
+        type = parser.type()
     if parser.kind != END:
         parser.fail(f"unexpected {parser.shown()}")
     return type
