@@ -124,6 +124,26 @@ def test_the_observer_sees_every_op_with_its_results() -> None:
     assert seen == [("arith.addf", (2.0,))]
 
 
+def test_tensors_are_released_after_their_last_use() -> None:
+    import tracemalloc
+
+    ops = "\n".join(f"%v{i + 1} = arith.addf %v{i}, %v{i} : tensor<100000xf32>" for i in range(50))
+    text = f"""
+        func.func @main(%v0: tensor<100000xf32>) -> tensor<100000xf32> {{
+          {ops}
+          return %v50 : tensor<100000xf32>
+        }}"""
+    interpreter = Interpreter(parse_module(text))
+    x = np.zeros(100000, np.float32)
+    interpreter.call("main", x)
+    tracemalloc.start()
+    try:
+        interpreter.call("main", x)
+        assert tracemalloc.get_traced_memory()[1] < 6 * x.nbytes
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

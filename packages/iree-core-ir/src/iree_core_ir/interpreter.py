@@ -27,7 +27,7 @@ from iree_core_ir.ir import types as ty
 from iree_core_ir.ir.attributes import Attribute, SymbolRefAttr, Type
 from iree_core_ir.ir.dialect import CORE
 from iree_core_ir.ir.operation import Block, Op, Region, lookup_symbol
-from iree_core_ir.ir.traits import SYMBOL_TABLE
+from iree_core_ir.ir.traits import ISOLATED, SYMBOL_TABLE
 
 if TYPE_CHECKING:
     from iree_core_ir.constants import ConstantStore
@@ -178,8 +178,9 @@ class _Plan:
     __slots__ = ("last", "steps", "terminator")
 
     def __init__(self, block: Block, needs: Callable[[Op], Meaning]) -> None:
-        self.steps: list[tuple[Meaning, Op, tuple[Any, ...], tuple[Any, ...]]] = []
+        self.steps: list[tuple[Meaning, Op, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]] = []
         last = block.last
+        released = _last_uses(block)
         self.last: Op | None = None
         self.terminator: Meaning | None = None
         for op in block:
@@ -187,7 +188,31 @@ class _Plan:
                 self.last = op
                 self.terminator = find_meaning(op.__class__, True)
             else:
-                self.steps.append((needs(op), op, op.operands, op.results))
+                self.steps.append((needs(op), op, op.operands, op.results, released.get(op, ())))
+
+
+def _last_uses(block: Block) -> dict[Op, tuple[Any, ...]]:
+    """Op -> the tensors that nothing needs once it has run, in the body of a function.
+
+    A model's intermediate tensors live as long as they are needed, not until the function returns.
+    Values that the terminator uses stay; bodies of loops overwrite theirs anyway.
+    """
+    region = block.parent
+    function = region.parent if region is not None else None
+    if region is None or function is None or ISOLATED not in function.traits or len(region.blocks) > 1:
+        return {}
+    last_user: dict[Any, Op] = {}
+    for op in block:
+        for inner in op.walk() if op.regions else (op,):
+            for value in inner.operands:
+                last_user[value] = op
+        for value in op.results:
+            last_user[value] = op
+    released: dict[Op, list[Any]] = {}
+    for value, op in last_user.items():
+        if op is not block.last and value.parent_block is block and isinstance(value.type, ty.ShapedType):
+            released.setdefault(op, []).append(value)
+    return {op: tuple(values) for op, values in released.items()}
 
 
 class Frame:
@@ -225,7 +250,7 @@ class Frame:
         observer = interpreter.observer
         op = None
         try:
-            for function, op, operands, results in plan.steps:
+            for function, op, operands, results, released in plan.steps:
                 outcome = function(self, op, *[values[v] for v in operands])
                 if results:
                     if len(results) == 1 and outcome.__class__ is not tuple:
@@ -235,6 +260,8 @@ class Frame:
                             values[value] = item
                 if observer is not None:
                     observer(op, tuple([values[v] for v in results]))
+                for value in released:
+                    del values[value]
             op = plan.last
             if op is None:
                 return ()
