@@ -12,6 +12,11 @@ from iree_base.errors import PluginError
 PACKED = {"i4", "ui4"}
 
 
+def carried(row):
+    """True where numpy lacks the type and ml-dtypes is not there: an integer of the same width stands in."""
+    return row.dtype.isbuiltin == 1 and (row.name in PACKED or (row.kind == "f" and row.dtype.kind == "u"))
+
+
 @pytest.mark.parametrize("row", ELEMENT_TYPES.values(), ids=ELEMENT_TYPES)
 def test_width_and_dtype_agree(row):
     assert row.name in ELEMENT_TYPES
@@ -22,7 +27,7 @@ def test_width_and_dtype_agree(row):
 @pytest.mark.parametrize("row", ELEMENT_TYPES.values(), ids=ELEMENT_TYPES)
 def test_names_and_dtypes_go_both_ways(row):
     assert element_type(row.name) is row
-    if row.name != "index":
+    if row.name != "index" and not carried(row):
         assert from_dtype(row.dtype) is row
 
 
