@@ -18,7 +18,9 @@ from .conftest import assert_close, compile_with, function
 STRATEGIES = ("matmul", "plain-loops", "vector-loops")
 
 
-def product(m: Any, n: int, k: Any, *, transposed: bool = False, type: str = "f32", constant: bool = False) -> str:
+def product(
+    m: Any, n: int, k: Any, *, transposed: bool = False, type: str = "f32", constant: bool = False
+) -> str:
     """``relu(a b + c)``, with dynamic m or k when they are None."""
     names = [name for name, size in (("m", m), ("k", k)) if size is None]
     position = {name: 3 + i for i, name in enumerate(names)}
@@ -76,7 +78,16 @@ def inputs(m: int, n: int, k: int, transposed: bool = False, dtype: Any = np.flo
     }
 
 
-SHAPES = [(13, 29, 33), (64, 48, 20), (1, 50, 64), (5, 16, 7), (3, 5, 4), (29, 33, 1), (2, 100, 12), (17, 2, 9)]
+SHAPES = [
+    (13, 29, 33),
+    (64, 48, 20),
+    (1, 50, 64),
+    (5, 16, 7),
+    (3, 5, 4),
+    (29, 33, 1),
+    (2, 100, 12),
+    (17, 2, 9),
+]
 
 
 @pytest.mark.parametrize(("m", "n", "k"), SHAPES)
@@ -193,7 +204,9 @@ func.func @interleave(%x: tensor<6x5x21xf32>, %w: tensor<6x4x2xf32>, %out: tenso
     check(text, {k: v.astype(np.float32) for k, v in given.items()}, STRATEGIES)
 
 
-def convolution(op: str, source: str, weights: str, out: str, attributes: str, pad: str = "", padded: str = "") -> str:
+def convolution(
+    op: str, source: str, weights: str, out: str, attributes: str, pad: str = "", padded: str = ""
+) -> str:
     """A convolution of %a (padded) with %w."""
     prepare, read = "", "%a"
     if pad:

@@ -98,7 +98,21 @@ def test_float_comparisons(check: Any, type: str) -> None:
     rng = np.random.default_rng(4)
     a = values(type, rng)
     b = np.where(rng.integers(0, 2, 37), a, np.roll(a, 1)).astype(a.dtype)
-    for predicate in ("oeq", "ogt", "oge", "olt", "ole", "one", "ord", "ueq", "ugt", "uge", "ult", "ule", "une"):
+    for predicate in (
+        "oeq",
+        "ogt",
+        "oge",
+        "olt",
+        "ole",
+        "one",
+        "ord",
+        "ueq",
+        "ugt",
+        "uge",
+        "ult",
+        "ule",
+        "une",
+    ):
         check(binary(f"arith.cmpf {predicate},", type, "i1"), {0: a, 1: b})
 
 
@@ -161,7 +175,9 @@ def test_classification(check: Any) -> None:
 
 
 def test_rounding(check: Any) -> None:
-    a = np.array([-2.5, -1.5, -0.5, -0.2, 0.0, 0.3, 0.5, 1.5, 2.5, 1e9, -1e9, 4.5e15, np.nan, np.inf], np.float64)
+    a = np.array(
+        [-2.5, -1.5, -0.5, -0.2, 0.0, 0.3, 0.5, 1.5, 2.5, 1e9, -1e9, 4.5e15, np.nan, np.inf], np.float64
+    )
     for type in ("f32", "f64"):
         padded = np.resize(a, 37).astype(element_type(type).dtype)
         for op in ("floor", "ceil", "round", "roundeven", "trunc"):

@@ -152,7 +152,9 @@ def pairs(type: str) -> tuple[Any, Any]:
     dtype = element_type(type).dtype
     edge = np.array([0, -0.0, 1, -1, np.inf, -np.inf, np.nan, 2, -2, 3, -3, 0.5, -0.5, 2.5, 1e30, 5e15, -7])
     x, y = (g.ravel() for g in np.meshgrid(edge, edge))
-    x = np.concatenate([x, rng.uniform(0, 10, 1000), np.exp(rng.uniform(-60, 60, 1000)), rng.uniform(-5, 5, 500)])
+    x = np.concatenate(
+        [x, rng.uniform(0, 10, 1000), np.exp(rng.uniform(-60, 60, 1000)), rng.uniform(-5, 5, 500)]
+    )
     y = np.concatenate([y, rng.uniform(-20, 20, 1000), rng.uniform(-1, 1, 1000), rng.integers(-9, 9, 500)])
     return x.astype(dtype), y.astype(dtype)
 

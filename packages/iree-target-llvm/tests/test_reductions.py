@@ -35,7 +35,14 @@ func.func @reduce(%a: {a}, %out: {b}) -> {b} {{
 }}"""
 
 
-SHAPES = [((70,), (0,)), ((5, 131), (1,)), ((131, 21), (0,)), ((3, 7, 19), (1, 2)), ((6, 5, 18), (0, 2)), ((4, 3), (1,))]
+SHAPES = [
+    ((70,), (0,)),
+    ((5, 131), (1,)),
+    ((131, 21), (0,)),
+    ((3, 7, 19), (1, 2)),
+    ((6, 5, 18), (0, 2)),
+    ((4, 3), (1,)),
+]
 
 
 @pytest.mark.parametrize(("shape", "dims"), SHAPES)
@@ -63,7 +70,9 @@ def test_sum(check: Any, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
     ],
 )
 @pytest.mark.parametrize(("shape", "dims"), [((5, 83), (1,)), ((83, 5), (0,))])
-def test_kinds(check: Any, op: str, type: str, initial: str, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
+def test_kinds(
+    check: Any, op: str, type: str, initial: str, shape: tuple[int, ...], dims: tuple[int, ...]
+) -> None:
     rng = np.random.default_rng(0)
     dtype = element_type(type).dtype
     if type == "i1":

@@ -108,7 +108,9 @@ func.func @scatter(%u: tensor<4x6xf32> {{iree.access = "read"}}, %i: tensor<4x1x
 }}"""
 
 
-@pytest.mark.parametrize("body", ["linalg.yield %x : f32", "%s = arith.addf %x, %o : f32\n linalg.yield %s : f32"])
+@pytest.mark.parametrize(
+    "body", ["linalg.yield %x : f32", "%s = arith.addf %x, %o : f32\n linalg.yield %s : f32"]
+)
 @pytest.mark.parametrize("access", ["in place", "copied"])
 def test_scatter(check: Any, body: str, access: str) -> None:
     rng = np.random.default_rng(0)
@@ -128,6 +130,10 @@ def test_scatter_out_of_range_is_reported(best: Any) -> None:
     func = function(scatter("linalg.yield %x : f32", "copied"))
     compiled = compile_with(func, best, "plain-loops")
     assert compiled is not None
-    inputs = {0: np.ones((4, 6), np.float32), 1: np.array([[3], [10], [3], [0]]), 2: np.ones((10, 6), np.float32)}
+    inputs = {
+        0: np.ones((4, 6), np.float32),
+        1: np.array([[3], [10], [3], [0]]),
+        2: np.ones((10, 6), np.float32),
+    }
     with pytest.raises(KernelFailure):
         run_native(func, compiled, inputs)

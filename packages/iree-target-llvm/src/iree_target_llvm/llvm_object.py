@@ -7,6 +7,7 @@ optimization pipeline with its vectorizer.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -46,8 +47,11 @@ def feature_text(description: CpuDescription) -> str:
     return ",".join(("+" if n in present else "-") + n for n in names)
 
 
-def compile_text(text: str, description: CpuDescription, *, optimize: bool, name: str) -> bytes:
-    """The object. Raises LlvmError when LLVM rejects the text or the object needs other functions."""
+def compile_text(
+    text: str, description: CpuDescription, *, optimize: bool, name: str, imports: Iterable[str] = ()
+) -> bytes:
+    """The object. Raises LlvmError when LLVM rejects the text or the object needs functions other than the
+    runtime's and ``imports``."""
     machine = target_machine(description.triple, description.cpu, feature_text(description))
     debug.log(debug.TARGET_TEXT, text)
     try:
@@ -64,7 +68,7 @@ def compile_text(text: str, description: CpuDescription, *, optimize: bool, name
         data: bytes = machine.emit_object(module)
     except RuntimeError as error:
         raise LlvmError(OBJECT, name, cause=str(error).strip()) from error
-    check_imports(data, name)
+    check_imports(data, name, imports)
     return data
 
 
@@ -78,12 +82,14 @@ def _optimize(module: Any, machine: Any) -> None:
     builder.getModulePassManager().run(module, builder)
 
 
-def check_imports(data: bytes, name: str) -> None:
-    """Every undefined symbol must be one the loader provides."""
+def check_imports(data: bytes, name: str, imports: Iterable[str] = ()) -> None:
+    """Every undefined symbol must be one the loader provides (or one of ``imports``)."""
     from iree_hal.elf.parse import SHN_UNDEF, parse
 
     missing = sorted(
-        {s.name for s in parse(data).symbols if s.section == SHN_UNDEF and s.name} - ALLOWED_IMPORTS
+        {s.name for s in parse(data).symbols if s.section == SHN_UNDEF and s.name}
+        - ALLOWED_IMPORTS
+        - set(imports)
     )
     if missing:
         raise LlvmError(IMPORTS, f"{name}: {', '.join(missing)}")

@@ -1,7 +1,8 @@
 """IR types and constants as LLVM text.
 
-f16 and bf16 are carried as i16 (kernels compute in f32; see ``iree_codegen.legalize``), so that no
-conversion routine of a C runtime is ever called. i1 is one byte in memory.
+f16 and bf16 are carried as i16, 8-bit floats as i8 (kernels compute in f32; see
+``iree_codegen.legalize``), so that no conversion routine of a C runtime is ever called. i1 is one byte in
+memory.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from iree_core_ir.ir.attributes import DenseElementsAttr, FloatAttr, IntegerAttr
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, MemRefType, VectorType
 
 FLOATS = {"f32": "float", "f64": "double", "f16": "i16", "bf16": "i16"}
-HALF_KINDS = ("f16", "bf16")
+FLOATS |= dict.fromkeys(("f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ"), "i8")
 SUFFIX = {"float": "f32", "double": "f64", "half": "f16"}
 
 
@@ -71,8 +72,8 @@ def float_literal(value: float) -> str:
 def scalar_literal(value: Any, type: Type) -> str:
     """A number of ``type`` as an operand."""
     if isinstance(type, FloatType):
-        if type.name in HALF_KINDS:
-            return str(half_bits(float(value), type.name))
+        if type.width < 32:
+            return str(narrow_bits(float(value), type.name))
         number = float(np.float32(value)) if type.name == "f32" else float(value)
         return float_literal(number)
     if isinstance(type, IntegerType) and type.width == 1:
@@ -80,13 +81,14 @@ def scalar_literal(value: Any, type: Type) -> str:
     return str(int(value))
 
 
-def half_bits(value: float, name: str) -> int:
-    """The 16 bits of an f16 or bf16 number."""
+def narrow_bits(value: float, name: str) -> int:
+    """The bits of a number of a narrow float type."""
     if name == "f16":
         return int(np.array(value, np.float16).view(np.uint16))
     from iree_base.element_types import element_type
 
-    return int(np.array(value).astype(element_type("bf16").dtype).view(np.uint16))
+    row = element_type(name)
+    return int(np.array(value).astype(row.dtype).view(np.uint16 if row.bytes == 2 else np.uint8))
 
 
 def constant_text(attribute: Any) -> str:
