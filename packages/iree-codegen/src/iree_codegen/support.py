@@ -8,7 +8,7 @@ from iree_core_ir.ir.types import ComplexType, FloatType, IndexType, IntegerType
 from iree_core_ir.target import Support
 
 DIALECTS = frozenset({"linalg", "linalg_ext", "tensor", "arith", "math", "scf", "affine", "index"})
-FLOATS = frozenset({"f16", "bf16", "f32", "f64"})
+FLOATS = frozenset({"f16", "bf16", "f32", "f64", "f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ"})
 
 
 def query_support(op: Any) -> Support:

@@ -1,7 +1,7 @@
 """Legalization of a kernel module: what the target has no instruction for becomes arithmetic.
 
-Narrow floats first (every op on f16 and bf16 becomes f32 with conversions around), then functions, then
-the conversions themselves.
+Narrow floats first (every op on f16, bf16 and 8-bit floats becomes f32 with conversions around), then
+functions, then the conversions themselves.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ UNTOUCHED = frozenset({"arith.select", "arith.bitcast", "arith.constant", "arith
 
 
 def _narrow(op: Op, description: Any) -> None:
-    """An arithmetic op on f16 or bf16 -> the op on f32 between conversions."""
+    """An arithmetic op on narrow floats -> the op on f32 between conversions."""
     dialect = op.name.partition(".")[0]
     if dialect not in ("arith", "math") or op.name in UNTOUCHED:
         if op.name == "vector.reduction" and _is_narrow(op.operands[0]):
@@ -209,7 +209,7 @@ def _power(op: Op, description: Any) -> Value:
 
 
 def _convert(op: Op, description: Any) -> Value | None:
-    """Conversions of f16 and bf16."""
+    """Conversions of narrow floats."""
     source, target = op.operands[0], op.results[0]
     e = Emit(op, fma_available=description.fma)
     if op.name == "arith.extf":
@@ -222,10 +222,15 @@ def _convert(op: Op, description: Any) -> Value | None:
             if _native_half(element_of(source.type), description)
             else narrow.to_f32(e, source)
         )
+        if _is_narrow(target):
+            return e.make("arith.truncf", (wide,), target.type)
         return e.widen(wide) if _width(target) == 64 else wide
     if not _is_narrow(target):
         return None
     element = element_of(target.type)
+    if _is_narrow(source):
+        wide = e.make("arith.extf", (source,), _same_kind(source.type, f32))
+        return e.make("arith.truncf", (wide,), target.type)
     native = _native_half(element, description)
     if _width(source) == 64:
         odd = narrow.odd_f32(e, source)

@@ -1,4 +1,4 @@
-"""f16 and bf16 in kernels: stored in 16 bits, computed in f32, rounded to nearest even after every op.
+"""Narrow floats in kernels: stored in 16 or 8 bits, computed in f32, rounded to nearest even after every op.
 
 bf16 conversions are integer arithmetic. f16 ones are instructions where the target has them, else integer
 arithmetic too, so that no runtime routine is called. From f64 the rounding goes through f32 rounded to
@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_codegen.legalize import float8
 from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import bf16, element_of, f16, f32, f64, i16, i32
 
-NARROW = (f16, bf16)
+NARROW = (f16, bf16, *float8.FORMATS)
 
 
 def to_f32(e: Emit, x: Value) -> Value:
-    """f16 or bf16 -> f32."""
+    """A narrow float -> f32."""
+    eight = float8.FORMATS.get(element_of(x.type))
+    if eight is not None:
+        return float8.to_f32(e, x, eight)
     bits = e.cast("arith.extui", e.cast("arith.bitcast", x, i16), i32)
     if element_of(x.type) is bf16:
         return e.float(e.shl(bits, 16))
@@ -35,7 +39,9 @@ def to_f32(e: Emit, x: Value) -> Value:
 
 
 def from_f32(e: Emit, x: Value, element: Any) -> Value:
-    """f32 -> f16 or bf16, to nearest even."""
+    """f32 -> a narrow float, to nearest even."""
+    if element in float8.FORMATS:
+        return float8.from_f32(e, x, element)
     bits = e.bits(x)
     if element is bf16:
         rounded = e.iadd(e.iadd(bits, 0x7FFF), e.iand(e.shr(bits, 16), 1))
