@@ -80,6 +80,8 @@ def test_the_report_tells_memory_placement_and_dispatches() -> None:
     assert {row.target for row in report.placement} == {"fixture"}
     assert report.arenas and all(a.lower_bound <= a.peak <= a.sum_of_temporaries for a in report.arenas)
     assert len(report.dispatches) >= 3 and all(row.sources for row in report.dispatches)
+    text = str(report)
+    assert all(row.name in text for row in report.dispatches) and "lower bound" in text
 
 
 def test_dumped_phases_parse_back(tmp_path: Path) -> None:

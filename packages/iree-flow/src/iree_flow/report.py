@@ -59,3 +59,30 @@ class CompileReport:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def __str__(self) -> str:
+        """What ``iree compile --report`` prints: placement, kernels, memory, read-backs, time."""
+        placed: dict[tuple[str, str], int] = {}
+        for row in self.placement:
+            key = (row.target, row.why)
+            placed[key] = placed.get(key, 0) + 1
+        lines = ["placement"]
+        lines += [f"  {count} ops on {target}: {why}" for (target, why), count in placed.items()]
+        lines.append(f"kernels ({len(self.dispatches)}, {sum(d.object_bytes for d in self.dispatches)} bytes)")
+        for dispatch in self.dispatches:
+            lines.append(f"  {dispatch.name}: {dispatch.strategy} ({dispatch.why})")
+            lines.append(f"    from {_shortened(dispatch.sources)}")
+        lines.append(f"constants: {self.constant_bytes} bytes in one segment")
+        lines.append("arena, bytes: peak / lower bound / sum of temporaries")
+        for arena in self.arenas:
+            where = f"  @{arena.function} region {arena.region}"
+            factors = f" times {arena.factors}" if arena.factors else ""
+            lines.append(f"{where}: {arena.peak} / {arena.lower_bound} / {arena.sum_of_temporaries}{factors}")
+        lines += [f"read back by the host: {source}" for source in self.read_backs]
+        lines.append("CPU seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.phases))
+        return "\n".join(lines)
+
+
+def _shortened(sources: list[str], limit: int = 3) -> str:
+    rest = len(sources) - limit
+    return ", ".join(sources[:limit]) + (f" and {rest} more" if rest > 0 else "")
