@@ -206,7 +206,7 @@ class Outliner:
                 values[i] = copy.results[0]
             else:
                 destination[0].set_operand(destination[1], arg)
-        location = fuse(op.location for op in entry)
+        location = self.region.location  # of the ops it computes, not of the constants cloned in
         final.erase()
         entry.append(ReturnOp.make(*values)).location = location
         self._resolve_dims(entry)
