@@ -109,6 +109,8 @@ def test_scratch_on_a_cpu_is_the_stack(x: Any) -> None:
 
 
 def test_scratch_on_a_gpu_is_workgroup_memory(x: Any) -> None:
-    names, (_, out) = buffers(SCRATCH, x, np.zeros(12, np.float32), allocate=workgroup_memory(IntegerAttr(3, i64)))
+    names, (_, out) = buffers(
+        SCRATCH, x, np.zeros(12, np.float32), allocate=workgroup_memory(IntegerAttr(3, i64))
+    )
     assert "memref.alloc" in names and "memref.alloca" not in names
     np.testing.assert_array_equal(out, -np.abs(x).reshape(-1))

@@ -8,7 +8,7 @@ only read is read-only while they run, and every access is checked against its b
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,14 @@ class KernelInterpreter:
         return x, y, z
 
     def run(
-        self, arrays: Mapping[int, Array], scalars: Mapping[int, Any], ids: Sequence[WorkgroupId]
-    ) -> None:
-        """Run the workgroups ``ids`` in order over ``arrays`` (by argument number, contiguous, as they lie
-        in memory: packed constants packed).
+        self,
+        arrays: Mapping[int, Array],
+        scalars: Mapping[int, Any],
+        id: WorkgroupId,
+        operations: int | None = None,
+    ) -> bool:
+        """Run workgroup ``id`` over ``arrays`` (by argument number, contiguous, as they lie in memory:
+        packed constants packed). False when it was stopped after ``operations`` ops.
 
         Raises CoreIrError for an access outside its binding or scratch and for a failed assertion,
         ValueError for a write to a binding that is only read.
@@ -70,20 +74,40 @@ class KernelInterpreter:
             else np.asarray(scalars[s.argument]).astype(element_type(str(s.value.type)).dtype)[()]
             for s in self.dispatch.scalars
         ]
-        for id in ids:
-            scratch = np.full(self.kernel.export.scratch_bytes, SCRATCH_PATTERN, np.int8)
+        scratch = np.full(self.kernel.export.scratch_bytes, SCRATCH_PATTERN, np.int8)
+        self._interpreter.observer = None if operations is None else _Limit(operations)
+        try:
             with np.errstate(all="ignore"):
                 self._interpreter.invoke(self._entry, [*memory, *values, *id, scratch])
+        except _Stopped:
+            return False
+        return True
+
+
+class _Stopped(BaseException):
+    """Ends a run that has taken all operations it may; no error, so nothing on the way handles it."""
+
+
+class _Limit:
+    """An observer that stops the interpreter after some ops."""
+
+    def __init__(self, operations: int) -> None:
+        self.left = operations
+
+    def __call__(self, op: Any, results: Any) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise _Stopped
 
 
 def sample(count: WorkgroupId, middle: int, seed: int) -> list[WorkgroupId]:
-    """The first and the last workgroup of a grid and up to ``middle`` seeded ones between them."""
+    """The first and the last workgroup of a grid, then up to ``middle`` seeded ones between them."""
     total = count[0] * count[1] * count[2]
     if total <= middle + 2:
         chosen = list(range(total))
     else:
         inner = random.Random(seed).sample(range(1, total - 1), middle)
-        chosen = [0, *sorted(inner), total - 1]
+        chosen = [0, total - 1, *sorted(inner)]
     return [
         (i % count[0], i // count[0] % count[1], i // (count[0] * count[1])) for i in chosen
     ]

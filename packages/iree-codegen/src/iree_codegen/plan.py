@@ -100,7 +100,7 @@ class Planner:
 
     def __init__(self, dispatch: Dispatch) -> None:
         self.dispatch = dispatch
-        self.destinations = {value: binding for value, binding in reversed(dispatch.results)}
+        self.destinations = dict(reversed(dispatch.results))
 
     def plan(self) -> Plan:
         stored = self._candidates()
@@ -243,7 +243,7 @@ class Planner:
             for axis in serial_axes(step.values[0]):
                 if own[axis] is not None:
                     dropped.add(own[axis])  # type: ignore[arg-type]
-            place = {var: role for var, role in zip(step.vars, own, strict=True)}
+            place = dict(zip(step.vars, own, strict=True))
             for access in step.walk.accesses:
                 producer = producers.get(access.value)
                 if producer is None or producer is step:

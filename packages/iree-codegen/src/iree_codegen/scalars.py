@@ -67,8 +67,7 @@ class ScalarEvaluator:
         results = self.special(op, lookup)
         if results is None:
             results = self._emit_plain(op, lookup, known)
-        for old, new in zip(op.results, results, strict=True):
-            known[old] = new
+        known.update(zip(op.results, results, strict=True))
 
     def _emit_plain(
         self, op: Any, lookup: Callable[[Value], Value], known: dict[Value, Value]

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, i1, index
-
 from iree_codegen import indexing
 from iree_codegen.elements import ERROR_INDEX, Elements, Memory, Point
 from iree_codegen.indexing import Affine, Bindings
 from iree_codegen.kernel_builder import Index
 from iree_codegen.scalars import ScalarEvaluator
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, i1, index
 
 ALONG_A_DIM = frozenset({"linalg_ext.scan", "linalg_ext.sort", "linalg_ext.topk"})
 SEQUENTIAL = ALONG_A_DIM | {"linalg_ext.scatter"}
