@@ -125,5 +125,21 @@ def models(session: nox.Session) -> None:
 @nox.session
 def stress(session: nox.Session) -> None:
     """The long sweeps: everything marked slow."""
-    install(session, list(fresh.ALL), "pip", *fresh.TEST, *fresh.ORACLES, *fresh.CHECKS)
+    install(
+        session,
+        list(fresh.ALL),
+        "pip",
+        *fresh.TEST,
+        *fresh.ORACLES,
+        *fresh.CHECKS,
+        *fresh.declared_for_tests(),
+    )
     session.run("pytest", "-q", "-m", "slow", "packages", "tests", *session.posargs, env=LIMITS)
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Everything with self-checking on: NaN in unused memory, redzones, another order of work."""
+    install(session, list(fresh.ALL), "pip", *fresh.TEST, *fresh.ORACLES, *fresh.declared_for_tests())
+    arguments = session.posargs or ["-m", "not slow"]
+    session.run("pytest", "-q", "packages", "tests", *arguments, env={**LIMITS, "IREE_VERIFY": "1"})
