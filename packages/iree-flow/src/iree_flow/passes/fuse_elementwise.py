@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from iree_core_ir.dialects import linalg
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.affine import AffineMap
+from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import fuse
 from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
@@ -87,6 +87,8 @@ def _fusable_producer(consumer: linalg.Generic, position: int) -> linalg.Generic
     ):
         return None
     consumer_map = consumer.indexing_maps[position]
+    if not _keeps_extents(producer, consumer, position):
+        return None
     if is_data_movement(producer):
         return producer if _keeps_rows(producer, consumer) else None
     if not fusion.only_used_by(value, consumer):
@@ -97,6 +99,17 @@ def _fusable_producer(consumer: linalg.Generic, position: int) -> linalg.Generic
     if sum(v is value for v in consumer.inputs) > 1 and is_expensive(producer):
         return None
     return producer
+
+
+def _keeps_extents(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> bool:
+    """Every loop still has an operand of its size: reducing a broadcast axis needs the broadcast value."""
+    if all(t == "parallel" for t in consumer.iterator_types):
+        return True
+    to_producer = _producer_loops(producer, consumer.indexing_maps[position])
+    maps = [m for i, m in enumerate(consumer.indexing_maps) if consumer.operands[i] is not producer.results[0]]
+    maps += [m.compose(to_producer) for m in producer.indexing_maps[: len(producer.inputs)]]
+    found = {e.position for m in maps for e in m.results if isinstance(e, AffineDim)}
+    return len(found) == len(consumer.iterator_types)
 
 
 def _keeps_rows(producer: linalg.Generic, consumer: linalg.Generic) -> bool:
@@ -120,9 +133,26 @@ def _grows_by_much(producer: linalg.Generic, consumer: linalg.Generic) -> bool:
 def _fuse_one(consumer: linalg.Generic) -> linalg.Generic | None:
     for position in range(len(consumer.inputs)):
         producer = _fusable_producer(consumer, position)
-        if producer is not None:
+        if producer is not None and _keeps_sizes(producer, consumer, position):
             return merge(producer, consumer, position)
     return None
+
+
+def _keeps_sizes(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> bool:
+    """True when the merged op still has an operand dim for the size of every loop.
+
+    A loop that only a broadcast value spans (a sum over a broadcast dim) loses its size with that value.
+    """
+    value = consumer.inputs[position]
+    to_producer = _producer_loops(producer, consumer.indexing_maps[position])
+    maps = [map.compose(to_producer) for map in producer.indexing_maps[: len(producer.inputs)]]
+    maps += [
+        map
+        for operand, map in zip(consumer.operands, consumer.indexing_maps, strict=True)
+        if operand is not value or map is not consumer.indexing_maps[position]
+    ]
+    sized = {p for map in maps for p in map.dim_positions() if p is not None}
+    return len(sized) == consumer.n_loops
 
 
 def merge(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> linalg.Generic:
