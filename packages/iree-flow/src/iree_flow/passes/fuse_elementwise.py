@@ -106,7 +106,8 @@ def _keeps_extents(producer: linalg.Generic, consumer: linalg.Generic, position:
     if all(t == "parallel" for t in consumer.iterator_types):
         return True
     to_producer = _producer_loops(producer, consumer.indexing_maps[position])
-    maps = [m for i, m in enumerate(consumer.indexing_maps) if consumer.operands[i] is not producer.results[0]]
+    value = producer.results[0]
+    maps = [m for i, m in enumerate(consumer.indexing_maps) if consumer.operands[i] is not value]
     maps += [m.compose(to_producer) for m in producer.indexing_maps[: len(producer.inputs)]]
     found = {e.position for m in maps for e in m.results if isinstance(e, AffineDim)}
     return len(found) == len(consumer.iterator_types)
@@ -133,26 +134,9 @@ def _grows_by_much(producer: linalg.Generic, consumer: linalg.Generic) -> bool:
 def _fuse_one(consumer: linalg.Generic) -> linalg.Generic | None:
     for position in range(len(consumer.inputs)):
         producer = _fusable_producer(consumer, position)
-        if producer is not None and _keeps_sizes(producer, consumer, position):
+        if producer is not None:
             return merge(producer, consumer, position)
     return None
-
-
-def _keeps_sizes(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> bool:
-    """True when the merged op still has an operand dim for the size of every loop.
-
-    A loop that only a broadcast value spans (a sum over a broadcast dim) loses its size with that value.
-    """
-    value = consumer.inputs[position]
-    to_producer = _producer_loops(producer, consumer.indexing_maps[position])
-    maps = [map.compose(to_producer) for map in producer.indexing_maps[: len(producer.inputs)]]
-    maps += [
-        map
-        for operand, map in zip(consumer.operands, consumer.indexing_maps, strict=True)
-        if operand is not value or map is not consumer.indexing_maps[position]
-    ]
-    sized = {p for map in maps for p in map.dim_positions() if p is not None}
-    return len(sized) == consumer.n_loops
 
 
 def merge(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> linalg.Generic:
