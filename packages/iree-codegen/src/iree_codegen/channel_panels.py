@@ -6,6 +6,7 @@ The rows of a matrix (the first axis; all others are its columns) in panels of `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,31 +20,32 @@ CHANNEL_PANELS = "channel-panels"
 Array = np.ndarray[Any, Any]
 
 
-def channel_panels(binding: Any, rows: int) -> ConstantLayout:
-    """``binding``'s first axis in panels of ``rows``."""
+def channel_panels(binding: Any, rows: int, groups: int = 1) -> ConstantLayout:
+    """``binding``'s first axis (with several ``groups``: the second, in each of the first) in panels."""
     shape = binding.value.type.shape
-    columns = 1
-    for size in shape[1:]:
-        columns *= size
-    packed = TensorType([-(-shape[0] // rows), columns, rows], binding.value.type.element_type)
-    return ConstantLayout(binding.argument, CHANNEL_PANELS, {"rows": rows}, packed)
+    logical = shape[1:] if groups > 1 else shape
+    columns = math.prod(logical[1:])
+    packed = TensorType([groups * -(-logical[0] // rows), columns, rows], binding.value.type.element_type)
+    return ConstantLayout(binding.argument, CHANNEL_PANELS, {"rows": rows, "groups": groups}, packed)
 
 
 def _unpack(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
-    rows = parameters["rows"]
-    panel_count = -(-shape[0] // rows)
-    wide = array.reshape(panel_count, -1, rows).transpose(0, 2, 1)
-    return np.ascontiguousarray(wide.reshape(panel_count * rows, -1)[: shape[0]]).reshape(shape)
+    rows, groups = parameters["rows"], parameters.get("groups", 1)
+    own = shape[1] if groups > 1 else shape[0]
+    wide = array.reshape(groups, -(-own // rows), -1, rows).transpose(0, 1, 3, 2)
+    columns = wide.shape[3]
+    return np.ascontiguousarray(wide.reshape(groups, -1, columns)[:, :own]).reshape(shape)
 
 
 @constant_transform(CHANNEL_PANELS, inverse=_unpack)
 def _pack(
     sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
-    """``rows``: how many rows a panel has."""
+    """``rows``: how many rows a panel has; ``groups``: matrices packed one behind the other."""
     n_panels, columns, rows = shape
-    matrix = sources[0].reshape(-1, columns)
-    missing = n_panels * rows - matrix.shape[0]
+    groups = parameters.get("groups", 1)
+    matrix = sources[0].reshape(groups, -1, columns)
+    missing = n_panels // groups * rows - matrix.shape[1]
     if missing:
-        matrix = np.concatenate([matrix, np.zeros((missing, columns), dtype)])
+        matrix = np.concatenate([matrix, np.zeros((groups, missing, columns), dtype)], axis=1)
     return matrix.reshape(n_panels, rows, columns).transpose(0, 2, 1)

@@ -1,4 +1,4 @@
-"""Runs kernel IR in the interpreter: the middle of the comparison linalg - kernel IR - native. Test support."""
+"""Runs kernel IR in the interpreter, the middle of the comparison linalg - kernel IR - native: test support."""
 
 from __future__ import annotations
 

@@ -281,11 +281,8 @@ class FunctionPrinter:
         results = []
         for result, init, value in zip(op.results, inits, yielded, strict=True):
             if guarded:
-                results.append(
-                    self.assign(
-                        f"phi {llvm_type(result.type)} [ {self.operand(init)}, %{before} ], [ {value}, %{latch} ]"
-                    )
-                )
+                incoming = f"[ {self.operand(init)}, %{before} ], [ {value}, %{latch} ]"
+                results.append(self.assign(f"phi {llvm_type(result.type)} {incoming}"))
             else:
                 results.append(value)
         return results

@@ -20,9 +20,15 @@ from iree_hal.elf.parse import ElfObject, parse
 BASE = 0x400000
 PAGE = 1 << 16
 MACHINES = {"x86_64": 62, "aarch64": 183, "riscv64": 243}
+
+
+def _words(*words: int) -> bytes:
+    return struct.pack(f"<{len(words)}I", *words)
+
+
 SYSTEM_CALLS: dict[str, tuple[int, int, bytes]] = {
-    "aarch64": (64, 93, struct.pack("<6I", 0xAA0003E8, 0xAA0103E0, 0xAA0203E1, 0xAA0303E2, 0xD4000001, 0xD65F03C0)),
-    "riscv64": (64, 93, struct.pack("<6I", 0x50893, 0x58513, 0x60593, 0x68613, 0x73, 0x8067)),
+    "aarch64": (64, 93, _words(0xAA0003E8, 0xAA0103E0, 0xAA0203E1, 0xAA0303E2, 0xD4000001, 0xD65F03C0)),
+    "riscv64": (64, 93, _words(0x50893, 0x58513, 0x60593, 0x68613, 0x73, 0x8067)),
     "x86_64": (1, 60, bytes.fromhex("4889f84889f74889d64889ca0f05c3")),
 }  # fmt: skip
 """Number of write, number of exit, machine code of ``syscall3(number, a, b, c)``."""
@@ -44,6 +50,10 @@ def startup_text(
         lines.append(f'@array{i} = internal global [{len(data)} x i8] c"{text}", align 64')
     pointers = ", ".join(f"ptr @array{i}" for i in range(len(arrays)))
     lengths = ", ".join(f"i64 {a.nbytes}" for a in arrays)
+    numbers = (abi.ABI_VERSION, *counts, len(constants), len(arrays))
+    dispatch = ", ".join(f"i32 {n}" for n in numbers)
+    dispatch += ", ptr @constants, ptr @pointers, ptr @lengths, ptr null"
+    workgroup = f"i32 0, i32 0, i32 0, i32 0, ptr @scratch, i64 {export.scratch_bytes}"
     words = ", ".join(f"i32 {w}" for w in constants) or "i32 0"
     lines += [
         f"@pointers = internal global [{len(arrays)} x ptr] [{pointers}], align 64",
@@ -52,11 +62,8 @@ def startup_text(
         f"@scratch = internal global [{export.scratch_bytes + 64} x i8] zeroinitializer, align 64",
         "@code = internal global i32 0",
         abi.llvm_types(),
-        f"@dispatch = internal global %Dispatch {{ i32 {abi.ABI_VERSION}, i32 {counts[0]}, i32 {counts[1]}, "
-        f"i32 {counts[2]}, i32 {len(constants)}, i32 {len(arrays)}, ptr @constants, ptr @pointers, ptr @lengths, "
-        "ptr null }",
-        "@workgroup = internal global %Workgroup { i32 0, i32 0, i32 0, i32 0, ptr @scratch, "
-        f"i64 {export.scratch_bytes} }}",
+        f"@dispatch = internal global %Dispatch {{ {dispatch} }}",
+        f"@workgroup = internal global %Workgroup {{ {workgroup} }}",
         f'declare i32 @"{export.name}"(ptr, ptr)',
         "declare i64 @syscall3(i64, i64, i64, i64)",
         _MEMORY_FUNCTIONS,

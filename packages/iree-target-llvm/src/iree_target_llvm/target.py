@@ -64,7 +64,7 @@ class LlvmCpuTarget:
         return constant_layout(dispatch, description)
 
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
-        """The kernel IR of a dispatch function, before legalization: what ``verify_dispatches`` interprets."""
+        """The kernel IR of a dispatch function, before legalization, for self-checks."""
         from iree_codegen.select_strategy import generate
 
         return generate(function, description)

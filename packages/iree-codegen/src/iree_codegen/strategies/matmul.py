@@ -109,7 +109,7 @@ def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
     batch = [i for i in parallel if i not in (m, n)]
     if any(i not in used[a_operand] and i not in used[b_operand] for i in batch):
         return None
-    k = [i for i in root.op.reduction_dims]
+    k = list(root.op.reduction_dims)
     extents = root.extents
     columns = extents[n]
     if not isinstance(columns, int) or columns == 1 or any(extent == 0 for extent in extents):
@@ -397,7 +397,7 @@ class _Emitter:
 
     def _a_side(self, at: Bindings, rows: int) -> tuple[Value, Index, Dim, list[Dim]]:
         """Memory, start, step per row and step per reduction loop of A."""
-        plan, k = self.plan, self.kernel
+        plan = self.plan
         extents = [self.root.extents[i] for i in plan.k]
         if plan.a is None:
             assert self.a_rows is not None

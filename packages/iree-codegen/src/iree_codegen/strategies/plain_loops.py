@@ -1,4 +1,4 @@
-"""``plain-loops``: scalar loops over the iteration space. Accepts every dispatch; LLVM's vectorizer follows."""
+"""``plain-loops``: scalar loops over the iteration space, for every dispatch; LLVM's vectorizer follows."""
 
 from __future__ import annotations
 
