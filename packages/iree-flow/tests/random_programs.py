@@ -155,9 +155,7 @@ class _Maker:
             )
         else:
             cls = arith.NegF if kind == "neg" else math.Tanh
-            value = self.pointwise(
-                [(a.value, identity)], a.axes, lambda b, x, o: b.create(cls, x).results[0]
-            )
+            value = self.pointwise([(a.value, identity)], a.axes, lambda b, x, o: b.create(cls, x).results[0])
         self.keep(kind, value, a.axes)
 
     def binary(self) -> None:

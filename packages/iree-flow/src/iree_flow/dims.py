@@ -247,4 +247,5 @@ _RULES: dict[str, Any] = {
     "flow.dispatch": _result_dims,
     "flow.dispatch.region": _result_dims,
     "flow.tensor.reshape": _result_dims,
+    "flow.tensor.slice": _result_dims,
 }

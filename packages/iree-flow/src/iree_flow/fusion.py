@@ -30,7 +30,6 @@ ELEMENTWISE, REDUCTION, CONTRACTION, CONVOLUTION, POOLING = (
 SOFTMAX, GATHER, PAD, COPY, OTHER = "softmax", "gather", "pad", "copy", "other"
 
 EPILOGUE_ROOTS = frozenset({CONTRACTION, CONVOLUTION, POOLING, GATHER})
-ROW_KINDS = frozenset({ELEMENTWISE, REDUCTION, SOFTMAX})
 
 
 def is_structured(op: Op) -> bool:
@@ -108,8 +107,24 @@ def _is_contraction(op: Any) -> bool:
     return len(dims) == len(op.iterator_types) and any(n in ("arith.mulf", "arith.muli") for n in names)
 
 
+def iterators_of(op: Any) -> list[str]:
+    """The loops of a structured op; a softmax along its last axis has those of a row reduction."""
+    if op.name == "linalg_ext.softmax":
+        return ["parallel"] * (op.results[0].type.rank - 1) + ["reduction"]
+    return list(op.iterator_types)
+
+
+def is_row_op(op: Any) -> bool:
+    """An op that a row group may hold: elementwise, a trailing reduction, or a softmax of rows."""
+    if op.name == "linalg_ext.softmax":
+        return bool(op.dimension.value == op.results[0].type.rank - 1)
+    return is_structured(op) and kind_of(op) in (ELEMENTWISE, REDUCTION)
+
+
 def extents(op: Any) -> list[tuple[Value, int]]:
-    """Per loop of a structured op: an operand and axis that has its extent."""
+    """Per loop of a structured op (or softmax): an operand and axis that has its extent."""
+    if op.name == "linalg_ext.softmax":
+        return [(op.outputs[0], axis) for axis in range(op.results[0].type.rank)]
     result: list[tuple[Value, int] | None] = [None] * len(op.iterator_types)
     for operand, map in zip([*op.inputs, *op.outputs], op.indexing_maps, strict=True):
         for axis, expr in enumerate(map.results):
@@ -148,6 +163,8 @@ def reads_identity(consumer: Any, value: Value) -> bool:
 
 def reads_rows(consumer: Any, value: Value, n_outer: int) -> bool:
     """True when ``consumer`` reads ``value`` by its own loops in order, trailing loops possibly dropped."""
+    if consumer.name == "linalg_ext.softmax":
+        return value not in consumer.outputs
     n = len(consumer.iterator_types)
     for operand, map in zip(consumer.inputs, consumer.indexing_maps, strict=False):
         if operand is value:

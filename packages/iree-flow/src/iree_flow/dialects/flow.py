@@ -339,6 +339,75 @@ class TensorReshape(Op, name="flow.tensor.reshape", traits=(PURE,)):
         printer.write(" -> " + shaped_types(printer, [self.result.type], self.result_dims))
 
 
+class TensorSlice(Op, name="flow.tensor.slice", traits=(PURE,)):
+    """``lengths`` elements from ``start_indices`` on, one of each per axis.
+
+    Scheduling makes only slices of contiguous memory, so that it never moves data.
+    """
+
+    __slots__ = ()
+    source = operand(TensorType)
+    source_dims = variadic_operand(index)
+    start_indices = variadic_operand(index)
+    lengths = variadic_operand(index)
+    result_dims = variadic_operand(index)
+    result = result(TensorType)
+
+    @classmethod
+    def make(
+        cls,
+        source: Value,
+        source_dims: Sequence[Value],
+        start_indices: Sequence[Value],
+        lengths: Sequence[Value],
+        result_type: Type,
+        result_dims: Sequence[Value],
+    ) -> TensorSlice:
+        return cls(
+            [source, *source_dims, *start_indices, *lengths, *result_dims],
+            [result_type],
+            {
+                "operandSegmentSizes": segment_sizes(
+                    [source], source_dims, start_indices, lengths, result_dims
+                )
+            },
+        )
+
+    def verify_op(self) -> None:
+        rank = self.source.type.rank
+        if not rank == len(self.start_indices) == len(self.lengths) == self.result.type.rank:
+            raise VerifyError(self, f"needs {rank} start indices and lengths, and a result of that rank")
+
+    @classmethod
+    def parse(cls, parser: Any) -> TensorSlice:
+        name = parser.operand_name()
+        parser.expect("[")
+        starts: list[Value] = []
+        lengths: list[Value] = []
+        if not parser.at("for"):
+            starts = parser.comma_list(lambda: index_operand(parser))
+        parser.expect("for")
+        if not parser.at("]"):
+            lengths = parser.comma_list(lambda: index_operand(parser))
+        parser.expect("]")
+        attributes = parser.attribute_dict()
+        parser.expect(":")
+        types, source_dims = parse_shaped_types(parser, parenthesized=False)
+        parser.expect("->")
+        result_types, result_dims = parse_shaped_types(parser, parenthesized=False)
+        source = parser.resolve(name, types[0])
+        attributes["operandSegmentSizes"] = segment_sizes([source], source_dims, starts, lengths, result_dims)
+        return cls([source, *source_dims, *starts, *lengths, *result_dims], result_types, attributes)
+
+    def print(self, printer: Any) -> None:
+        starts = ", ".join(printer.name(v) for v in self.start_indices)
+        lengths = ", ".join(printer.name(v) for v in self.lengths)
+        printer.write(f" {printer.name(self.source)}[{starts} for {lengths}]")
+        printer.attribute_dict(self.attributes, ("operandSegmentSizes",))
+        printer.write(" : " + shaped_types(printer, [self.source.type], self.source_dims))
+        printer.write(" -> " + shaped_types(printer, [self.result.type], self.result_dims))
+
+
 class TensorLoad(Op, name="flow.tensor.load", traits=(PURE,)):
     """Reads one element back to the host: ends the stream region that makes it."""
 
@@ -431,6 +500,7 @@ DIALECT = Dialect(
         Return,
         Dispatch,
         TensorReshape,
+        TensorSlice,
         TensorLoad,
     ],
 )

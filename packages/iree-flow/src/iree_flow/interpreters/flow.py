@@ -80,6 +80,14 @@ def reshape(frame: Frame, op: flow.TensorReshape, source: Array, *dims: int) -> 
     return source.reshape([size if size >= 0 else next(rest) for size in op.result.type.shape])
 
 
+@implements(flow.TensorSlice)
+def slice_(frame: Frame, op: flow.TensorSlice, source: Array, *rest: int) -> Array:
+    rank = source.ndim
+    n = len(op.source_dims)
+    starts, lengths = rest[n : n + rank], rest[n + rank : n + 2 * rank]
+    return source[tuple(slice(a, a + b) for a, b in zip(starts, lengths, strict=True))]
+
+
 @implements(flow.TensorLoad)
 def load(frame: Frame, op: flow.TensorLoad, source: Array, *rest: int) -> Any:
     return source[tuple(rest[len(op.source_dims) :])]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from iree_core_ir.dialects import linalg, tensor
+from iree_core_ir.dialects import linalg, linalg_ext, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
@@ -50,6 +50,8 @@ class _Dropper:
             kind = fusion.kind_of(op)
             if kind in (fusion.CONVOLUTION, fusion.POOLING, fusion.PAD):
                 self.kept.update(op.results)
+            elif isinstance(op, linalg_ext.Softmax):
+                self._softmax(op)
             elif isinstance(op, linalg.Generic) and len(op.outputs) == 1 and not op.has_index:
                 if kind in (fusion.ELEMENTWISE, fusion.REDUCTION):
                     self._generic(op)
@@ -60,6 +62,21 @@ class _Dropper:
             self.kept.update(op.results)
             return
         self._drop_loops(op)
+
+    def _softmax(self, op: linalg_ext.Softmax) -> None:
+        axis = op.dimension.value
+        dropped = [i for i, size in enumerate(op.results[0].type.shape) if size == 1 and i != axis]
+        if not dropped:
+            return
+        builder = Builder.before_op(op)
+        sizes = self.resolver.dims(op.results[0])
+        source = drop_axes(builder, op.inputs[0], dropped)
+        target = self._destination(builder, op.outputs[0], dropped)
+        axis -= sum(i < axis for i in dropped)
+        made = builder.create(linalg_ext.Softmax, source, target, axis)
+        result = add_axes(builder, made.results[0], dropped, sizes)
+        result.hint = op.results[0].hint
+        op.replace_by([result])
 
     def _squeeze_operands(self, op: linalg.Generic) -> linalg.Generic:
         """Inputs that a reshape gave unit axes are read without them."""

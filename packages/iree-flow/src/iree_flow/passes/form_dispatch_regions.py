@@ -22,6 +22,7 @@ from iree_flow import fusion
 from iree_flow.dialects import flow
 from iree_flow.dims import DimResolver
 from iree_flow.fusion import Group
+from iree_flow.slices import alias_slice
 from iree_flow.symbolic_dims import argument_dim_names
 
 RESHAPES = frozenset({"tensor.expand_shape", "tensor.collapse_shape", "tensor.reshape", "tensor.cast"})
@@ -48,6 +49,9 @@ def form(block: Block, names: dict[Value, Any], fuse_ops: bool = True) -> None:
     for op in block.ops:
         if isinstance(op, tensor.Extract):
             _read_back(op, resolver)
+    for op in block.ops:
+        if isinstance(op, tensor.ExtractSlice):
+            alias_slice(op, resolver)
     groups = group_ops(block, resolver, fuse_ops)
     for op in block:
         if op.name in RESHAPES and isinstance(op.results[0].type, TensorType):
@@ -147,14 +151,15 @@ def group_ops(block: Block, resolver: DimResolver, fuse_ops: bool = True) -> lis
             continue
         if kind == fusion.ELEMENTWISE and _join_epilogue(grouping, op):
             continue
-        if kind in fusion.ROW_KINDS and fusion.is_structured(op) and _join_row(grouping, op, kind):
+        if fusion.is_row_op(op):
+            reduces = kind != fusion.ELEMENTWISE
+            if _join_row(grouping, op, reduces):
+                continue
+            group = grouping.new(op, fusion.REDUCTION if reduces else kind)
+            if reduces:
+                group.outer = grouping.row_extents(op)[: _n_parallel(op)]
             continue
-        group = grouping.new(op, kind)
-        _take_pads(grouping, op, group)
-        if kind in fusion.ROW_KINDS and fusion.is_structured(op):
-            loops = grouping.row_extents(op)
-            n = sum(t == "parallel" for t in op.iterator_types)  # type: ignore[attr-defined]
-            group.outer = loops[:n] if kind == fusion.REDUCTION else None
+        _take_pads(grouping, op, grouping.new(op, kind))
     return [g for g in grouping.groups if g.ops]
 
 
@@ -188,11 +193,15 @@ def _join_epilogue(grouping: _Grouping, op: Any) -> bool:
     return False
 
 
-def _join_row(grouping: _Grouping, op: Any, kind: str) -> bool:
+def _n_parallel(op: Op) -> int:
+    return fusion.iterators_of(op).count("parallel")
+
+
+def _join_row(grouping: _Grouping, op: Any, reduces: bool) -> bool:
     """Join a row group through a value read row by row."""
     loops = grouping.row_extents(op)
-    n_parallel = sum(t == "parallel" for t in op.iterator_types)
-    if not all(
+    n_parallel = _n_parallel(op)
+    if fusion.is_structured(op) and not all(
         m is _identity(op) or len(m.results) == n_parallel for m in op.indexing_maps[len(op.inputs) :]
     ):
         return False
@@ -202,17 +211,17 @@ def _join_row(grouping: _Grouping, op: Any, kind: str) -> bool:
         outer = group.outer
         if outer is None:
             # The group has no reduction yet: only a reduction over its full domain may join it.
-            if kind != fusion.REDUCTION or grouping.row_extents(group.root) != loops:
+            if not reduces or grouping.row_extents(group.root) != loops:
                 continue
             outer = loops[:n_parallel]
-        if loops[: len(outer)] != outer or (kind == fusion.REDUCTION and n_parallel != len(outer)):
+        if loops[: len(outer)] != outer or (reduces and n_parallel != len(outer)):
             continue
         if len(loops) > len(outer) and not _inner_agrees(grouping, group, loops, len(outer)):
             continue
         if not _row_access(grouping, op, group, len(outer)) or grouping.makes_cycle(op, group):
             continue
         group.outer = outer
-        if kind == fusion.REDUCTION:
+        if reduces:
             group.kind = fusion.REDUCTION
         grouping.join(op, group)
         return True

@@ -1,10 +1,10 @@
 """``schedule-stream``: dispatches on tensors become recorded regions over resources with offsets.
 
-Before: ``flow.dispatch`` on tensors (values), reshapes as aliases, constants in place. After:
-``stream.cmd.execute`` regions; every temporary has an offset in its region's arena, constants lie in one
-segment, outputs are allocations of their own. A value the host reads (``flow.tensor.load``) ends the
-region. A result tied to an operand reuses its storage at that operand's last use; before that, or when the
-operand is an input or a constant, the operand is copied first.
+Before: ``flow.dispatch`` on tensors (values), reshapes and contiguous slices as aliases, constants in place.
+After: ``stream.cmd.execute`` regions; every temporary has an offset in its region's arena, constants lie in
+one segment, outputs are allocations of their own. A value the host reads (``flow.tensor.load``) ends the
+region; a slice is its source's memory at an offset. A result tied to an operand reuses its storage at that
+operand's last use; before that, or when the operand is an input or a constant, the operand is copied first.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from iree_flow.report import ArenaRow
 from iree_flow.symbolic_dims import argument_dim_names
 
 SEGMENT = "constants"
+ALIASES = (flow.TensorReshape, flow.TensorSlice)
+"""Ops whose result is (part of) their operand's memory."""
 
 
 @dataclass
@@ -101,6 +103,14 @@ class _Storage:
     end: int = -1
     region: int = -1
     buffer: ArenaBuffer | None = None
+    base: _Storage | None = None
+    """A slice: the storage it lies in ..."""
+    shift: Dim = 0
+    """... and at which byte of it."""
+
+    @property
+    def whole(self) -> _Storage:
+        return self.base or self
 
 
 @dataclass
@@ -129,15 +139,15 @@ class _Scheduler:
         self.position = {op: i for i, op in enumerate(block)}
         self.last_read: dict[Value, int] = {}
         for op, i in self.position.items():
-            if not isinstance(op, flow.TensorReshape):
+            if not isinstance(op, ALIASES):
                 for value in op.operands:
                     self.last_read[_root(value)] = i
 
     def run(self) -> None:
         ops = self.block.ops
-        if not any(
-            isinstance(op, (flow.Dispatch, flow.TensorReshape, flow.TensorLoad)) for op in ops
-        ) and not any(isinstance(v.type, TensorType) for v in self.block.terminator.operands):
+        if not any(isinstance(op, (flow.Dispatch, flow.TensorLoad, *ALIASES)) for op in ops) and not any(
+            isinstance(v.type, TensorType) for v in self.block.terminator.operands
+        ):
             return
         region_of, escaping = self._partition(ops)
         pending: list[flow.Dispatch] = []
@@ -175,7 +185,7 @@ class _Scheduler:
         escaping: set[flow.Dispatch] = set()
         for op in ops:
             region = region_of.get(op, -1) if isinstance(op, flow.Dispatch) else -1
-            if isinstance(op, flow.TensorReshape):
+            if isinstance(op, ALIASES):
                 continue
             for value in op.operands:
                 if isinstance(value.type, TensorType):
@@ -193,6 +203,8 @@ class _Scheduler:
         op = value.defining_op
         if isinstance(op, flow.TensorReshape):
             found = self._storage(op.source)
+        elif isinstance(op, flow.TensorSlice):
+            found = self._slice(op)
         elif op is None:
             found = self._input(value)
         elif isinstance(op, arith.Constant):
@@ -206,6 +218,14 @@ class _Scheduler:
             )
         self.storage[value] = found
         return found
+
+    def _slice(self, op: flow.TensorSlice) -> _Storage:
+        source = self._storage(op.source)
+        builder = Builder.before_op(op)
+        shift = self._add(source.shift, self._linear(op.source, op.start_indices, builder), builder)
+        dims = self.resolver.dims(op.result)
+        size = self._bytes(op.result.type, dims, builder)
+        return _Storage(source.whole.kind, dims, op.result.type, size=size, base=source.whole, shift=shift)
 
     def _input(self, value: Value) -> _Storage:
         dims = self.resolver.dims(value)
@@ -325,8 +345,8 @@ class _Scheduler:
         read: set[_Storage] = set()
         written: set[_Storage] = set()
         for command in commands:
-            reads = {s for s, access in command.bindings if access == READ}
-            writes = {s for s, access in command.bindings if access != READ}
+            reads = {s.whole for s, access in command.bindings if access == READ}
+            writes = {s.whole for s, access in command.bindings if access != READ}
             if reads & written or writes & written or writes & read:
                 wave += 1
                 read, written = set(), set()
@@ -337,7 +357,8 @@ class _Scheduler:
     def _lifetimes(self, commands: list[_Command]) -> list[_Storage]:
         temporaries: dict[_Storage, None] = {}
         for command in commands:
-            for storage, _ in command.bindings:
+            for binding, _ in command.bindings:
+                storage = binding.whole
                 if storage.kind == "temporary":
                     if storage.start < 0:
                         storage.start = command.wave
@@ -405,9 +426,10 @@ class _Scheduler:
             resources[arena] = arena_size
         offsets: dict[_Storage, Value] = {}
         for command in commands:
-            for storage, _ in command.bindings:
-                if storage in offsets:
+            for binding, _ in command.bindings:
+                if binding in offsets:
                     continue
+                storage = binding.whole
                 if storage.kind == "temporary":
                     assert storage.buffer is not None and arena is not None
                     buffer = storage.buffer
@@ -419,7 +441,7 @@ class _Scheduler:
                     assert storage.resource is not None
                     if storage.resource not in resources:
                         resources[storage.resource] = storage.total or self._segment_size()
-                offsets[storage] = self.resolver.value(offset)
+                offsets[binding] = self.resolver.value(self._add(offset, binding.shift, builder))
         execute = builder.create(stream.CmdExecute, list(resources), list(resources.values()))
         inside = dict(zip(resources, execute.body.block.args, strict=True))
         for resource, arg in inside.items():
@@ -440,8 +462,9 @@ class _Scheduler:
         self, command: _Command, offsets: dict[_Storage, Value], inside: Mapping[Value, Value], body: Builder
     ) -> None:
         def resource(storage: _Storage) -> Value:
-            assert storage.resource is not None
-            return inside[storage.resource]
+            whole = storage.whole.resource
+            assert whole is not None
+            return inside[whole]
 
         if command.op is None:
             assert command.copy is not None
@@ -498,7 +521,7 @@ class _Scheduler:
             if not isinstance(value.type, TensorType):
                 continue
             root = _root(value)
-            if isinstance(root.defining_op, flow.Dispatch) and root not in taken:
+            if isinstance(root.defining_op, flow.Dispatch) and root not in taken and not _is_part(value):
                 taken.add(root)
             else:
                 copies.append((i, value))
@@ -533,24 +556,28 @@ class _Scheduler:
         report = self.context.options.get("report")
         if report is not None:
             report.read_backs.append(op.location.user_text())
-        offset = self.resolver.value(self._linear(op, builder))
-        assert storage.resource is not None and storage.size is not None
-        load = builder.create(stream.ResourceLoad, storage.resource, storage.size, offset, op.result.type)
+        inner = self._linear(op.source, op.indices, builder)
+        offset = self.resolver.value(
+            self._add(storage.whole.offset, self._add(storage.shift, inner, builder), builder)
+        )
+        resource = storage.whole.resource
+        total = storage.whole.total or self._segment_size()
+        load = builder.create(stream.ResourceLoad, resource, total, offset, op.result.type)
         op.result.replace_all_uses_with(load.result)
 
-    def _linear(self, op: flow.TensorLoad, builder: Builder) -> Dim:
-        width = element_type(str(op.source.type.element_type)).bytes
+    def _linear(self, source: Value, indices: Sequence[Value], builder: Builder) -> Dim:
+        """The byte at which an element of ``source`` lies."""
+        width = element_type(str(source.type.element_type)).bytes
         total: Dim = 0
-        dims = self.resolver.dims(op.source)
-        for axis, position in enumerate(op.indices):
-            stride = self.resolver.product([*dims[axis + 1 :], width], builder)
-            total = self._add(total, self.resolver.product([position, stride], builder), builder)
-        storage = self._storage(op.source)
-        return self._add(total, storage.offset, builder)
+        dims = self.resolver.dims(source)
+        for axis, position in enumerate(indices):
+            stride = self.resolver.product([position, *dims[axis + 1 :], width], builder)
+            total = self._add(total, stride, builder)
+        return total
 
     def _erase(self, ops: Sequence[Op]) -> None:
         for op in reversed(ops):
-            if isinstance(op, (flow.Dispatch, flow.TensorReshape, flow.TensorLoad)) or (
+            if isinstance(op, (flow.Dispatch, flow.TensorLoad, *ALIASES)) or (
                 isinstance(op, arith.Constant)
                 and isinstance(op.result.type, TensorType)
                 and not op.result.uses
@@ -568,10 +595,20 @@ def _size(storage: _Storage) -> Value:
     return storage.size
 
 
-def _root(value: Value) -> Value:
-    """``value`` behind its reshapes."""
+def _is_part(value: Value) -> bool:
+    """True when ``value`` is a slice of what some op made."""
     op = value.defining_op
-    while isinstance(op, flow.TensorReshape):
+    while isinstance(op, ALIASES):
+        if isinstance(op, flow.TensorSlice):
+            return True
+        op = op.source.defining_op
+    return False
+
+
+def _root(value: Value) -> Value:
+    """``value`` behind its reshapes and slices: what shares its memory."""
+    op = value.defining_op
+    while isinstance(op, ALIASES):
         value = op.source
         op = value.defining_op
     return value
