@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iree_core_ir.dialects import math as dialect
-from iree_core_ir.interpreters.floats import FloatFormat, fma_f64, to_f32_odd
+from iree_core_ir.interpreters.floats import FloatFormat, float_format, fma, fma_f64, to_f32_odd
 from iree_core_ir.ir.types import f32
 
 Evaluate = Callable[..., Any]
@@ -274,6 +274,19 @@ def test_fma_rounds_once(evaluate: Evaluate, type: str) -> None:
             with np.errstate(all="ignore"):
                 assert same(r, np.float64(p) * np.float64(q) + np.float64(s))
     assert checked > 1000
+
+
+def test_fma_f32_of_one_element_is_that_of_many() -> None:
+    """A single element mostly takes the short way, among many some element takes all the long way."""
+    single = float_format(f32)
+    rng = np.random.default_rng(12)
+    a, b, c = (rng.integers(0, 1 << 32, 3000, dtype=np.uint32).view(np.float32) for _ in range(3))
+    with np.errstate(all="ignore"):
+        near = (-(a.astype(np.float64) * b) * (1 + 2.0 ** -rng.integers(20, 50, 3000))).astype(np.float32)
+        c = np.where(rng.integers(0, 2, 3000) == 1, c, near)
+        together = fma(single, a, b, c)
+        apart = np.array([fma(single, *item) for item in zip(a, b, c, strict=True)])
+    np.testing.assert_array_equal(apart, together)
 
 
 def test_fma_f64_at_the_ends_of_the_range() -> None:

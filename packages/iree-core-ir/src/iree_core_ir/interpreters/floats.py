@@ -143,8 +143,29 @@ def _fma_exact(a: float, b: float, c: float) -> float:
         return math.inf if exact > 0 else -math.inf
 
 
+HALFWAY, BELOW_F32 = np.uint64(1 << 28), np.uint64((1 << 29) - 1)
+"""The bits of an f64 that an f32 has no room for, and what they are halfway between two f32."""
+F32_NORMAL = np.finfo(F32).smallest_normal
+
+
+def _fma_f32(a: Array, b: Array, c: Array) -> Array | None:
+    """a * b + c in f32 where rounding the sum to f64 first cannot show; None where it might.
+
+    It shows only when the f64 lies halfway between two f32, or between two denormal ones.
+    """
+    total = np.multiply(a, b, dtype=F64) + c
+    nearest = total.astype(F32)
+    doubtful = (total.view(np.uint64) & BELOW_F32) == HALFWAY
+    doubtful |= (np.abs(nearest) <= F32_NORMAL) & (total != 0)
+    return None if doubtful.any() else nearest
+
+
 def fma(f: FloatFormat, a: Array, b: Array, c: Array) -> Array:
     """a * b + c rounded once to the type."""
+    if f.dtype == F32:
+        nearest = _fma_f32(a, b, c)
+        if nearest is not None:
+            return nearest
     a, b, c = f.widest(a), f.widest(b), f.widest(c)
     if f.dtype == F64:
         return fma_f64(a, b, c)

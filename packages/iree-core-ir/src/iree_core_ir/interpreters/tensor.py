@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -23,7 +24,12 @@ Array = np.ndarray[Any, Any]
 
 def dtype_of(type: Any) -> np.dtype[Any]:
     """The numpy dtype of a shaped type's elements."""
-    return element_type(str(type.element_type).removeprefix("s")).dtype
+    return _dtype(type.element_type)
+
+
+@functools.cache
+def _dtype(element: Any) -> np.dtype[Any]:
+    return element_type(str(element).removeprefix("s")).dtype
 
 
 def mixed_values(static: DenseArrayAttr, dynamic: Sequence[Any] | Iterator[Any]) -> list[int]:

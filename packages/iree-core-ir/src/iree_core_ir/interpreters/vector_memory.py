@@ -56,6 +56,8 @@ def _write(base: Array, lanes: Sequence[Array], active: Array, value: Array) -> 
 @implements(vector.Load)
 def load(frame: Frame, op: vector.Load, base: Array, *indices: int) -> Array:
     shape = op.result.type.shape
+    if len(shape) == 1 == base.ndim and 0 <= indices[0] <= base.shape[0] - shape[0]:
+        return base[indices[0] : indices[0] + shape[0]].copy()
     return np.array(
         _read(base, _lanes(base, indices, shape), np.ones(shape, np.bool_), np.zeros(shape, base.dtype))
     )
