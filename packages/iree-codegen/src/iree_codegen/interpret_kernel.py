@@ -8,7 +8,7 @@ only read is read-only while they run, and every access is checked against its b
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,7 @@ class KernelInterpreter:
             for ordinal, scalar in enumerate(self.dispatch.scalars)
             if isinstance(scalar.value.type, IndexType)
         }
-        x, y, z = (
-            dim_ops.evaluate(dim_ops.from_list(e), values) for e in self.kernel.export.workgroup_count
-        )
+        x, y, z = (dim_ops.evaluate(dim_ops.from_list(e), values) for e in self.kernel.export.workgroup_count)
         return x, y, z
 
     def run(
@@ -56,7 +54,8 @@ class KernelInterpreter:
         operations: int | None = None,
     ) -> bool:
         """Run workgroup ``id`` over ``arrays`` (by argument number, contiguous, as they lie in memory:
-        packed constants packed). False when it was stopped after ``operations`` ops.
+        packed constants packed). False when it was stopped on the way: after ``operations`` ops, and not
+        before something was written.
 
         Raises CoreIrError for an access outside its binding or scratch and for a failed assertion,
         ValueError for a write to a binding that is only read.
@@ -74,8 +73,9 @@ class KernelInterpreter:
             else np.asarray(scalars[s.argument]).astype(element_type(str(s.value.type)).dtype)[()]
             for s in self.dispatch.scalars
         ]
+        written = [m for m, b in zip(memory, self.dispatch.bindings, strict=True) if b.access != READ]
         scratch = np.full(self.kernel.export.scratch_bytes, SCRATCH_PATTERN, np.int8)
-        self._interpreter.observer = None if operations is None else _Limit(operations)
+        self._interpreter.observer = None if operations is None else _Limit(operations, written)
         try:
             with np.errstate(all="ignore"):
                 self._interpreter.invoke(self._entry, [*memory, *values, *id, scratch])
@@ -89,15 +89,20 @@ class _Stopped(BaseException):
 
 
 class _Limit:
-    """An observer that stops the interpreter after some ops."""
+    """An observer that stops the interpreter after some ops, once one of ``arrays`` has changed."""
 
-    def __init__(self, operations: int) -> None:
+    def __init__(self, operations: int, arrays: Sequence[Array]) -> None:
         self.left = operations
+        self.more = max(1, operations // 4)
+        self.arrays = arrays
+        self.before = [array.tobytes() for array in arrays]
 
     def __call__(self, op: Any, results: Any) -> None:
         self.left -= 1
         if self.left < 0:
-            raise _Stopped
+            if any(a.tobytes() != b for a, b in zip(self.arrays, self.before, strict=True)):
+                raise _Stopped
+            self.left = self.more
 
 
 def sample(count: WorkgroupId, middle: int, seed: int) -> list[WorkgroupId]:
@@ -108,6 +113,4 @@ def sample(count: WorkgroupId, middle: int, seed: int) -> list[WorkgroupId]:
     else:
         inner = random.Random(seed).sample(range(1, total - 1), middle)
         chosen = [0, total - 1, *sorted(inner)]
-    return [
-        (i % count[0], i // count[0] % count[1], i // (count[0] * count[1])) for i in chosen
-    ]
+    return [(i % count[0], i // count[0] % count[1], i // (count[0] * count[1])) for i in chosen]
