@@ -43,6 +43,8 @@ def assemble(module: ModuleOp, session: Session) -> Artifact:
     with ArtifactWriter(None, session.name, producer=_producers()) as writer:
         for spec in specs.values():
             writer.add_function(spec)
+        for dim, limits in lower_vm.dim_ranges(specs).items():
+            writer.add_dim(dim, limits)
         infos = _executables(module, session, writer)
         for op in module.regions[0].block:
             if isinstance(op, stream.ConstantSegment):

@@ -16,10 +16,11 @@ from iree_core_ir.ir.attributes import FloatAttr, IntegerAttr, SymbolRefAttr
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType
 from iree_flow.dialects import stream
+from iree_flow.dim_ranges import named_maxima
 from iree_flow.errors import FlowError
 from iree_hal.compiler import dialect as hal
 from iree_hal.compiler.recordings import record
-from iree_vm.artifact import FunctionSpec
+from iree_vm.artifact import Dim, FunctionSpec
 from iree_vm.bytecode.builder import BlockBuilder, FunctionBuilder
 from iree_vm.host_program import HostFunction, HostProgram
 
@@ -81,7 +82,7 @@ def lower(module: ModuleOp, name: str, specs: Mapping[str, FunctionSpec]) -> Hos
 
     Raises FlowError 8 for an op without a VM meaning.
     """
-    program = HostProgram(name)
+    program = HostProgram(name, dims=dim_ranges(specs))
     ops = list(module.regions[0].block)
     binaries = [op for op in ops if isinstance(op, hal.ExecutableBinary)]
     number = {op.sym_name.value: i for i, op in enumerate(binaries)}
@@ -106,6 +107,12 @@ def lower(module: ModuleOp, name: str, specs: Mapping[str, FunctionSpec]) -> Hos
         if isinstance(op, FuncOp) and op.sym_name.value in specs:
             _FunctionLowering(program, op, specs[op.sym_name.value], globals).run()
     return program
+
+
+def dim_ranges(specs: Mapping[str, FunctionSpec]) -> dict[str, Dim]:
+    """What every named dim is checked to be when a function is entered."""
+    inputs = [(spec.shape, spec.dtype) for function in specs.values() for spec in function.inputs]
+    return {name: Dim(0, largest) for name, largest in named_maxima(inputs).items()}
 
 
 def _after_device(program: HostProgram) -> HostProgram:

@@ -18,12 +18,14 @@ from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
 from iree_flow.passes.convert_elementwise_to_linalg import ConvertElementwiseToLinalg
 from iree_flow.passes.convert_to_hal import ConvertToHal
 from iree_flow.passes.drop_unit_dims import DropUnitDims
+from iree_flow.passes.fold_dim_ranges import FoldDimRanges
 from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
 from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
+from iree_flow.passes.simplify_element_reads import SimplifyElementReads
 from iree_flow.session import Session
 
 Phase = Callable[[Any, Session], None]
@@ -35,8 +37,10 @@ def input(module: Any, session: Session) -> None:
 
 
 def placement(module: Any, session: Session) -> None:
-    """Every dense op gets a target; an op no target takes is an error naming its source."""
-    session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), Cse(), Place())
+    """Sizes are resolved and compared; every dense op gets a target, or an error names its source."""
+    session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), Cse())
+    session.run(module, FoldDimRanges(), Canonicalize(), ResolveDims(), SimplifyElementReads())
+    session.run(module, Canonicalize(), Cse(), Place())
 
 
 def global_optimization(module: Any, session: Session) -> None:
