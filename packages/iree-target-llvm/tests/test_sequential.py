@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from iree_base.element_types import element_type
+from iree_codegen.errors import CodegenError
+from iree_target_llvm.testing import KernelFailure, run_native, run_reference
+
+from .conftest import assert_close, compile_with, function
 
 
 def shaped(shape: tuple[int, ...], type: str) -> str:
@@ -27,9 +31,29 @@ def data(shape: tuple[int, ...], type: str) -> Any:
     return values.astype(dtype)
 
 
+def run(text: str, best: Any, inputs: dict[int, Any]) -> tuple[list[Any], list[Any]]:
+    """Native and interpreted results."""
+    func = function(text)
+    compiled = compile_with(func, best, "plain-loops")
+    assert compiled is not None
+    return run_native(func, compiled, inputs), run_reference(func, inputs)
+
+
+@pytest.fixture
+def check(best: Any) -> Any:
+    """Compares with the interpreter on this machine alone: scalar code is the same on every level."""
+
+    def compare(text: str, inputs: dict[int, Any], tolerance: float = 1e-5) -> None:
+        with np.errstate(all="ignore"):
+            for got, expected in zip(*run(text, best, inputs), strict=True):
+                assert_close(got, expected, tolerance)
+
+    return compare
+
+
 @pytest.mark.parametrize("kind", ["add", "mul", "max", "min"])
 @pytest.mark.parametrize("flags", ["", "exclusive", "reverse", "exclusive reverse"])
-@pytest.mark.parametrize("type", ["f32", "i64", "i8"])
+@pytest.mark.parametrize("type", ["f32", "f16", "bf16", "f8E5M2", "i64", "i8", "i1"])
 def test_scan(check: Any, kind: str, flags: str, type: str) -> None:
     a = shaped((4, 9, 3), type)
     text = f"""
@@ -38,14 +62,16 @@ func.func @scan(%a: {a}, %out: {a}) -> {a} {{
   return %r : {a}
 }}"""
     values = data((4, 9, 3), type)
-    if type == "f32":
-        values = np.where(np.isfinite(values), values, 0.5).astype(np.float32)
+    if "f" in type and kind in ("add", "mul"):
+        values = np.where(np.isfinite(values.astype(np.float32)), values, 0.5).astype(values.dtype)
     check(text, {0: values}, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("type", ["f32", "f16", "i32", "i1", "i64"])
+@pytest.mark.parametrize("type", ["f32", "f16", "bf16", "f8E4M3FN", "f64", "i32", "i1", "i8", "i64"])
 @pytest.mark.parametrize("descending", ["", "descending"])
-@pytest.mark.parametrize(("shape", "axis"), [((3, 37), 1), ((16, 4), 0), ((1, 1), 0), ((5,), 0)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 37), 1), ((16, 4), 0), ((1, 1), 0), ((5,), 0), ((3, 0), 1), ((0, 3), 1)]
+)
 def test_sort(check: Any, type: str, descending: str, shape: tuple[int, ...], axis: int) -> None:
     a, p = shaped(shape, type), shaped(shape, "i64")
     text = f"""
@@ -122,11 +148,122 @@ def test_scatter(check: Any, body: str, access: str) -> None:
     check(scatter(body, access), inputs)
 
 
+@pytest.mark.parametrize("kind", ["add", "mul", "max", "min"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("i1", "i32"), ("i8", "f32"), ("i64", "i16"), ("f32", "f64"), ("f32", "f16"), ("f16", "i32")],
+)
+def test_scan_in_another_type(check: Any, kind: str, source: str, target: str) -> None:
+    a, b = shaped((3, 7), source), shaped((3, 7), target)
+    text = f"""
+func.func @scan(%a: {a}, %out: {b}) -> {b} {{
+  %r = linalg_ext.scan kind <{kind}> dimension(1) ins(%a : {a}) outs(%out : {b}) -> {b}
+  return %r : {b}
+}}"""
+    values = np.random.default_rng(0).integers(0, 2 if source == "i1" else 5, (3, 7))
+    check(text, {0: values.astype(element_type(source).dtype)})
+
+
+def test_scan_keeps_negative_zero(best: Any) -> None:
+    text = """
+func.func @scan(%a: tensor<3xf32>, %out: tensor<3xf32>) -> tensor<3xf32> {
+  %r = linalg_ext.scan kind <add> dimension(0) ins(%a : tensor<3xf32>) outs(%out : tensor<3xf32>) -> tensor<3xf32>
+  return %r : tensor<3xf32>
+}"""
+    (got,), _ = run(text, best, {0: np.array([-0.0, -0.0, 0.0], np.float32)})
+    assert list(np.signbit(got)) == [True, True, False]
+
+
+SIGNED_ZEROS = np.array([0.0, -0.0, 2.0, np.nan, -0.0, -1.0, 0.0, -np.nan, -0.0, np.inf], np.float32)
+
+
+@pytest.mark.parametrize("flag", ["", "descending"])
+def test_values_alone_are_sorted_stably(best: Any, flag: str) -> None:
+    text = f"""
+func.func @sort(%a: tensor<2x10xf32>, %v: tensor<2x10xf32>) -> tensor<2x10xf32> {{
+  %0 = linalg_ext.sort dimension(1) {flag} ins(%a : tensor<2x10xf32>) outs(%v : tensor<2x10xf32>) -> tensor<2x10xf32>
+  return %0 : tensor<2x10xf32>
+}}"""
+    (got,), (expected,) = run(text, best, {0: np.stack([SIGNED_ZEROS, SIGNED_ZEROS[::-1]])})
+    np.testing.assert_array_equal(got.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("wanted", ["values", "positions", "both"])
+@pytest.mark.parametrize("flag", ["", "smallest"])
+@pytest.mark.parametrize("k", [0, 1, 4, 7, 10])
+def test_topk_of_dims_known_at_run_time(best: Any, wanted: str, flag: str, k: int) -> None:
+    dims = "iree.dims = array<i64:"
+    results = {"values": ["%v"], "positions": ["%p"], "both": ["%v", "%p"]}[wanted]
+    types = {"%v": "tensor<?x?xf32>", "%p": "tensor<?x?xi64>"}
+    given = {"%v": "%0#0", "%p": "%0#1"}
+    scalars = 1
+    arguments = ", ".join(f"{r}: {types[r]} {{{dims} 1, 3>}}" for r in results)
+    missing = [f"{r} = tensor.empty(%n, %k) : {types[r]}" for r in types if r not in results]
+    both = "tensor<?x?xf32>, tensor<?x?xi64>"
+    text = f"""
+func.func @topk(%a: tensor<?x?xf32> {{{dims} {scalars}, 2>}}, %n: index, %m: index, %k: index, {arguments})
+    -> ({", ".join(types[r] for r in results)}) {{
+  {" ".join(missing)}
+  %0:2 = linalg_ext.topk dimension(1) {flag} ins(%a : tensor<?x?xf32>) outs(%v, %p : {both}) -> {both}
+  return {", ".join(given[r] for r in results)} : {", ".join(types[r] for r in results)}
+}}"""
+    rows = np.stack([SIGNED_ZEROS, SIGNED_ZEROS[::-1], np.roll(SIGNED_ZEROS, 3)])
+    for got, expected in zip(*run(text, best, {0: rows, 1: 3, 2: 10, 3: k}), strict=True):
+        np.testing.assert_array_equal(got.view(np.uint8), np.ascontiguousarray(expected).view(np.uint8))
+
+
+def test_more_elements_than_there_are_is_reported(best: Any) -> None:
+    text = """
+func.func @topk(%a: tensor<4xi32>, %k: index, %v: tensor<?xi32> {iree.dims = array<i64: 1>}) -> tensor<?xi32> {
+  %p = tensor.empty(%k) : tensor<?xi32>
+  %0:2 = linalg_ext.topk dimension(0) ins(%a : tensor<4xi32>) outs(%v, %p : tensor<?xi32>, tensor<?xi32>)
+      -> tensor<?xi32>, tensor<?xi32>
+  return %0#0 : tensor<?xi32>
+}"""
+    func = function(text)
+    compiled = compile_with(func, best)
+    assert compiled is not None
+    with pytest.raises(KernelFailure):
+        run_native(func, compiled, {0: np.arange(4, dtype=np.int32), 1: 5})
+
+
+def test_positions_must_not_wrap(best: Any) -> None:
+    text = """
+func.func @sort(%a: tensor<200xf32>, %v: tensor<200xf32>, %p: tensor<200xi8>) -> (tensor<200xf32>, tensor<200xi8>) {
+  %0:2 = linalg_ext.sort dimension(0) ins(%a : tensor<200xf32>) outs(%v, %p : tensor<200xf32>, tensor<200xi8>)
+      -> tensor<200xf32>, tensor<200xi8>
+  return %0#0, %0#1 : tensor<200xf32>, tensor<200xi8>
+}"""
+    with pytest.raises(CodegenError, match="positions of type i8"):
+        compile_with(function(text), best)
+
+
+@pytest.mark.parametrize("mapped", [(0,), (1,), (2,), (0, 1), (2, 0), (0, 1, 2)])
+@pytest.mark.parametrize("type", ["f32", "f16", "i64", "i1"])
+def test_scatter_into_any_dims(check: Any, mapped: tuple[int, ...], type: str) -> None:
+    shape = (4, 5, 150)
+    rest = tuple(s for i, s in enumerate(shape) if i not in mapped)
+    a, u, i = shaped(shape, type), shaped((2, 3, *rest), type), shaped((2, 3, len(mapped)), "i32")
+    op = {"f": "arith.addf", "i": "arith.addi"}[type[0]]
+    text = f"""
+func.func @scatter(%u: {u}, %i: {i}, %a: {a}, %out: {a}) -> {a} {{
+  %r = linalg_ext.scatter dimension_map = [{", ".join(map(str, mapped))}] ins(%u, %i : {u}, {i}) outs(%a : {a}) {{
+  ^bb0(%x: {type}, %o: {type}):
+    %s = {op} %o, %x : {type}
+    linalg.yield %s : {type}
+  }} -> {a}
+  return %r : {a}
+}}"""
+    rng = np.random.default_rng(0)
+    indices = np.stack([rng.integers(0, shape[d], (2, 3)) for d in mapped], -1).astype(np.int32)
+    values = [
+        rng.integers(0, 2 if type == "i1" else 9, s).astype(element_type(type).dtype)
+        for s in ((2, 3, *rest), shape)
+    ]
+    check(text, {0: values[0], 1: indices, 2: values[1]})
+
+
 def test_scatter_out_of_range_is_reported(best: Any) -> None:
-    from iree_target_llvm.testing import KernelFailure, run_native
-
-    from .conftest import compile_with, function
-
     func = function(scatter("linalg.yield %x : f32", "copied"))
     compiled = compile_with(func, best, "plain-loops")
     assert compiled is not None

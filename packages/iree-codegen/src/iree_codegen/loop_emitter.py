@@ -22,11 +22,13 @@ from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.plan import Group, Plan, Step
 from iree_codegen.row_reduction import RowReduction
 from iree_codegen.scalars import NotVectorizable
-from iree_codegen.sequential import SequentialEmitter, is_sequential, serial_axes
+from iree_codegen.sequential import SequentialEmitter, is_sequential, serial_axes, walked_extent
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import element_of
 
+SHARED_LINES = 64
+"""Elements of the contiguous dim that one workgroup takes together at least: whole cache lines."""
 WORK_PER_GROUP = 1 << 15
 """Element operations one workgroup should have: about 10 us, far above the cost of handing it out."""
 
@@ -122,11 +124,7 @@ class LoopEmitter:
         if is_sequential(step.values[0]):
             serial = {step.vars[axis] for axis in serial_axes(step.values[0])}
             group = Group([v for v in step.loops if v not in serial], [step])
-            if group.outer:
-                total = dim_ops.total([v.extent for v in group.outer])  # type: ignore[misc]
-                return self._share(total, 1, lambda i: self._outer_index(group, i))
-            self._only_first(lambda: self._steps(group, Bindings(self.kernel), {}))
-            return 1
+            return self._single_sequential(group)
         if self.lanes.count > 1:
             self._collapse(step, self._destinations(step), ())
         dims = [v.extent for v in step.loops]
@@ -144,13 +142,13 @@ class LoopEmitter:
             inner = bigger
             split -= 1
         if split == len(dims) - 1 and self._shares_last(step, cost):
-            return self._single_by_blocks(step, cost)
+            return self._single_by_blocks(step, step.loops, self._block(cost))
         outer = list(step.loops[:split])
         if not outer:
             work = inner if isinstance(inner, int) else 0
             if work == 0 or work * cost > 2 * WORK_PER_GROUP:
                 if self._shares_last(step, cost):
-                    return self._single_by_blocks(step, cost)
+                    return self._single_by_blocks(step, step.loops, self._block(cost))
                 outer = [step.loops[0]]
                 inner = dim_ops.total(dims[1:])  # type: ignore[arg-type]
             else:
@@ -162,17 +160,35 @@ class LoopEmitter:
         group = Group(outer, [step])
         return self._share(total, tile, lambda i: self._outer_index(group, i))
 
+    def _single_sequential(self, group: Group) -> Dim:
+        """Workgroups share the dims that are not walked along, the last one in blocks."""
+        step = group.steps[0]
+        if not group.outer:
+            self._only_first(lambda: self._steps(group, Bindings(self.kernel), {}))
+            return 1
+        walked = walked_extent(step.values[0].defining_op, self.dispatch)
+        cost = 4 * walked if isinstance(walked, int) else WORK_PER_GROUP
+        block = max(1, WORK_PER_GROUP // max(cost, 1))
+        last = group.outer[-1]
+        if last is not step.loops[-1]:
+            total = dim_ops.total([v.extent for v in group.outer])  # type: ignore[misc]
+            return self._share(total, block, lambda i: self._outer_index(group, i))
+        # Elements along the last dim lie side by side: they are done together.
+        return self._single_by_blocks(step, group.outer, max(SHARED_LINES, block))
+
+    def _block(self, cost: int) -> int:
+        return max(self.lanes.count, WORK_PER_GROUP // cost // 64 * 64)
+
     def _shares_last(self, step: Step, cost: int) -> bool:
         last = step.loops[-1].extent
         return not isinstance(last, int) or last * cost > 2 * WORK_PER_GROUP
 
-    def _single_by_blocks(self, step: Step, cost: int) -> Dim:
-        """Workgroups share (outer index, block of the last dim)."""
+    def _single_by_blocks(self, step: Step, shared: Sequence[Var], block: int) -> Dim:
+        """Workgroups share (outer index, block of the last dim): all ``shared`` loops."""
         k = self.kernel
-        block = max(self.lanes.count, WORK_PER_GROUP // cost // 64 * 64)
         last = step.loops[-1].extent
         assert last is not None
-        outer = list(step.loops[:-1])
+        outer = list(shared[:-1])
         blocks = dim_ops.ceildiv(last, block)
         total = dim_ops.mul(dim_ops.total([v.extent for v in outer]), blocks)  # type: ignore[misc]
 
@@ -218,7 +234,7 @@ class LoopEmitter:
         """Loops over the inner dims of ``step`` that compute and store its values."""
         inner = [v for v in step.loops if v not in outer]
         if is_sequential(step.values[0]):
-            self._sequential(step, at, outer)
+            self._sequential(step, at, outer, ranges)
             return
         if not inner and step.destinations[0] is None:
             for value, scalar in zip(step.values, self._scalar_values(step, at), strict=True):
@@ -238,22 +254,31 @@ class LoopEmitter:
         for value, memory in zip(step.values, memories, strict=True):
             self.elements.memory[value] = memory
 
-    def _sequential(self, step: Step, at: Bindings, outer: Collection[Var]) -> None:
+    def _sequential(
+        self, step: Step, at: Bindings, outer: Collection[Var], ranges: dict[Var, tuple[Index, Index]]
+    ) -> None:
         """An op that walks along a dim: scalar loops over the other dims around it."""
+        if self.lanes.count > 1 and len(self.plan.groups) == len(self.plan.groups[0].steps) == 1:
+            raise NotVectorizable("nothing here runs over lanes")
         k = self.kernel
         memories = [self._memory(step, n, set(outer)) for n in range(len(step.values))]
         serial = {step.vars[axis] for axis in serial_axes(step.values[0])}
         loops = [v for v in step.loops if v not in outer and v not in serial]
-        emitter = SequentialEmitter(self.elements, step.values[0].defining_op, memories)
+        by_value = dict(zip(step.values, memories, strict=True))
+        emitter = SequentialEmitter(self.elements, step.values[0].defining_op, by_value)
+        bounds = {v: ranges.get(v, (0, k.dim(v.extent))) for v in loops}  # type: ignore[arg-type]
 
         def nest(depth: int, at: Bindings) -> None:
             if depth == len(loops):
                 emitter.emit(at, step.forms)
                 return
-            var = loops[depth]
-            k.loop(0, k.dim(var.extent), 1, (), lambda i: nest(depth + 1, at.child({var: i})))  # type: ignore[arg-type]
+            low, high = bounds[loops[depth]]
+            k.loop(low, high, 1, (), lambda i: nest(depth + 1, at.child({loops[depth]: i})))
 
-        nest(0, at)
+        if emitter.loops_inside:
+            emitter.emit(at, step.forms, [(v, *bounds[v]) for v in loops])
+        else:
+            nest(0, at)
         for value, memory in zip(step.values, memories, strict=True):
             self.elements.memory[value] = memory
 

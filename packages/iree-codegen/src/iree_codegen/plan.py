@@ -18,6 +18,7 @@ from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker, Walk
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
+from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
 from iree_codegen.indexing import Affine, Var
 from iree_codegen.sequential import SEQUENTIAL, is_sequential, serial_axes
 from iree_core_ir.dialects.linalg_structured import StructuredOp
@@ -108,6 +109,13 @@ class Planner:
             plan, rejected = self._try(stored)
             if not rejected:
                 return plan
+            for value in rejected:
+                if value in self.destinations or is_sequential(value):
+                    raise CodegenError(
+                        UNSUPPORTED_OP,
+                        "an intermediate too large to keep that cannot be computed in place",
+                        source=value.owner.location.user_text() if isinstance(value.owner, Op) else None,
+                    )
             stored = [v for v in stored if v not in rejected]
 
     # -- which values are stored ------------------------------------------------------------------
@@ -120,14 +128,8 @@ class Planner:
                 users[operand] = users.get(operand, 0) + 1
         found: dict[Value, None] = {}
         for op in self.dispatch.ops:
-            serial = op.name in SEQUENTIAL and any(
-                users.get(r, 0) or r in self.destinations for r in op.results
-            )
             for value in op.results:
                 if not isinstance(value.type, TensorType):
-                    continue
-                if serial:
-                    found[value] = None
                     continue
                 if value in self.destinations or self._worth_keeping(op, value, users.get(value, 0)):
                     found[value] = None
@@ -137,6 +139,8 @@ class Planner:
     def _worth_keeping(self, op: Any, value: Value, n_users: int) -> bool:
         if n_users == 0:
             return False
+        if op.name in SEQUENTIAL:
+            return True
         if op.name == "tensor.pad":
             # A window reads every padded element several times; without the pad it reads plain memory.
             return any(isinstance(u, StructuredOp) and u.reduction_dims for u in value.users)

@@ -1,22 +1,30 @@
 """Ops that walk along a dim in order: scans, sorts, top-k, scatters. Scalar code over stored memory.
 
 Sorting is a heap sort in the results' own memory, on (value, position) pairs; positions make the order
-total, so equal elements keep theirs. NaN counts as greater than every number.
+total, so equal elements keep theirs. NaN counts as greater than every number. Where positions alone are
+stored, values are read from the input; where values alone are, zeros and NaN (all that equal numbers can
+differ in) are put in the input's order afterwards. So there is no scratch memory, whatever the extents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
+from iree_codegen.dims import Dim
+from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import ERROR_INDEX, Elements, Memory, Point
-from iree_codegen.indexing import Affine, Bindings
+from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
+from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index
 from iree_codegen.scalars import ScalarEvaluator
-from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, i1, index
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, f32, i1, index
 
+ERROR_SHAPE = 2
+"""Error kind of the dispatch ABI: extents do not fit each other."""
 ALONG_A_DIM = frozenset({"linalg_ext.scan", "linalg_ext.sort", "linalg_ext.topk"})
 SEQUENTIAL = ALONG_A_DIM | {"linalg_ext.scatter"}
 
@@ -35,32 +43,51 @@ def serial_axes(value: Value) -> tuple[int, ...]:
     op: Any = value.defining_op
     if op is None or op.name not in SEQUENTIAL:
         return ()
+    return (op.dimension.value,) if op.name in ALONG_A_DIM else tuple(op.dimension_map.values)
+
+
+def walked_extent(op: Any, dispatch: Dispatch) -> Dim:
+    """How many steps the walk has."""
+    dims = dispatch.dims(op.inputs[0])
     if op.name in ALONG_A_DIM:
-        return (op.dimension.value,)
-    return tuple(range(value.type.rank))
+        axis: int = op.dimension.value
+        return dims[axis]
+    return dim_ops.total(dims[: op.inputs[1].type.rank - 1])
 
 
 class SequentialEmitter:
-    """Emits ``op`` with its results in ``memories``."""
+    """Emits ``op`` with its results (those that are stored) in ``memories``."""
 
-    def __init__(self, elements: Elements, op: Any, memories: Sequence[Memory]) -> None:
+    def __init__(self, elements: Elements, op: Any, memories: Mapping[Value, Memory]) -> None:
         self.elements = elements
         self.kernel = elements.kernel
         self.dispatch = elements.dispatch
         self.op = op
-        self.memories = memories
+        self.memories = [memories.get(result) for result in op.results]
 
-    def emit(self, at: Bindings, forms: Sequence[Affine]) -> None:
+    @property
+    def loops_inside(self) -> bool:
+        """True when ``emit`` itself loops over the other dims."""
+        return bool(self.op.name == "linalg_ext.scatter")
+
+    def emit(
+        self, at: Bindings, forms: Sequence[Affine], loops: Sequence[tuple[Var, Index, Index]] = ()
+    ) -> None:
         """At one index of the other dims; ``forms`` gives those (the serial ones are replaced)."""
         name = self.op.name
         if name == "linalg_ext.scan":
             self._scan(at, forms)
         elif name == "linalg_ext.scatter":
-            self._scatter(at)
+            self._scatter(at, forms, loops)
         else:
             self._sort(at, forms, name == "linalg_ext.topk")
 
-    def _place(self, forms: Sequence[Affine], i: Index) -> tuple[Affine, ...]:
+    def memory(self, result: int) -> Memory:
+        found = self.memories[result]
+        assert found is not None
+        return found
+
+    def place(self, forms: Sequence[Affine], i: Index) -> tuple[Affine, ...]:
         axis = self.op.dimension.value
         here = indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)
         return tuple(here if n == axis else f for n, f in enumerate(forms))
@@ -73,22 +100,28 @@ class SequentialEmitter:
     def _scan(self, at: Bindings, forms: Sequence[Affine]) -> None:
         k, op = self.kernel, self.op
         source, target = op.inputs[0], op.outputs[0]
-        element = element_of(target.type)
+        element: Any = element_of(target.type)
         is_float = isinstance(element, FloatType)
         kind = op.kind.value
         combine = (_SCAN_FLOAT if is_float else _SCAN_INTEGER)[kind]
-        start = k.constant(neutral(kind, element), element)
+        # Narrow floats accumulate in f32 and are rounded where they are stored.
+        narrow = is_float and element.width < 32
+        wide = f32 if narrow else element
+        start = k.constant(neutral(kind, element), wide)
         extent = self._extent(source)
-        memory = self.memories[0]
+        memory = self.memory(0)
 
         def step(i: Index, current: Value) -> list[Value]:
             at_index = k.sub(k.sub(extent, 1), i) if op.reverse is not None else i
             point = Point(at)
-            place = self._place(forms, at_index)
+            place = self.place(forms, at_index)
             loaded = self.elements.element(source, place, point)
             value = self._converted(loaded, element_of(source.type), element)
-            following = k.pure(combine, (current, value), element)
-            self.elements.store(current if op.exclusive is not None else following, memory, place, point)
+            value = k.cast("arith.extf", value, wide) if narrow else value
+            following = k.pure(combine, (current, value), wide)
+            result = current if op.exclusive is not None else following
+            result = k.cast("arith.truncf", result, element) if narrow else result
+            self.elements.store(result, memory, place, point)
             return [following]
 
         k.loop(0, extent, 1, [start], step)
@@ -122,9 +155,12 @@ class SequentialEmitter:
         kept = self._extent(op.outputs[0]) if partial else extent
         descending = (op.smallest is None) if partial else (op.descending is not None)
         heap = _Heap(self, at, forms, descending)
+        if partial and kept != extent:
+            fits = k.compare("sle", kept, extent)
+            k.check(fits, ERROR_SHAPE, f"takes more elements than there are in {op.location.user_text()}")
 
         def put(i: Index) -> None:
-            heap.store(i, self.elements.element(source, self._place(forms, i), Point(at)), k.value(i))
+            heap.store(i, self.elements.element(source, self.place(forms, i), Point(at)), k.value(i))
 
         k.loop(0, kept, 1, (), put)
         half = k.floordiv(kept, 2)
@@ -132,7 +168,7 @@ class SequentialEmitter:
         if partial:
 
             def offer(i: Index) -> None:
-                value = self.elements.element(source, self._place(forms, i), Point(at))
+                value = self.elements.element(source, self.place(forms, i), Point(at))
                 better = heap.before((value, k.value(i)), heap.load(0))
 
                 def replace() -> None:
@@ -149,78 +185,126 @@ class SequentialEmitter:
             heap.sift(0, last)
 
         k.loop(0, k.max(k.sub(kept, 1), 0), 1, (), shrink)
+        if heap.positions is None and isinstance(heap.element, FloatType):
+            self._restore_order(heap, at, forms, kept, extent)
+
+    def _restore_order(
+        self, heap: _Heap, at: Bindings, forms: Sequence[Affine], kept: Index, extent: Index
+    ) -> None:
+        """Zeros (of either sign) and NaN, adjacent in the sorted values, in the order of the input."""
+        k = self.kernel
+        source = self.op.inputs[0]
+        zero, one, nothing = k.constant(0.0, heap.element), k.constant(1, index), k.constant(0, index)
+
+        def count(i: Index, *found: Value) -> list[Value]:
+            value = heap.value_at(i)
+            is_zero, is_nan = k.cmpf("oeq", value, zero), k.cmpf("uno", value, value)
+            below = heap.before((value, None), (zero, None))
+            flags = (below, is_zero, is_nan)
+            return [
+                k.binary("arith.addi", n, k.select(f, one, nothing))
+                for n, f in zip(found, flags, strict=True)
+            ]
+
+        before_zero, zeros, nans = k.loop(0, kept, 1, [nothing] * 3, count)
+        zero_end = k.add(before_zero, zeros)
+        first_nan = nothing if heap.descending else k.value(k.sub(k.value(kept), nans))
+        nan_end = k.add(first_nan, nans)
+
+        def put(i: Index, *cursors: Value) -> list[Value]:
+            value = self.elements.element(source, self.place(forms, i), Point(at))
+            tests = (k.cmpf("oeq", value, zero), k.cmpf("uno", value, value))
+            following = []
+            for cursor, end, test in zip(cursors, (zero_end, nan_end), tests, strict=True):
+                here = k.binary("arith.andi", test, k.compare("slt", cursor, end))
+                k.if_(here, lambda cursor=cursor: heap.store(cursor, value, None))  # type: ignore[misc]
+                following.append(k.binary("arith.addi", cursor, k.select(here, one, nothing)))
+            return following
+
+        k.loop(0, extent, 1, [before_zero, first_nan], put)
 
     # -- scatter -------------------------------------------------------------------------------------
 
-    def _scatter(self, at: Bindings) -> None:
+    def _scatter(
+        self, at: Bindings, forms: Sequence[Affine], loops: Sequence[tuple[Var, Index, Index]]
+    ) -> None:
         k, op = self.kernel, self.op
         updates, indices = op.inputs[0], op.inputs[1]
         original = op.outputs[0]
         dims = list(op.dimension_map.values)
-        memory = self.memories[0]
+        memory = self.memory(0)
+        batch = self.dispatch.dims(indices)[:-1]
+        sizes = self.dispatch.dims(original)
+        free = [i for i in range(len(sizes)) if i not in dims]
         own = self.elements.memory.get(original)
         if own is None or own.memory is not memory.memory:
-            self._copy(original, memory, at)
-        batch = self.dispatch.dims(indices)[:-1]
-        rest_dims = self.dispatch.dims(updates)[len(batch) :]
-        sizes = self.dispatch.dims(original)
 
-        def nest(extents: Sequence[Any], found: list[Index], body: Any) -> None:
-            if len(found) == len(extents):
-                body(found)
-                return
-            k.loop(0, k.dim(extents[len(found)]), 1, (), lambda i: nest(extents, [*found, i], body))
+            def copy(where: list[Index]) -> None:
+                full = list(forms)
+                for dim, i in zip(dims, where, strict=True):
+                    full[dim] = _form(i)
 
-        def form(i: Index) -> Affine:
-            return indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)
+                def element(at: Bindings) -> None:
+                    point = Point(at)
+                    self.elements.store(self.elements.element(original, full, point), memory, full, point)
+
+                self._nest(loops, at, element)
+
+            self._box([sizes[d] for d in dims], copy)
 
         def one(where: list[Index]) -> None:
             point = Point(at)
-            target: list[Affine] = [indexing.ZERO] * len(sizes)
+            target = list(forms)
             for number, dim in enumerate(dims):
-                place = (*[form(i) for i in where], indexing.constant(number))
+                place = (*[_form(i) for i in where], indexing.constant(number))
                 position = self.elements.element(indices, place, point)
                 if not isinstance(position.type, IndexType):
                     position = k.cast("arith.index_cast", position, index)
                 valid = k.cmpi("ult", position, k.value(k.dim(sizes[dim])))
                 k.check(valid, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
                 target[dim] = indexing.opaque(position)
-            free = [i for i in range(len(sizes)) if i not in dims]
+            source = (*[_form(i) for i in where], *[forms[d] for d in free])
 
-            def combine(rest: list[Index]) -> None:
+            def combine(at: Bindings) -> None:
                 inner = Point(at)
-                for dim, i in zip(free, rest, strict=True):
-                    target[dim] = form(i)
-                update = self.elements.element(updates, tuple(form(i) for i in (*where, *rest)), inner)
-                current = self.elements.load(memory, target, inner)
                 block = op.body
+                known: dict[Value, Value] = {}
+                if block.args[0].uses:
+                    known[block.args[0]] = self.elements.element(updates, source, inner)
+                if block.args[1].uses:
+                    known[block.args[1]] = self.elements.load(memory, target, inner)
                 evaluator = ScalarEvaluator(k, lambda o, lookup: None)
                 evaluator.outside = self.elements.scalar  # type: ignore[method-assign]
-                known = dict(zip(block.args, (update, current), strict=True))
                 self.elements.store(evaluator.run(block, known)[0], memory, target, inner)
 
-            nest(rest_dims, [], combine)
+            self._nest(loops, at, combine)
 
-        nest(batch, [], one)
+        self._box(batch, one)
 
-    def _copy(self, source: Value, memory: Memory, at: Bindings) -> None:
+    def _box(self, extents: Sequence[Dim], body: Callable[[list[Index]], None]) -> None:
+        """Loops over all indices of a box, the last dim fastest."""
         k = self.kernel
-        dims = self.dispatch.dims(source)
 
-        def nest(found: list[Affine]) -> None:
-            if len(found) == len(dims):
-                point = Point(at)
-                self.elements.store(self.elements.element(source, tuple(found), point), memory, found, point)
+        def nest(found: list[Index]) -> None:
+            if len(found) == len(extents):
+                body(found)
                 return
-            k.loop(
-                0,
-                k.dim(dims[len(found)]),
-                1,
-                (),
-                lambda i: nest([*found, indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)]),
-            )
+            k.loop(0, k.dim(extents[len(found)]), 1, (), lambda i: nest([*found, i]))
 
         nest([])
+
+    def _nest(
+        self, loops: Sequence[tuple[Var, Index, Index]], at: Bindings, body: Callable[[Bindings], None]
+    ) -> None:
+        if not loops:
+            body(at)
+            return
+        (var, low, high), *rest = loops
+        self.kernel.loop(low, high, 1, (), lambda i: self._nest(rest, at.child({var: i}), body))
+
+
+def _form(i: Index) -> Affine:
+    return indexing.constant(i) if isinstance(i, int) else indexing.opaque(i)
 
 
 class _Heap:
@@ -235,22 +319,48 @@ class _Heap:
         self.forms = forms
         self.descending = descending
         self.element = element_of(owner.op.outputs[0].type)
+        self.values = owner.memories[0]
         self.positions = owner.memories[1] if len(owner.memories) > 1 else None
+        if self.positions is not None:
+            self._check_positions()
+
+    def _check_positions(self) -> None:
+        """Positions decide between equal elements, so they must not wrap."""
+        op = self.owner.op
+        type: Any = element_of(op.outputs[1].type)
+        extent = self.owner.dispatch.dims(op.inputs[0])[op.dimension.value]
+        if isinstance(type, IndexType) or type.width >= 32:
+            return
+        if not isinstance(extent, int) or extent > 1 << (type.width - 1):
+            raise CodegenError(
+                UNSUPPORTED_TYPE,
+                f"positions of type {type} in a dim of {extent} elements",
+                source=op.location.user_text(),
+            )
+
+    def value_at(self, i: Index) -> Value:
+        """The stored value at heap index ``i``."""
+        assert self.values is not None
+        elements = self.owner.elements
+        return elements.load(self.values, self.owner.place(self.forms, i), Point(self.at))
 
     def load(self, i: Index) -> tuple[Value, Value | None]:
         """(value, position) at heap index ``i``."""
-        place, point = self.owner._place(self.forms, i), Point(self.at)
-        value = self.owner.elements.load(self.owner.memories[0], place, point)
+        elements, place = self.owner.elements, self.owner.place(self.forms, i)
         if self.positions is None:
-            return value, None
-        position = self.owner.elements.load(self.positions, place, point)
+            return self.value_at(i), None
+        position = elements.load(self.positions, place, Point(self.at))
         if not isinstance(position.type, IndexType):
             position = self.kernel.cast("arith.index_cast", position, index)
-        return value, position
+        if self.values is not None:
+            return self.value_at(i), position
+        place = self.owner.place(self.forms, position)
+        return elements.element(self.owner.op.inputs[0], place, Point(self.at)), position
 
     def store(self, i: Index, value: Value, position: Value | None) -> None:
-        place, point = self.owner._place(self.forms, i), Point(self.at)
-        self.owner.elements.store(value, self.owner.memories[0], place, point)
+        place, point = self.owner.place(self.forms, i), Point(self.at)
+        if self.values is not None:
+            self.owner.elements.store(value, self.values, place, point)
         if self.positions is not None and position is not None:
             type = element_of(self.owner.op.outputs[1].type)
             if not isinstance(type, IndexType):
@@ -311,7 +421,8 @@ class _Heap:
 def neutral(kind: str, type: Any) -> Any:
     """The number that changes nothing when combined."""
     if kind in ("add", "mul"):
-        return 0 if kind == "add" else 1
+        # -0.0 + x is x for every x, zeros included.
+        return (-0.0 if isinstance(type, FloatType) else 0) if kind == "add" else 1
     if isinstance(type, FloatType):
         return float("-inf") if kind == "max" else float("inf")
     width = 64 if isinstance(type, IndexType) else type.width
@@ -320,4 +431,4 @@ def neutral(kind: str, type: Any) -> Any:
     return -(1 << (width - 1)) if kind == "max" else (1 << (width - 1)) - 1
 
 
-__all__ = ["SEQUENTIAL", "Op", "SequentialEmitter", "is_sequential", "serial_axes"]
+__all__ = ["SEQUENTIAL", "SequentialEmitter", "is_sequential", "serial_axes", "walked_extent"]
