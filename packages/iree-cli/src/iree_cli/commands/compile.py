@@ -177,9 +177,15 @@ def _check_stdout(phase: str | None, as_json: bool, report: bool) -> None:
 def _effective(arguments: dict[str, Any]) -> dict[str, Any]:
     """What the compiler makes of the arguments, where it is installed and says so."""
     import_flow()
+    from iree_core_ir import plugins
     from iree_flow.options import CompileOptions
 
     rest = {name: value for name, value in arguments.items() if name != "target"}
     target = arguments.get("target", CompileOptions().target)
-    configuration = CompileOptions.from_arguments(target, rest).configuration()
-    return {"targets": configuration["target"]}
+    checked = CompileOptions.from_arguments(target, rest)
+    resolved: dict[str, Any] = {"targets": list(checked.target)}
+    for name in checked.target:
+        description = plugins.find_target(name).describe(dict(checked.target_options))
+        if "target_features" not in arguments:
+            resolved["target_features"] = description.features
+    return resolved
