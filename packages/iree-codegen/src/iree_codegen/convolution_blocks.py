@@ -114,7 +114,9 @@ def _cycles(w: Window, layout: Rows, panel: int, vectors: int, lanes: int) -> fl
     weight_bytes = panels * panel * w.depth * FLOAT_BYTES
     weights = weight_bytes / (64 if weight_bytes < CACHED_WEIGHTS else 16)
     copied = layout.plane * w.channels / 4 if layout.copied else 0
-    return n_blocks * (panels * tiles + weights + copied)
+    size = (layout.plane if layout.copied else layout.rows * layout.pitch) * w.channels * FLOAT_BYTES
+    missed = max(0, size - INPUT_BYTES // 2) / 64
+    return n_blocks * (panels * (tiles + missed) + weights + copied)
 
 
 def _candidates(w: Window, description: Any) -> Iterator[tuple[float, int, int, Rows]]:

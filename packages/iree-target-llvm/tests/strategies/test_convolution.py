@@ -13,6 +13,7 @@ import pytest
 from iree_codegen.channel_panels import CHANNEL_PANELS
 from iree_codegen.layouts import constant_layout
 from iree_codegen.select_strategy import generate
+from iree_codegen.strategies import sliding_window
 from iree_codegen.strategies.convolution import NAME
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.constants import ConstantStore
@@ -200,7 +201,7 @@ def inputs_of(case: Case, batch: int = 1, seed: int = 0) -> dict[int, Any]:
     }
 
 
-def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = NAME) -> tuple[Array, Array]:
+def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = "") -> tuple[Array, Array]:
     """(native result, interpreter's result)."""
     module = parse_module(text_of(case))
     verify(module)
@@ -220,7 +221,8 @@ def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = NA
             {"iree.constant": UNIT, "iree.packed": StringAttr(parameters)}
         )
         func.attributes["arg_attrs"] = type(attributes)(own)
-    assert generate(func, description).strategy == strategy
+    wanted_strategy = strategy or (NAME if case.groups else sliding_window.NAME)
+    assert generate(func, description).strategy == wanted_strategy
     compiled = compile_function(func, description)
     return run_native(func, compiled, native)[0], expected[0]
 

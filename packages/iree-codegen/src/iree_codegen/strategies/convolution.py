@@ -13,6 +13,7 @@ slab of scratch, from which it reads row by row.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ from iree_core_ir.ir.types import f32
 from iree_core_ir.target import ConstantLayout
 
 NAME = "convolution"
-CHEAP_EPILOGUE = 9
+CHEAP_EPILOGUE = 14
 """Epilogues of up to so many instructions are written out for every accumulator of a tile."""
 LINE = 16
 """Floats of a cache line."""
@@ -176,7 +177,8 @@ class _Emitter:
         offsets = [self.rows.offset(w, y, x) for y, x in w.taps]
         mask = k.mask_below(self.rows.positions - (self.n_vectors - 1) * lanes, lanes) if masked else None
         masks: list[Value | None] = [None] * (width - 1) + [mask]
-        reads = masks if not self.rows.copied else [None] * width
+        unmasked: list[Value | None] = [None] * width
+        reads = unmasked if self.rows.copied else masks
         zero = k.splat(k.constant(0.0, f32), lanes)
         weight_rows = self._weight_rows(panel)
         step_size = self.panel if self.packed else 1
@@ -257,25 +259,28 @@ class _Emitter:
             channel = k.add(first, i)
             at = Bindings(k).child(self.place.at(self.image, self.group, channel, self.top))
             for j in range(width):
-                self.frame.elements.overrides[w.op.results[0]] = (
-                    lambda forms, point, value=accumulators[i * width + j]: value
-                )
                 x = k.add(position, j * self.lanes)
-                self._element(Point(at.child({self.place.x: x}, self.place.x, self.lanes), masks[j]))
+                point = Point(at.child({self.place.x: x}, self.place.x, self.lanes), masks[j])
+                self._element(point, accumulators[i * width + j])
 
         for i in range(self.panel):
             if tail and i >= tail:
-                k.if_(k.compare("slt", k.add(first, i), w.out_channels), lambda i=i: row(i))
+                inside = k.compare("slt", k.add(first, i), w.out_channels)
+                k.if_(inside, functools.partial(row, i))
             else:
                 row(i)
 
-    def _element(self, point: Point) -> None:
+    def _element(self, point: Point, value: Value | None = None) -> None:
+        """Store the result at ``point``; ``value``: the convolution there, if in a register."""
         elements, (result, destination) = self.frame.elements, self.dispatch.results[0]
+        if value is not None:
+            held = value
+            elements.overrides[self.window.op.results[0]] = lambda forms, point: held
         if result is self.window.op.results[0]:
-            value = elements.element(result, self.forms, point)
+            final = elements.element(result, self.forms, point)
         else:
-            value = elements.element_through(result, self.forms, point)
-        elements.store(value, self.frame.binding_memory(destination), self.forms, point)
+            final = elements.element_through(result, self.forms, point)
+        elements.store(final, self.frame.binding_memory(destination), self.forms, point)
 
     def _epilogue(self, panel: Index) -> None:
         """The dispatch's result for one panel, its convolution read from the slab."""
