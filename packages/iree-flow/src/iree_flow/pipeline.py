@@ -26,6 +26,7 @@ from iree_flow.passes.place import Place
 from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
 from iree_flow.passes.simplify_element_reads import SimplifyElementReads
+from iree_flow.passes.sink_reshapes import SinkReshapes
 from iree_flow.session import Session
 
 Phase = Callable[[Any, Session], None]
@@ -47,6 +48,7 @@ def global_optimization(module: Any, session: Session) -> None:
     """Whole-program rewrites that keep the meaning: reshapes out of the way, elementwise chains merged."""
     session.run(module, DropUnitDims(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
+    session.run(module, SinkReshapes(), FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
 
 
 def dispatch_creation(module: Any, session: Session) -> None:

@@ -25,6 +25,8 @@ from iree_flow.fusion import Group
 from iree_flow.slices import alias_slice
 from iree_flow.symbolic_dims import argument_dim_names
 
+SEARCH_LIMIT = 256
+"""Ops looked at to find out whether joining a group would make a cycle."""
 RESHAPES = frozenset({"tensor.expand_shape", "tensor.collapse_shape", "tensor.reshape", "tensor.cast"})
 
 
@@ -117,21 +119,28 @@ class _Grouping:
     def makes_cycle(self, op: Op, group: Group) -> bool:
         """True when ``op`` also depends on ``group`` through something outside it.
 
-        A group runs as one, so reaching any op of a foreign group reaches all that it depends on.
+        A group runs as one, so reaching any op of a foreign group reaches all that it depends on. What
+        lies wholly before the group's first op cannot depend on it and is not looked at; a search that
+        visits more than ``SEARCH_LIMIT`` ops answers yes, so that grouping stays linear.
         """
         members = set(group.ops)
+        first = min(self.position[member] for member in group.ops)
         stack = [p for v in op.operands if (p := v.defining_op) is not None and p not in members]
         seen: set[Op] = set()
         while stack:
             producer = stack.pop()
             if producer in members:
                 return True
-            if producer in seen:
-                continue
             own = self.group_of.get(producer)
-            for member in own.ops if own is not None else (producer,):
-                seen.add(member)
-                stack.extend(p for v in member.operands if (p := v.defining_op) is not None and p not in seen)
+            unit = own.ops if own is not None else [producer]
+            if producer in seen or all(self.position.get(m, -1) < first for m in unit):
+                continue
+            seen.update(unit)
+            if len(seen) > SEARCH_LIMIT:
+                return True
+            stack.extend(
+                p for m in unit for v in m.operands if (p := v.defining_op) is not None and p not in seen
+            )
         return False
 
     def row_extents(self, op: Any) -> tuple[Any, ...]:
