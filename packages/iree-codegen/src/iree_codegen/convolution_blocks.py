@@ -79,7 +79,7 @@ def rows_layout(w: Window, rows: int, lanes: int, masks: bool) -> Rows:
     phases = tuple(sorted({(y % sy, x % sx) for y, x in w.taps}))
     columns = w.out_width + max(x // sx for _, x in w.taps)
     # Zeros at the end of a row can be those at the start of the next.
-    shared = columns
+    shared = max(x // sx for _, x in w.taps)
     for _, px in phases:
         inside = [c for c in range(columns) if 0 <= c * sx + px - w.pad[1] < w.width]
         before, after = (inside[0], columns - 1 - inside[-1]) if inside else (0, 0)

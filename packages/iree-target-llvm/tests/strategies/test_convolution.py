@@ -350,3 +350,80 @@ def test_large_windows_are_left_to_others(best: Any) -> None:
     """Windows beyond the unrolled ones stay with other strategies."""
     module = parse_module(text_of(Case(kernel=(9, 9), size=(12, 12))))
     assert generate(next(iter(module.regions[0].block)), best).strategy != NAME
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+@pytest.mark.parametrize(("channels", "out_channels"), [(1, 1), (4, 5), (3, 16)])
+@pytest.mark.parametrize("batch", [2, None])
+@pytest.mark.parametrize("constant", [True, False])
+def test_groups(
+    best: Any, groups: int, channels: int, out_channels: int, batch: int | None, constant: bool
+) -> None:
+    case = Case(
+        channels, out_channels, (7, 9), pads=(1, 1, 1, 1), batch=batch, groups=groups, form="gf",
+        epilogue="relu", constant=constant,
+    )  # fmt: skip
+    same(case, best, 3 if batch is None else batch)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pad", [0, 2])
+def test_one_spatial_dim(description: Any, kernel: int, stride: int, pad: int) -> None:
+    case = Case(
+        5,
+        9,
+        (1, 23),
+        (1, kernel),
+        (1, stride),
+        pads=(0, pad, 0, pad),
+        form="1d",
+        epilogue="residual",
+        batch=2,
+    )
+    same(case, description)
+
+
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("out_channels", [3, 8, 13])
+def test_weights_known_when_called(description: Any, groups: int, out_channels: int) -> None:
+    same(Case(6, out_channels, (7, 9), pads=(1, 1, 1, 1), groups=groups, constant=False), description)
+
+
+POOL = """
+func.func @pool(%image: tensor<{n}x5x{h}x{w}xf32>, %out: tensor<{n}x5x{oh}x{ow}xf32>) -> tensor<{n}x5x{oh}x{ow}xf32> {{
+  %rest = arith.constant {rest} : f32
+  %window = tensor.empty() : tensor<{k}x{k}xf32>
+  %empty = tensor.empty() : tensor<{n}x5x{oh}x{ow}xf32>
+  %init = linalg.fill ins(%rest : f32) outs(%empty : tensor<{n}x5x{oh}x{ow}xf32>) -> tensor<{n}x5x{oh}x{ow}xf32>
+  %padded = tensor.pad %image low[0, 0, {p}, {p}] high[0, 0, {p}, {p}] {{
+  ^bb0(%a: index, %b: index, %c: index, %d: index):
+    tensor.yield %rest : f32
+  }} : tensor<{n}x5x{h}x{w}xf32> to tensor<{n}x5x{ph}x{pw}xf32>
+  %r = linalg.pooling_nchw_{kind} {{dilations = dense<1> : tensor<2xi64>, strides = dense<{s}> : tensor<2xi64>}}
+      ins(%padded, %window : tensor<{n}x5x{ph}x{pw}xf32>, tensor<{k}x{k}xf32>)
+      outs(%init : tensor<{n}x5x{oh}x{ow}xf32>) -> tensor<{n}x5x{oh}x{ow}xf32>
+  return %r : tensor<{n}x5x{oh}x{ow}xf32>
+}}"""
+
+
+@pytest.mark.parametrize("kind", ["max", "sum"])
+@pytest.mark.parametrize(("k", "s", "p"), [(2, 2, 0), (3, 2, 1), (3, 3, 0), (5, 1, 2)])
+@pytest.mark.parametrize(("h", "w"), [(12, 13), (15, 40)])
+@pytest.mark.parametrize("bad", [0.0, np.nan, -np.inf])
+def test_pooling(description: Any, kind: str, k: int, s: int, p: int, h: int, w: int, bad: float) -> None:
+    oh, ow = (h + 2 * p - k) // s + 1, (w + 2 * p - k) // s + 1
+    rest = "0xFF800000" if kind == "max" else "0.0"
+    text = POOL.format(
+        n=2, h=h, w=w, oh=oh, ow=ow, k=k, s=s, p=p, ph=h + 2 * p, pw=w + 2 * p, kind=kind, rest=rest
+    )
+    module = parse_module(text)
+    func = next(iter(module.regions[0].block))
+    image = np.random.default_rng(0).standard_normal((2, 5, h, w)).astype(np.float32)
+    image[1, 2, 3, w - 1] = image[0, 1, h - 1, 4] = bad
+    if ow > 4:
+        assert generate(func, description).strategy == sliding_window.NAME
+    got = run_native(func, compile_function(func, description), {0: image})[0]
+    with np.errstate(all="ignore"):
+        expected = run_reference(func, {0: image})[0]
+    assert_same(Case(), got, expected)

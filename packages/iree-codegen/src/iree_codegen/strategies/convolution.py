@@ -176,7 +176,7 @@ class _Emitter:
         start = k.add(self.base, position)
         offsets = [self.rows.offset(w, y, x) for y, x in w.taps]
         mask = k.mask_below(self.rows.positions - (self.n_vectors - 1) * lanes, lanes) if masked else None
-        masks: list[Value | None] = [None] * (width - 1) + [mask]
+        masks: list[Value | None] = [*[None] * (width - 1), mask]
         unmasked: list[Value | None] = [None] * width
         reads = unmasked if self.rows.copied else masks
         zero = k.splat(k.constant(0.0, f32), lanes)
