@@ -1,4 +1,4 @@
-"""Runs kernel IR in the interpreter, the middle of the comparison linalg - kernel IR - native: test support."""
+"""Runs kernel IR in the interpreter: the middle of the comparison linalg - kernel IR - native."""
 
 from __future__ import annotations
 

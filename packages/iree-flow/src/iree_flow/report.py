@@ -68,7 +68,8 @@ class CompileReport:
             placed[key] = placed.get(key, 0) + 1
         lines = ["placement"]
         lines += [f"  {count} ops on {target}: {why}" for (target, why), count in placed.items()]
-        lines.append(f"kernels ({len(self.dispatches)}, {sum(d.object_bytes for d in self.dispatches)} bytes)")
+        total = sum(dispatch.object_bytes for dispatch in self.dispatches)
+        lines.append(f"kernels ({len(self.dispatches)}, {total} bytes)")
         for dispatch in self.dispatches:
             lines.append(f"  {dispatch.name}: {dispatch.strategy} ({dispatch.why})")
             lines.append(f"    from {_shortened(dispatch.sources)}")
