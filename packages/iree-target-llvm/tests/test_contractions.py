@@ -279,7 +279,7 @@ def test_convolutions(check: Any, name: str) -> None:
     check(text, given, STRATEGIES, required=False)
 
 
-@pytest.mark.parametrize("name", ["nchw", "strided", "dilated", "depthwise", "depthwise strided"])
+@pytest.mark.parametrize("name", ["nchw", "strided", "dilated"])
 def test_convolutions_with_packed_weights(description: Any, name: str) -> None:
     text = CONVOLUTIONS[name].replace("%w: tensor", "%w: tensor", 1)
     head, tail = text.split(", %out:", 1)

@@ -83,8 +83,8 @@ def _load(dialect: str) -> None:
     """Import what registers the meanings of ``dialect``, once."""
     if dialect in _loaded:
         return
-    _loaded.add(dialect)
     if dialect in CORE:
+        _loaded.add(dialect)
         name = f"iree_core_ir.interpreters.{dialect}"
         try:
             importlib.import_module(name)
@@ -96,20 +96,28 @@ def _load(dialect: str) -> None:
 
     getter = interpreter_getters().get(dialect)
     if getter is not None:
+        _loaded.add(dialect)
         getter()
 
 
 def find_meaning(cls: type[Op], terminator: bool = False) -> Meaning | None:
     """The meaning of an op class (or of the nearest base that has one); None when there is none."""
     key = (cls, terminator)
-    if key not in _resolved:
-        for base in cls.__mro__:
-            if isinstance(base.__dict__.get("name"), str):
-                _load(base.__dict__["name"].partition(".")[0])
-        table = _terminators if terminator else _meanings
-        found = next((table[base] for base in cls.__mro__ if base in table), None)
+    if key in _resolved:
+        return _resolved[key]
+    dialects = [
+        base.__dict__["name"].partition(".")[0]
+        for base in cls.__mro__
+        if isinstance(base.__dict__.get("name"), str)
+    ]
+    for dialect in dialects:
+        _load(dialect)
+    table = _terminators if terminator else _meanings
+    found = next((table[base] for base in cls.__mro__ if base in table), None)
+    # Plugins may come later (a test registers one): nothing found is final only with all there is loaded.
+    if found is not None or _loaded.issuperset(dialects):
         _resolved[key] = found
-    return _resolved[key]
+    return found
 
 
 # -- attributes <-> values ---------------------------------------------------------------------
