@@ -138,6 +138,22 @@ func.func @main(%x: tensor<5x7xf32> {iree.name = "x"}) -> (tensor<5x5xf32> {iree
 }
 """
 
+CHOSEN_SIZE = """
+func.func @main(%x: tensor<?xf32> {iree.name = "x", iree.dims = ["n"]})
+    -> (tensor<?xf32> {iree.name = "y", iree.dims = ["m"]}) {
+  %c0 = arith.constant 0 : index
+  %c3 = arith.constant 3 : index
+  %c7 = arith.constant 7 : index
+  %n = tensor.dim %x, %c0 : tensor<?xf32>
+  %b = arith.cmpi slt, %n, %c3 : index
+  %m = arith.select %b, %c7, %c3 : index
+  %z = arith.constant 2.0 : f32
+  %e = tensor.empty(%m) : tensor<?xf32>
+  %f = linalg.fill ins(%z : f32) outs(%e : tensor<?xf32>) -> tensor<?xf32>
+  return %f : tensor<?xf32>
+}
+"""
+
 PROGRAMS: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     "matmul": (MATMUL, ((5, 8), (5, 8))),
     "matmul-one-row": (MATMUL, ((1, 8), (1, 8))),
@@ -146,6 +162,7 @@ PROGRAMS: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     "convolution": (CONVOLUTION, ((1, 3, 9, 9),)),
     "pass-through": (PASS_THROUGH, ((4,),)),
     "tied": (TIED, ((6,), (2,))),
+    "chosen-size": (CHOSEN_SIZE, ((2,),)),
     "diamond": (DIAMOND, ((5, 7),)),
 }
 

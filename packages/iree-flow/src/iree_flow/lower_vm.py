@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from iree_core_ir.dialects import arith, cf
+from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.attributes import FloatAttr, IntegerAttr, SymbolRefAttr
@@ -235,7 +236,7 @@ def _floordiv(f: _FunctionLowering, op: Op) -> Any:
 
 def _compare(f: _FunctionLowering, op: Any) -> Any:
     kind = register_type(op.operands[0].type)
-    predicate = str(op.predicate.value) if hasattr(op.predicate, "value") else str(op.predicate)
+    predicate = CMPI_PREDICATES[op.predicate.value]
     return f.builder.op(_COMPARE[predicate].format(t=kind), *f.operands(op))
 
 

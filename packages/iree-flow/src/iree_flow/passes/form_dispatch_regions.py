@@ -16,6 +16,7 @@ from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import fuse
 from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.traits import RETURN_LIKE
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
@@ -82,6 +83,13 @@ def is_cloned(op: Op) -> bool:
             isinstance(value, DenseElementsAttr) and value.splat
         )
     return op.name == "linalg.fill" and _is_host_scalar(op.operands[0])
+
+
+def _leaves(op: Op) -> bool:
+    """A fill that is returned or only renamed has no dispatch to be cloned into: it is one itself."""
+    if op.name != "linalg.fill":
+        return False
+    return any(RETURN_LIKE in user.traits or user.name in RESHAPES for user in op.results[0].uses)
 
 
 def _is_host_scalar(value: Value) -> bool:
@@ -153,7 +161,7 @@ def group_ops(block: Block, resolver: DimResolver, fuse_ops: bool = True) -> lis
     grouping = _Grouping(block, resolver)
     for op in block.ops:
         kind = fusion.kind_of(op)
-        if kind is None or is_cloned(op):
+        if kind is None or (is_cloned(op) and not _leaves(op)):
             continue
         if not fuse_ops:
             grouping.new(op, kind)
