@@ -100,6 +100,19 @@ def _load(dialect: str) -> None:
         getter()
 
 
+def _load_beside(cls: type[Op]) -> None:
+    """The meanings of ``package.dialects.x`` stand in ``package.interpreters.x``: found without plugins too."""
+    package, middle, name = cls.__module__.rpartition(".dialects.")
+    if not middle or package == "iree_core_ir":
+        return
+    beside = f"{package}.interpreters.{name}"
+    try:
+        importlib.import_module(beside)
+    except ModuleNotFoundError as error:
+        if not beside.startswith(str(error.name)):
+            raise
+
+
 def find_meaning(cls: type[Op], terminator: bool = False) -> Meaning | None:
     """The meaning of an op class (or of the nearest base that has one); None when there is none."""
     key = (cls, terminator)
@@ -112,6 +125,7 @@ def find_meaning(cls: type[Op], terminator: bool = False) -> Meaning | None:
     ]
     for dialect in dialects:
         _load(dialect)
+    _load_beside(cls)
     table = _terminators if terminator else _meanings
     found = next((table[base] for base in cls.__mro__ if base in table), None)
     # Plugins may come later (a test registers one): nothing found is final only with all there is loaded.
