@@ -101,7 +101,7 @@ def _load(dialect: str) -> None:
 
 
 def _load_beside(cls: type[Op]) -> None:
-    """The meanings of ``package.dialects.x`` stand in ``package.interpreters.x``: found without plugins too."""
+    """The meanings of ``package.dialects.x`` stand in ``package.interpreters.x``, plugins or not."""
     package, middle, name = cls.__module__.rpartition(".dialects.")
     if not middle or package == "iree_core_ir":
         return
