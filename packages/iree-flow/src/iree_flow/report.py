@@ -54,7 +54,6 @@ class CompileReport:
     read_backs: list[str] = field(default_factory=list)
     """Source nodes whose result the host must read before it can go on."""
     dispatches: list[DispatchRow] = field(default_factory=list)
-    n_dispatches: int = 0
     constant_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
