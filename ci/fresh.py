@@ -38,6 +38,7 @@ ALL = (
     "iree-flow",
     "iree-target-llvm",
     "iree-target-reference",
+    "iree-target-vulkan",
     "iree-cli",
 )
 """Every distribution, each after the ones it needs."""

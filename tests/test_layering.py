@@ -28,6 +28,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "iree-vm": ("iree_vm/compiler/",),
     "iree-cli": ("iree_cli/commands/", "iree_cli/discovery.py"),
     "iree-base": ("iree_base/element_types.py",),
+    "iree-target-vulkan": (
+        "iree_target_vulkan/printer/",
+        "iree_target_vulkan/description.py",
+        "iree_target_vulkan/target.py",
+    ),
 }
 """Where a package may import what only its extras declare; everywhere else an extra must not be needed."""
 

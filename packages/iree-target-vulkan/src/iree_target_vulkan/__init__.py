@@ -1,0 +1,1 @@
+"""Vulkan: driver ``vulkan``, and target ``vulkan-spirv`` (kernel IR to SPIR-V)."""

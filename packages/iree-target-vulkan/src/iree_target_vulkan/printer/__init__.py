@@ -1,0 +1,1 @@
+"""Kernel IR in invocation form -> SPIR-V."""

@@ -1,0 +1,1 @@
+"""SPIR-V without a toolchain: grammar table, assembler, module builder."""
