@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from iree_core_ir.dialects import gpu_matrix
 from iree_core_ir.dialects.constraints import like
 from iree_core_ir.dialects.words import parse_word
 from iree_core_ir.ir.attributes import UNIT, ArrayAttr, Attribute, IntegerAttr, Type, UnitAttr
@@ -238,8 +239,8 @@ DIALECT = Dialect(
     "gpu",
     ops=[
         Barrier, BlockDim, BlockId, GlobalId, GridDim, LaneId, NumSubgroups, Shuffle, SubgroupId,
-        SubgroupReduce, SubgroupSize, ThreadId,
+        SubgroupReduce, SubgroupSize, ThreadId, *gpu_matrix.OPS,
     ],
-    attributes=[AddressSpaceAttr, DimensionAttr, ReductionAttr, ShuffleModeAttr],
+    attributes=[AddressSpaceAttr, DimensionAttr, ReductionAttr, ShuffleModeAttr, *gpu_matrix.ATTRIBUTES],
     materialize_constant=materialize_constant,
 )  # fmt: skip

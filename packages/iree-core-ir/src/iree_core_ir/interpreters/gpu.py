@@ -18,7 +18,7 @@ import numpy as np
 from iree_core_ir.dialects import gpu
 from iree_core_ir.errors import CoreIrError
 from iree_core_ir.interpreter import Frame, Interpreter, implements
-from iree_core_ir.interpreters import floats, integers
+from iree_core_ir.interpreters import floats, gpu_matrix, integers
 from iree_core_ir.interpreters.floats import float_format
 from iree_core_ir.interpreters.integers import integer_format
 from iree_core_ir.interpreters.values import finish, finish_integer
@@ -67,14 +67,15 @@ class _Workgroup:
         self.storage: dict[Op, Any] = {}
         self.abandoned = False
 
-    def run(self, body: Callable[[], None]) -> None:
-        """Run ``body`` once per invocation."""
-        if self.size == 1:
-            token = _current.set(self.invocations[0])
-            try:
-                body()
-            finally:
-                _current.reset(token)
+    def run(self, body: Callable[[], None], *, together: bool = True) -> None:
+        """Run ``body`` once per invocation; one after the other when they do nothing ``together``."""
+        if self.size == 1 or not together:
+            for invocation in self.invocations:
+                token = _current.set(invocation)
+                try:
+                    body()
+                finally:
+                    _current.reset(token)
             return
         threads = [
             threading.Thread(target=contextvars.copy_context().run, args=(self._invoke, i, body), daemon=True)
@@ -193,7 +194,15 @@ def run_workgroup(
     def body() -> None:
         interpreter.call(function, *arguments)
 
-    group.run(body)
+    op = function if isinstance(function, Op) else interpreter.find(function)
+    group.run(body, together=_has_collectives(op))
+
+
+def _has_collectives(function: Op) -> bool:
+    """Whether invocations meet anywhere (calls count: nobody looks into them)."""
+    together: tuple[type[Op], ...] = (gpu.Barrier, *_COLLECTIVES)
+    calls = ("func.call", "gpu.subgroup_mma")
+    return any(isinstance(op, together) or op.name.startswith(calls) for op in function.walk())
 
 
 def workgroup_storage(op: Op, create: Callable[[], Any]) -> Any:
@@ -312,6 +321,7 @@ def _shuffle(op: gpu.Shuffle, payloads: dict[int, Any], size: int) -> dict[int, 
 _COLLECTIVES: dict[type[Op], Callable[..., dict[int, Any]]] = {
     gpu.SubgroupReduce: _reduce,
     gpu.Shuffle: _shuffle,
+    **gpu_matrix.COLLECTIVES,
 }
 
 
@@ -333,3 +343,11 @@ def shuffle(frame: Frame, op: Op, value: Any, offset: Any, width: Any) -> Any:
         raise CoreIrError(12, f"{op.name}: width {width}", source=op.location.user_text())
     invocation = _invocation(op)
     return invocation.group.collective(invocation, op, (value, int(offset), int(width)))
+
+
+def _wait(op: Op, payload: Any) -> Any:
+    invocation = _invocation(op)
+    return invocation.group.collective(invocation, op, payload)
+
+
+gpu_matrix.register(_wait)
