@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import iree_hal
+from iree_base.errors import PluginError
 from iree_hal.driver import executable_loaders, plugins
 from iree_hal.errors import HalError
 
@@ -35,3 +36,24 @@ def test_local_sync_has_one_thread() -> None:
     iree_hal.create_device("local-sync", threads=1)
     with pytest.raises(HalError, match=r"IREE-HAL-021.*local-task"):
         iree_hal.create_device("local-sync", threads=2)
+
+
+@pytest.mark.parametrize("name", ["null", "local-sync", "local-task"])
+def test_each_own_driver_has_one_device_and_its_path_opens_it(name: str) -> None:
+    (info,) = iree_hal.devices(name)
+    assert info in iree_hal.devices()
+    for path in (info.path, name, f"{name}://", f"{name}://0", f"{name}://{info.name[:4]}"):
+        assert iree_hal.create_device(path).driver_name == name
+    with pytest.raises(HalError, match=r"IREE-HAL-026.*'7' of .*no device fits"):
+        iree_hal.create_device(f"{name}://7")
+    assert all(d.ok for d in iree_hal.find_driver(name).diagnose())
+
+
+def test_the_processors_rank_above_what_only_checks() -> None:
+    rank = {info.path: info.rank for info in iree_hal.devices()}
+    assert rank["local-task"] > rank["local-sync"] > rank["null"]
+
+
+def test_devices_of_a_driver_that_is_not_installed() -> None:
+    with pytest.raises(PluginError, match="nothing-of-this-name"):
+        iree_hal.devices("nothing-of-this-name")

@@ -1,7 +1,7 @@
 """Runtime: drivers, devices, buffers, command buffers, executor, executable loaders.
 
-``create_device(name)`` is the way in; ``drivers()`` lists the names. Importing this module imports neither
-the compiler nor LLVM.
+``create_device(path)`` is the way in; ``drivers()`` lists the names, ``devices()`` what they could open.
+Importing this module imports neither the compiler nor LLVM.
 """
 
 from iree_hal.allocator import Allocator
@@ -9,7 +9,8 @@ from iree_hal.buffer import Buffer
 from iree_hal.buffer_view import BufferView
 from iree_hal.command_buffer import CommandBuffer
 from iree_hal.device import Device
-from iree_hal.driver import Driver, create_device, drivers, plugins
+from iree_hal.device_info import DeviceInfo, Diagnosis
+from iree_hal.driver import Driver, create_device, devices, drivers, find_driver, plugins
 from iree_hal.errors import HalError, KernelError
 from iree_hal.executable import Executable, ExecutableSpec, ExportSpec
 from iree_hal.executable_loader import ExecutableLoader
@@ -24,6 +25,8 @@ __all__ = [
     "BufferView",
     "CommandBuffer",
     "Device",
+    "DeviceInfo",
+    "Diagnosis",
     "Driver",
     "Executable",
     "ExecutableLoader",
@@ -36,6 +39,8 @@ __all__ = [
     "RecordingBuilder",
     "Semaphore",
     "create_device",
+    "devices",
     "drivers",
+    "find_driver",
     "plugins",
 ]

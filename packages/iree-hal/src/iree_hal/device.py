@@ -77,6 +77,20 @@ class Device(ABC):
             hint="compile for this machine, or install the package with the loader",
         )
 
+    def missing_features(self, features: Sequence[str]) -> list[str]:
+        """Those of ``features`` that executables for this device may require and that it lacks, in order.
+
+        A device that knows no features has none.
+        """
+        return list(features)
+
+    def import_constants(self, memory: Any) -> Buffer:
+        """A read-only buffer with the bytes of ``memory`` (buffer protocol; never changes afterwards) that
+        command buffers of this device can bind. Here it borrows them; a device with memory of its own
+        copies them there, once. Raises HalError OUT_OF_MEMORY.
+        """
+        return Buffer.wrap(memory, readonly=True)
+
     # ------------------------------------------------------------------ commands
 
     def create_command_buffer(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from abc import ABC, abstractmethod
-from typing import Any
 
 from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager
 from iree_hal import hookspecs
 from iree_hal.device import Device
+from iree_hal.device_info import DeviceInfo, Diagnosis, match_device, split_path
 from iree_hal.errors import OPTION, HalError
 from iree_hal.executable_loader import ExecutableLoader
 
@@ -23,12 +24,29 @@ class Driver(ABC):
     name = ""
 
     @abstractmethod
-    def create_device(self, *, threads: int | None = None, verify: bool | None = None) -> Device:
+    def create_device(
+        self, *, threads: int | None = None, verify: bool | None = None, selector: str = ""
+    ) -> Device:
         """A new device. ``threads`` caps the threads that work on one call, the caller included (None: all
-        processors of the process); ``verify`` switches self-checking (None: ``IREE_VERIFY``).
+        processors of the process); ``verify`` switches self-checking (None: ``IREE_VERIFY``); ``selector``
+        says which of :meth:`devices` (see :func:`~iree_hal.device_info.match_device`; empty: the best).
 
-        Raises HalError OPTION for a value it cannot use, UNSUPPORTED_PLATFORM.
+        Raises HalError OPTION for a value it cannot use, NO_DEVICE, UNSUPPORTED_PLATFORM.
         """
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """The devices that could be opened, without opening one; the same order in every process. Empty,
+        not an error, where there is none.
+        """
+        return (DeviceInfo(self.name, self.name),)
+
+    def diagnose(self) -> tuple[Diagnosis, ...]:
+        """What the driver needs outside of Python packages and whether it is there; never raises."""
+        return ()
+
+    def only(self, selector: str) -> None:
+        """Check the selector of a driver with one device. Raises HalError NO_DEVICE."""
+        match_device(self.devices(), selector, self.name)
 
 
 @functools.cache
@@ -42,15 +60,36 @@ def drivers() -> tuple[str, ...]:
     return tuple(sorted(plugins().provided("iree_drivers")))
 
 
-def create_device(name: str, *, threads: int | None = None, verify: bool | None = None) -> Device:
-    """A device of driver ``name``. Raises PluginError when it is not installed or failed to load, and what
+def find_driver(name: str) -> Driver:
+    """The driver object. Raises PluginError when it is not installed or failed to load."""
+    driver: Driver = plugins().get("iree_drivers", name, "driver")
+    return driver
+
+
+def create_device(path: str, *, threads: int | None = None, verify: bool | None = None) -> Device:
+    """The device at ``path``: a driver's name, or ``driver://selector``.
+
+    Raises PluginError when the driver is not installed or failed to load, and what
     :meth:`Driver.create_device` raises.
     """
     if threads is not None and threads < 1:
         raise HalError(OPTION, f"threads={threads}", hint="use at least 1")
-    driver: Any = plugins().get("iree_drivers", name, "driver")
-    device: Device = driver.create_device(threads=threads, verify=verify)
-    return device
+    name, selector = split_path(path)
+    return find_driver(name).create_device(threads=threads, verify=verify, selector=selector)
+
+
+def devices(driver: str | None = None) -> tuple[DeviceInfo, ...]:
+    """What could be opened, of one driver or of all, the latter without drivers that fail to load.
+
+    Raises PluginError for the one driver named.
+    """
+    if driver is not None:
+        return find_driver(driver).devices()
+    found: list[DeviceInfo] = []
+    for name in drivers():
+        with contextlib.suppress(PluginError):
+            found += find_driver(name).devices()
+    return tuple(found)
 
 
 def executable_loaders() -> tuple[ExecutableLoader, ...]:

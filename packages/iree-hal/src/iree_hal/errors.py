@@ -31,6 +31,7 @@ UNSUPPORTED = 22
 SEMAPHORE = 23
 PROGRAM = 24
 HAZARD = 25
+NO_DEVICE = 26
 
 
 class HalError(IreeError):
@@ -46,6 +47,7 @@ class HalError(IreeError):
         BAD_RECORDING: EXIT_ARTIFACT,
         EXECUTABLE_MISMATCH: EXIT_ARTIFACT,
         OPTION: EXIT_USAGE,
+        NO_DEVICE: EXIT_USAGE,
     }
     table = {
         UNSUPPORTED_PLATFORM: "this platform cannot run native executables",
@@ -53,7 +55,7 @@ class HalError(IreeError):
         BAD_RELOCATION: "the object file needs a relocation that cannot be applied",
         UNRESOLVED_SYMBOL: "the object file imports a symbol the runtime does not provide",
         NO_LOADER: "no loader for this executable format on this device",
-        MISSING_FEATURE: "this processor lacks a feature the executable was compiled for",
+        MISSING_FEATURE: "the device lacks a feature the executable was compiled for",
         BAD_RECORDING: "the command buffer recording is damaged or inconsistent",
         BAD_ARGUMENTS: "wrong number or kind of bindings or parameters",
         OUT_OF_RANGE: "a command reaches outside of its buffer",
@@ -72,6 +74,7 @@ class HalError(IreeError):
         UNSUPPORTED: "the device does not support this operation",
         SEMAPHORE: "a semaphore was moved backwards",
         HAZARD: "commands that run together touch the same bytes",
+        NO_DEVICE: "no such device",
         PROGRAM: "a workgroup count or size computed for this call is out of range",
     }
 

@@ -18,6 +18,7 @@ from iree_core_ir.text.parser import parse_module
 from iree_hal.allocator import Allocator
 from iree_hal.command_buffer import CommandBuffer
 from iree_hal.device import Device, check_counts
+from iree_hal.device_info import INTERPRETER, DeviceInfo
 from iree_hal.driver import Driver
 from iree_hal.executable import Executable, ExecutableSpec
 from iree_hal.executable_loader import ExecutableLoader
@@ -124,7 +125,13 @@ def _scalar(raw: bytes, type: Any) -> Any:
 class ReferenceDriver(Driver):
     name = "reference"
 
-    def create_device(self, *, threads: int | None = None, verify: bool | None = None) -> Device:
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        return (DeviceInfo(self.name, "numpy interpreter", {"formats": [FORMAT]}, INTERPRETER),)
+
+    def create_device(
+        self, *, threads: int | None = None, verify: bool | None = None, selector: str = ""
+    ) -> Device:
+        self.only(selector)
         return ReferenceDevice()
 
 

@@ -38,7 +38,7 @@ _TABLE = {
     31: "the call's fence failed",
     32: "the call timed out",
     40: "no variant of the artefact fits this machine",
-    41: "the CPU lacks a feature the artefact was compiled for",
+    41: "the device lacks a feature the artefact was compiled for",
     42: "device unknown",
     50: "artefact file cannot be opened",
     51: "not an artefact",

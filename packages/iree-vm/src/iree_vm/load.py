@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from iree_base.errors import IreeError, PluginError
-from iree_hal import Device, create_device, drivers, platform, plugins
-from iree_vm.artifact.manifest import Manifest, Variant
+from iree_base import debug
+from iree_base.errors import IreeError
+from iree_hal import Device, plugins
 from iree_vm.artifact.reader import Artifact
+from iree_vm.choose_variant import VariantChoice, choose_variant
 from iree_vm.context import Context
 from iree_vm.errors import VmError
 from iree_vm.function import Binding, Pending, generate, generate_async
 from iree_vm.module import BytecodeModule
 from iree_vm.modules.hal import HalModule
 from iree_vm.native import NativeModule
-
-DEFAULT_DRIVER = "local-task"
 
 
 def load(
@@ -35,103 +34,39 @@ def load(
 ) -> Module:
     """Load an artefact.
 
-    ``device`` is a driver's name or a device; by default the variant's own driver. ``threads`` caps the
-    threads of a call. ``verify`` also reads and checks the constants. ``modules`` are native modules the
-    program may import from, besides those that plugins provide.
+    ``device`` is a device or a device path (``driver`` or ``driver://selector``: an index, a part of the
+    name, a UUID); by default the best device that a variant of the artefact runs on. ``Module.choice`` says
+    which variant that is and why. ``threads`` caps the threads of a call. ``verify`` also reads
+    and checks the constants. ``modules`` are native modules the program may import from, besides those that
+    plugins provide.
 
     Raises VmError 40-42 (nothing here can run it), 50-57 (the file), 1-6 and 18 (the program).
     """
     artifact = path_or_artifact if isinstance(path_or_artifact, Artifact) else Artifact.open(path_or_artifact)
     if verify:
         artifact.verify()
-    variant, target = choose_variant(artifact.manifest, device, threads)
-    return Module(artifact, variant, target, modules)
-
-
-def required_features(manifest: Manifest, variant: Variant) -> tuple[str, ...]:
-    """The processor features a variant needs, of its executables too."""
-    names = dict.fromkeys(variant.features)
-    for index in variant.executables:
-        names.update(dict.fromkeys(manifest.executables[index].features))
-    return tuple(name.lstrip("+") for name in names if not name.startswith("-"))
-
-
-def choose_variant(
-    manifest: Manifest, device: str | Device | None, threads: int | None
-) -> tuple[Variant | None, Device]:
-    """The variant with the most features among those that fit, and its device. Raises VmError 40-42."""
-    if isinstance(device, Device) and threads is not None:
-        raise VmError(42, "threads= has no effect on a device object", hint="give it to create_device")
-    if isinstance(device, str) and device not in drivers():
-        raise VmError(42, f"'{device}'", cause="installed: " + ", ".join(drivers()), hint="iree devices")
-    made: dict[str, Device] = {}
-
-    def target(driver: str) -> Device:
-        if isinstance(device, Device):
-            return device
-        name = device or driver
-        if name not in made:
-            made[name] = create_device(name, threads=threads)
-        return made[name]
-
-    if not manifest.variants:
-        return None, target(DEFAULT_DRIVER)
-    reasons: list[str] = []
-    lacking: list[tuple[str, list[str]]] = []
-    for variant in sorted(manifest.variants, key=lambda v: -len(required_features(manifest, v))):
-        try:
-            candidate = target(variant.driver)
-        except PluginError as error:
-            reasons.append(f"{variant.name}: {error.summary}: {error.detail}")
-            continue
-        formats = dict.fromkeys(manifest.executables[i].format for i in variant.executables)
-        known = candidate.loaders(formats)
-        unknown = [f for f in formats if f not in known]
-        if unknown:
-            reasons.append(f"{variant.name}: {candidate.driver_name} here cannot run {', '.join(unknown)}")
-            continue
-        missing = _missing_features(manifest, variant)
-        if missing:
-            lacking.append((variant.name, missing))
-            continue
-        return variant, candidate
-    if lacking:
-        name, missing = lacking[-1]
-        raise VmError(
-            41,
-            ", ".join(missing),
-            source=f"variant '{name}'",
-            cause=f"this is {platform.machine()} without it",
-            hint="compile for this machine, or with --target-cpu of the oldest machine it must run on",
-        )
-    raise VmError(40, "; ".join(reasons), hint="compile for this machine, or install the driver's package")
-
-
-def _missing_features(manifest: Manifest, variant: Variant) -> list[str]:
-    native = any(manifest.executables[i].format.startswith("elf-") for i in variant.executables)
-    wanted = required_features(manifest, variant)
-    if not native or not wanted:
-        return []
-    return sorted(set(wanted) - platform.current().cpu_features())
+    choice = choose_variant(artifact.manifest, device, threads)
+    debug.log(debug.PLUGINS, str(choice))
+    return Module(artifact, choice, modules)
 
 
 class Module:
     """A loaded artefact. Its functions are attributes: ``module.main(x)``, ``module.main_async(x)``.
 
     Calls may come from any thread, and from a forked child. ``artifact``, ``device`` and ``variant`` say
-    what was loaded where.
+    what was loaded where, ``choice`` why.
     """
 
     def __init__(
         self,
         artifact: Artifact,
-        variant: Variant | None,
-        device: Device,
+        choice: VariantChoice,
         modules: Sequence[NativeModule] = (),
     ) -> None:
         self.artifact = artifact
-        self.device = device
-        self.variant = variant
+        self.choice = choice
+        self.device = device = choice.device
+        self.variant = variant = choice.variant
         manifest = artifact.manifest
         self.name = manifest.module
         self._context = Context([HalModule((device,), artifact, variant), *modules])
@@ -220,4 +155,4 @@ def _plugin_module(name: str) -> NativeModule:
     return module
 
 
-__all__ = ["Module", "Pending", "choose_variant", "load"]
+__all__ = ["Module", "Pending", "load"]

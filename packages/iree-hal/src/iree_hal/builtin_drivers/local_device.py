@@ -10,10 +10,12 @@ from typing import Any, cast
 import numpy as np
 
 from iree_base import debug
+from iree_hal import platform
 from iree_hal.allocator import Allocator
 from iree_hal.buffer import Buffer
 from iree_hal.command_buffer import CommandBuffer, HostFunction
 from iree_hal.device import Device, check_counts
+from iree_hal.device_info import PROCESSOR, DeviceInfo
 from iree_hal.driver import executable_loaders
 from iree_hal.errors import BAD_ARGUMENTS, EXECUTABLE_MISMATCH, PROGRAM, HalError
 from iree_hal.executable import Executable, NativeExecutable
@@ -72,6 +74,20 @@ def arena_bytes(command_buffer: CommandBuffer, frame: Frame) -> int:
     if nbytes < 0:
         raise HalError(PROGRAM, f"an arena of {nbytes} bytes")
     return nbytes
+
+
+def local_info(driver: str, threads: int | None, rank: int = PROCESSOR) -> tuple[DeviceInfo, ...]:
+    """This machine's processors, the one device of a local driver, with ``threads`` (None: all); nothing
+    on a platform without native code.
+    """
+    try:
+        system = platform.current()
+    except HalError:
+        return ()
+    formats = [f for loader in executable_loaders() for f in loader.formats if loader.supports(f)]
+    threads = system.cpu_count() if threads is None else threads
+    facts = {"threads": threads, "features": sorted(system.cpu_features()), "formats": formats}
+    return (DeviceInfo(driver, platform.machine(), facts, rank),)
 
 
 class LocalDevice(Device):
@@ -136,6 +152,10 @@ class LocalDevice(Device):
             raise
         if len(frames) < frame.keep:
             frames.append(frame)
+
+    def missing_features(self, features: Sequence[str]) -> list[str]:
+        here = platform.current().cpu_features()
+        return [name for name in features if name not in here]
 
     def start_workers(self) -> None:
         """Have the workers this device may use; none in a device of one thread."""

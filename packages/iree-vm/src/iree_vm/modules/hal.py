@@ -144,10 +144,10 @@ class HalModule:
 
     @_export("constants.map", "(ref, i64) -> (ref)")
     def constants_map(self, device: Any, index: int) -> Buffer:
-        """(device, segment): the constant segment as a read-only buffer over the mapped artefact."""
+        """(device, segment): the constant segment as a read-only buffer that the device can bind."""
         if self.artifact is None or not 0 <= index < len(self.artifact.manifest.constants):
             raise VmError(10, f"constant segment {index}")
-        return Buffer.wrap(self.artifact.constant(index), readonly=True)
+        return _need(device, Device, "a device").import_constants(self.artifact.constant(index))
 
     @_export("command_buffer.load", "(ref, ref, [ref]...) -> (ref)")
     def command_buffer_load(self, device: Any, recording: Any, executables: tuple[Any, ...]) -> CommandBuffer:

@@ -28,6 +28,9 @@ class NullDevice(Device):
     def __init__(self) -> None:
         super().__init__("null", Allocator(), (NullLoader(),), InlineQueue())
 
+    def missing_features(self, features: Sequence[str]) -> list[str]:
+        return []
+
     def execute(
         self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()
     ) -> None:
