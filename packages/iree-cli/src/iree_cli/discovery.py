@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import traceback
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 import iree_hal
 from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager, PluginRecord
 from iree_cli import main
+from iree_hal import Diagnosis
 
 HOSTS = {"iree.compiler": "iree_core_ir", "iree.runtime": "iree_hal"}
 
@@ -56,6 +58,19 @@ def records() -> list[PluginRecord]:
                 _blame(found.records, hook, error)
         result += found.records
     return result + _commands()
+
+
+def diagnoses() -> Iterator[tuple[str, Diagnosis]]:
+    """(driver name, what it says about one thing it needs); a driver that does not load is one of them."""
+    found = iree_hal.plugins()
+    for name in names("iree.runtime", "iree_drivers"):
+        try:
+            driver = found.get("iree_drivers", name, "driver")
+        except PluginError as error:
+            yield name, Diagnosis(False, "its own code", str(error), "iree plugins explain " + name)
+            continue
+        for diagnosis in driver.diagnose():
+            yield name, diagnosis
 
 
 def _blame(records: list[PluginRecord], hook: str, error: PluginError) -> None:

@@ -53,9 +53,10 @@ def execution_options(function: F) -> F:
     )(function)
     return click.option(
         "--device",
-        metavar="DRIVER",
-        shell_complete=_complete_drivers,
-        help="The driver to run on. Default: the one that the artefact was compiled for.",
+        metavar="PATH",
+        shell_complete=_complete_devices,
+        help="A driver, or DRIVER://WHICH: an index, a part of the name, a UUID (iree devices lists them). "
+        "Default: the best that the artefact was compiled for.",
     )(function)
 
 
@@ -67,11 +68,12 @@ def input_option(function: F) -> F:
     )(function)
 
 
-def _complete_drivers(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+def _complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     try:
         import iree_hal
 
-        return [name for name in iree_hal.drivers() if name.startswith(incomplete)]
+        paths = [info.path for info in iree_hal.devices()] if ":" in incomplete else iree_hal.drivers()
+        return [path for path in paths if path.startswith(incomplete)]
     except Exception:  # completion never fails, it completes nothing
         return []
 

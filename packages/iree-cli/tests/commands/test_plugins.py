@@ -10,7 +10,7 @@ import iree_hal
 from iree_base import plugins as base
 from iree_base.plugins import PluginManager
 from iree_cli import discovery, main
-from iree_hal import hookspecs
+from iree_hal import Diagnosis, Driver, hookspecs
 
 impl = pluggy.HookimplMarker("iree.runtime")
 
@@ -25,8 +25,21 @@ class Entry:
         return self.build()
 
 
+class Healthy(Driver):
+    def __init__(self, name):
+        self.name = name
+
+    def create_device(self, **_):
+        raise AssertionError("the doctor opens nothing")
+
+
+class Sick(Healthy):
+    def diagnose(self):
+        return (Diagnosis(True, "a loader"), Diagnosis(False, "a device", "none answers", "plug one in"))
+
+
 def plugin(*drivers, api=(1, 0)):
-    names = {name: lambda: None for name in drivers}
+    names = {name: lambda name=name: Healthy(name) for name in drivers}
     return types.SimpleNamespace(api=api, iree_drivers=impl(lambda: names))
 
 
@@ -83,6 +96,23 @@ def test_doctor_with_nothing_wrong(installed, capsys):
     installed(Entry("good", lambda: plugin("fast")))
     assert main.run(["plugins", "doctor"]) == 0
     assert capsys.readouterr().out == "1 plugins, 0 with problems\n"
+
+
+def test_doctor_says_what_drivers_lack(installed, capsys):
+    good = {"sick": lambda: Sick("sick"), "well": lambda: Healthy("well")}
+    provided = ("p", good), ("q", {"late": broken})
+    modules = {n: types.SimpleNamespace(api=(1, 0), iree_drivers=impl(lambda g=g: g)) for n, g in provided}
+    installed(*(Entry(name, lambda name=name: modules[name]) for name in modules))
+    assert main.run(["plugins", "doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "driver 'sick' lacks a device\n  cause: none answers\n  next: plug one in\n" in text
+    assert "driver 'late' lacks its own code\n" in text
+    assert "no library of that name" in text
+    assert "well" not in text
+    assert text.endswith("2 plugins, 0 with problems, 2 things that drivers lack\n")
+    assert main.run(["plugins", "doctor", "--json"]) == 1
+    drivers = json.loads(capsys.readouterr().out)["drivers"]
+    assert {"driver": "sick", "what": "a device", "cause": "none answers", "next": "plug one in"} in drivers
 
 
 def test_explain(installed, capsys):

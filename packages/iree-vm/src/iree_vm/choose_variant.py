@@ -33,7 +33,7 @@ class VariantRow:
 
 @dataclass(frozen=True)
 class VariantChoice:
-    """The outcome; ``variant`` is None for an artefact without kernels. ``rows`` keep the artefact's order."""
+    """The outcome; ``variant`` is None for one without kernels, ``rows`` keep the artefact's order."""
 
     variant: Variant | None
     device: Device

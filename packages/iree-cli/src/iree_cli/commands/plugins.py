@@ -60,16 +60,18 @@ def list_command(as_json: bool) -> None:
 @click.option("--tracebacks", is_flag=True, help="Show where each failing plugin failed.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, tracebacks: bool) -> int:
-    """Say what is wrong with plugins and what to do; exit status 1 when something is."""
+    """Say what is wrong with plugins and drivers and what to do; exit status 1 when something is."""
     records = discovery.records()
     sick = [record for record in records if record.status in ("failed", "incompatible")]
+    lacking = [(driver, d) for driver, d in discovery.diagnoses() if not d.ok]
     if as_json:
         entries = [
             {**facts(r), "traceback": r.traceback or None, "bug_url": r.bug_url or None, "next": advice(r)}
             for r in sick
         ]
-        console.print_json({"checked": len(records), "problems": entries})
-        return int(bool(sick))
+        lacks = [{"driver": name, "what": d.what, "cause": d.cause, "next": d.fix} for name, d in lacking]
+        console.print_json({"checked": len(records), "problems": entries, "drivers": lacks})
+        return int(bool(sick or lacking))
     for record in sick:
         package = f"{record.distribution} {record.version}"
         click.echo(f"{record.group} plugin '{record.name}' of {package}: {record.status}")
@@ -77,11 +79,16 @@ def doctor(ctx: click.Context, as_json: bool, tracebacks: bool) -> int:
         click.echo(f"  next: {advice(record)}")
         if tracebacks and record.traceback:
             click.echo("".join(f"  | {line}\n" for line in record.traceback.splitlines()), nl=False)
+    for name, diagnosis in lacking:
+        click.echo(f"driver '{name}' lacks {diagnosis.what}")
+        click.echo(f"  cause: {' '.join(diagnosis.cause.split())}")
+        click.echo(f"  next: {diagnosis.fix}")
     disabled = [record.name for record in records if record.status == "disabled"]
     if disabled:
         click.echo(f"not loaded: {', '.join(disabled)}")
-    click.echo(f"{len(records)} plugins, {len(sick)} with problems")
-    return int(bool(sick))
+    extra = f", {len(lacking)} things that drivers lack" if lacking else ""
+    click.echo(f"{len(records)} plugins, {len(sick)} with problems{extra}")
+    return int(bool(sick or lacking))
 
 
 def advice(record: PluginRecord) -> str:
