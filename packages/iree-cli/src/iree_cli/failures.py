@@ -20,6 +20,7 @@ from iree_base import debug
 from iree_base.errors import IreeError
 from iree_cli import console
 from iree_cli.errors import EXIT_INTERRUPTED, CliError
+from iree_cli.files import read_hint
 
 SHOWN_LINES = 12
 
@@ -33,7 +34,7 @@ def explain(error: BaseException, arguments: Sequence[str]) -> IreeError | None:
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) and error.filename:
-        return CliError(2, str(error.filename), cause=error.strerror)
+        return CliError(2, str(error.filename), cause=error.strerror, hint=read_hint(error))
     if isinstance(error, OSError) and error.filename:
         return CliError(3, str(error.filename), cause=error.strerror)
     if isinstance(error, MemoryError):

@@ -17,7 +17,12 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CliError(2, str(path), cause=error.strerror or str(error)) from error
+        raise CliError(2, str(path), cause=error.strerror or str(error), hint=read_hint(error)) from error
+
+
+def read_hint(error: OSError) -> str:
+    """What to do about a file that cannot be read."""
+    return "check its permissions" if isinstance(error, PermissionError) else "check the path"
 
 
 def check_readable(path: Path) -> None:
@@ -34,7 +39,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise CliError(3, str(path), cause="it is a folder", hint="give the name of a file in it")
     if not os.access(folder, os.W_OK):
-        raise CliError(3, str(path), cause=f"no permission to write in {folder}")
+        raise CliError(3, str(path), cause=f"no permission to write in {folder}", hint="name another folder")
 
 
 class Batch:

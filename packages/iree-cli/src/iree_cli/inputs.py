@@ -84,6 +84,7 @@ def resolve(texts: Iterable[str], signature: Signature) -> dict[str, Array]:
             8,
             f"'{unnamed[len(free)]}'",
             cause=f"{signature.name} takes {len(signature.inputs)}: {_listing(signature.inputs)}",
+            hint="give each input once",
         )
     for slot, value in zip(free, unnamed, strict=False):
         values[slot.name] = read(value, slot)
@@ -94,7 +95,13 @@ def require_all(values: Mapping[str, Array], signature: Signature) -> None:
     """Raise CliError 7 unless every input has a value."""
     missing = [slot for slot in signature.inputs if slot.name not in values]
     if missing:
-        raise CliError(7, _listing(missing), hint=f"--input {missing[0].name}=@FILE.npy")
+        total = len(signature.inputs)
+        raise CliError(
+            7,
+            _listing(missing),
+            cause=f"{signature.name} takes {total}, {total - len(missing)} given",
+            hint=f"--input {missing[0].name}=@FILE.npy",
+        )
 
 
 def split(text: str, signature: Signature) -> tuple[Slot | None, str]:
@@ -114,12 +121,17 @@ def _slot(which: str, signature: Signature, text: str) -> Slot:
             return slot
     if which.isdecimal() and int(which) < len(signature.inputs):
         return signature.inputs[int(which)]
-    raise CliError(8, f"'{which}' in '{text}'", cause=f"{signature.name} has {_listing(signature.inputs)}")
+    raise CliError(
+        8,
+        f"'{which}' in '{_short(text)}'",
+        cause=f"{signature.name} has {_listing(signature.inputs)}",
+        hint="name one of them, or give its position",
+    )
 
 
 def _put(values: dict[str, Array], name: str, array: Array, text: str) -> None:
     if name in values:
-        raise CliError(9, f"'{name}' by '{text}'")
+        raise CliError(9, f"'{name}' by '{_short(text)}'", hint="give each input once")
     values[name] = array
 
 

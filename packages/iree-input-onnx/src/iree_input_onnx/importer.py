@@ -384,6 +384,7 @@ def _unsupported_error(nodes: Sequence[str]) -> OnnxError:
     return OnnxError(
         UNSUPPORTED,
         f"{count}: " + "; ".join(nodes),
+        cause="nothing here lowers them and the standard has no function body for them",
         hint="see docs/onnx-coverage.md for what is covered; export with other operators",
     )
 

@@ -187,6 +187,12 @@ def _canonical(array: Any, element: ElementType, shape: tuple[int, ...], where: 
     return np.asarray(array)
 
 
+def _not_onnx(view: memoryview, name: str) -> OnnxError:
+    """What the file begins with says most about what it is."""
+    cause = f"it begins with {bytes(view[:8])!r}" if len(view) else "the file is empty"
+    return OnnxError(NOT_ONNX, name, cause=cause, hint=_NOT_ONNX_HINT)
+
+
 def _parse(view: memoryview, name: str) -> Any:
     looks_right = len(view) > 2 and view[0] == 0x08 and 0 < view[1] < 0x80  # field 1, varint: ir_version
     proto = onnx.ModelProto()
@@ -195,12 +201,12 @@ def _parse(view: memoryview, name: str) -> Any:
     except OnnxError as error:
         if looks_right:
             raise OnnxError(DAMAGED, f"{name} {error.detail}", cause=error.cause, hint=error.hint) from None
-        raise OnnxError(NOT_ONNX, name, hint=_NOT_ONNX_HINT) from None
+        raise _not_onnx(view, name) from None
     except (DecodeError, RuntimeError, ValueError, MemoryError) as error:
         if looks_right:
             hint = "fetch or export the model again"
             raise OnnxError(DAMAGED, name, cause=str(error), hint=hint) from None
-        raise OnnxError(NOT_ONNX, name, hint=_NOT_ONNX_HINT) from None
+        raise _not_onnx(view, name) from None
     _check_text(proto, name)
     return proto
 
@@ -222,7 +228,8 @@ def _check_text(message: Any, name: str) -> None:
 
 def _check_header(proto: Any, name: str) -> None:
     if proto.ir_version <= 0 or not proto.HasField("graph"):
-        raise OnnxError(NOT_ONNX, name, hint=_NOT_ONNX_HINT)
+        cause = "it holds no graph" if proto.ir_version > 0 else "it says no version of the format"
+        raise OnnxError(NOT_ONNX, name, cause=cause, hint=_NOT_ONNX_HINT)
     if not proto.opset_import:
         raise OnnxError(INVALID_GRAPH, f"{name} imports no operator set", hint="export the model again")
     if proto.ir_version > onnx.IR_VERSION:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from iree_base.element_types import ElementType, element_type
 from iree_base.errors import IreeError
 from iree_hal import BufferView, Fence, HalError, KernelError
+from iree_hal.abi import ERROR_INDEX, ERROR_SHAPE
 from iree_hal.errors import TIMEOUT
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.manifest import Dim, FunctionSpec
@@ -32,6 +33,15 @@ from iree_vm.module import BytecodeModule, translate_limit
 
 Array = npt.NDArray[Any]
 _IN_PLACE = 0x101  # numpy's flags C_CONTIGUOUS and ALIGNED
+
+KERNEL_ADVICE = {
+    ERROR_INDEX: (
+        "an index lies outside of the dimension that it selects from",
+        "check the inputs that this node takes its indices from",
+    ),
+    ERROR_SHAPE: ("sizes that must be equal differ", "check the shapes of the inputs that this node uses"),
+}
+"""Kind of a kernel's error -> cause and next step, where the compiler left no better words."""
 
 
 class FunctionSignature:
@@ -287,7 +297,14 @@ class Binding:
                 if info and 0 <= error.assert_index < len(info.asserts)
                 else None
             )
-            return VmError(30, error.detail, source=source or error.source, cause=message or error.cause)
+            cause, hint = KERNEL_ADVICE.get(error.kind, (error.cause, error.hint))
+            return VmError(
+                30,
+                error.detail,
+                source=source or error.source,
+                cause=message or cause,
+                hint=error.hint or hint,
+            )
         if isinstance(error, VmError) and error.number in (8, 9, 10, 22, 23, 27):
             try:
                 check_inputs(self.spec, self.dims, arguments)

@@ -121,12 +121,14 @@ def check_inputs(function: FunctionSpec, dims: Mapping[str, Dim], values: Sequen
         place = f"input {index} '{spec.name}' of {function.name}"
         shape = tuple(value.shape)
         got = f"got {spec.dtype}[{', '.join(map(str, shape))}], {spec} wanted"
+        hint = f"pass an array of {len(spec.shape)} dimensions" if spec.shape else "pass a scalar"
         if len(shape) != len(spec.shape):
-            raise VmError(22, place, cause=got)
+            raise VmError(22, place, cause=got, hint=hint)
         for axis, (wanted, size) in enumerate(zip(spec.shape, shape, strict=True)):
             if isinstance(wanted, int):
                 if wanted != size:
-                    raise VmError(22, place, cause=got)
+                    hint = f"pass {wanted} elements along axis {axis}, not {size}"
+                    raise VmError(22, place, cause=got, hint=hint)
                 continue
             known = sizes.setdefault(wanted, (size, f"axis {axis} of input '{spec.name}'"))
             if known[0] != size:
@@ -134,6 +136,7 @@ def check_inputs(function: FunctionSpec, dims: Mapping[str, Dim], values: Sequen
                     22,
                     f"{place}, axis {axis}",
                     cause=f"dimension '{wanted}' is {known[0]} by {known[1]}, here it is {size}",
+                    hint="pass arrays that agree on it",
                 )
             limits = dims.get(wanted, Dim())
             high = -1 if limits.max is None else limits.max

@@ -56,7 +56,7 @@ class Artifact:
             with open(where, "rb") as file:
                 return Artifact.from_file(file, where)
         except OSError as error:
-            hint = "check the path" if isinstance(error, FileNotFoundError) else None
+            hint = "check its permissions" if isinstance(error, PermissionError) else "check the path"
             raise VmError(50, str(path), cause=error.strerror or str(error), hint=hint) from None
 
     @staticmethod
@@ -65,7 +65,7 @@ class Artifact:
         try:
             size = os.fstat(file.fileno()).st_size
             if not size:
-                raise VmError(51, str(path or "file"), cause="the file is empty")
+                raise VmError(51, str(path or "file"), cause="the file is empty", hint=_AGAIN)
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except ValueError as error:
             raise VmError(50, str(path or "file"), cause=str(error)) from None

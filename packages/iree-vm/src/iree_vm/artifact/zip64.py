@@ -27,6 +27,7 @@ _COMMENT = b"iree artifact, manifest blake2b-256 "
 _COMMENT_LENGTH = len(_COMMENT) + 64
 _TAIL = _END64.size + _LOCATOR.size + _END.size + _COMMENT_LENGTH
 
+_AGAIN = "copy or compile it again"
 _VERSION = 45
 _DATE = 0x21  # 1980-01-01
 _UNSET = 0xFFFFFFFF
@@ -147,37 +148,37 @@ def read_directory(data: memoryview) -> tuple[dict[str, Member], str]:
     if len(data) < _TAIL or not is_artifact_end(data):
         if bytes(data[:4]) != b"PK\3\4":
             raise VmError(51, "the file does not begin like one", hint="give a .vmfb made by iree compile")
-        raise VmError(52, "the end of the file is missing", hint="copy or compile it again")
+        raise VmError(52, "the end of the file is missing", hint=_AGAIN)
     digest = bytes(data[len(data) - 64 :]).decode("latin-1")
     tail = bytes(data[len(data) - _TAIL :])
     length, start = _END64.unpack_from(tail)[8:10]
     if start + length + _TAIL != len(data):
-        raise VmError(52, "the directory is not where the file says", hint="copy or compile it again")
+        raise VmError(52, "the directory is not where the file says", hint=_AGAIN)
     members: dict[str, Member] = {}
     position = start
     end = start + length
     while position < end:
         member, position = _read_central(data, position, end)
         if member.name in members:
-            raise VmError(52, f"member {member.name} is there twice")
+            raise VmError(52, f"member {member.name} is there twice", hint=_AGAIN)
         outside = not 0 <= member.header < member.offset <= start - member.size
         if outside or bytes(data[member.header : member.offset]) != _local(member):
-            raise VmError(52, f"header of member {member.name}")
+            raise VmError(52, f"header of member {member.name}", hint=_AGAIN)
         members[member.name] = member
     if _tail(list(members.values()), start, length, digest) != tail:
-        raise VmError(52, "the end record")
+        raise VmError(52, "the end record", hint=_AGAIN)
     return members, digest
 
 
 def _read_central(data: memoryview, position: int, end: int) -> tuple[Member, int]:
     name_start = position + _CENTRAL.size
     if name_start > end:
-        raise VmError(52, "the directory ends inside an entry")
+        raise VmError(52, "the directory ends inside an entry", hint=_AGAIN)
     fields = _CENTRAL.unpack_from(data, position)
     extra = name_start + fields[10]
     after = extra + _CENTRAL_EXTRA.size
     if after > end:
-        raise VmError(52, "the directory ends inside an entry")
+        raise VmError(52, "the directory ends inside an entry", hint=_AGAIN)
     name = bytes(data[name_start:extra]).decode("latin-1")
     _, _, size, _, header = _CENTRAL_EXTRA.unpack_from(data, extra)
     extra_length = 0
@@ -191,7 +192,7 @@ def _read_central(data: memoryview, position: int, end: int) -> tuple[Member, in
         or not name.isascii()
         or _central(member) != bytes(data[position:after])
     ):
-        raise VmError(52, f"a directory entry ({name!r})")
+        raise VmError(52, f"a directory entry ({name!r})", hint=_AGAIN)
     return member, after
 
 
