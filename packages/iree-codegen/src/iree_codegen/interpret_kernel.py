@@ -1,8 +1,8 @@
 """Kernel IR in the interpreter, one workgroup at a time: the oracle between a dispatch and its native code.
 
-Before: a kernel in workgroup form (from a strategy, or legalized) and one array per binding. After: the
-arrays hold what the asked-for workgroups write, and nothing else was touched: memory of bindings that are
-only read is read-only while they run, and every access is checked against its binding's extent.
+Before: a kernel in workgroup or invocation form (from a strategy, or legalized) and one array per binding.
+After: the arrays hold what the asked-for workgroups write, and nothing else was touched: memory of bindings
+that are only read is read-only while they run, and every access is checked against its binding's extent.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 from iree_base.element_types import element_type
 from iree_codegen import dims as dim_ops
 from iree_codegen.dispatch import READ, Dispatch
-from iree_codegen.kernel import KERNEL, Kernel
+from iree_codegen.kernel import KERNEL, SUBGROUP_SIZE, WORKGROUP_SIZE, Kernel
 from iree_core_ir.interpreter import Interpreter
+from iree_core_ir.interpreters.gpu import run_workgroup
 from iree_core_ir.ir.types import IndexType
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +35,9 @@ class KernelInterpreter:
         self.kernel = kernel
         self.dispatch = dispatch
         self._interpreter = Interpreter(kernel.module)
-        self._entry = next(f for f in kernel.module.regions[0].block if KERNEL in f.attributes)
+        self._entry: Any = next(f for f in kernel.module.regions[0].block if KERNEL in f.attributes)
+        size: Any = self._entry.attributes.get(WORKGROUP_SIZE)
+        self._invocations = None if size is None else tuple(int(n) for n in size.values)
 
     def workgroup_count(self, scalars: Mapping[int, Any]) -> WorkgroupId:
         """The grid for scalar arguments given by argument number."""
@@ -76,12 +79,29 @@ class KernelInterpreter:
         written = [m for m, b in zip(memory, self.dispatch.bindings, strict=True) if b.access != READ]
         scratch = np.full(self.kernel.export.scratch_bytes, SCRATCH_PATTERN, np.int8)
         self._interpreter.observer = None if operations is None else _Limit(operations, written)
+        arguments = [*memory, *values, *id, scratch]
         try:
             with np.errstate(all="ignore"):
-                self._interpreter.invoke(self._entry, [*memory, *values, *id, scratch])
+                if self._invocations is None:
+                    self._interpreter.invoke(self._entry, arguments)
+                else:
+                    self._run_invocations(arguments, scalars, id)
         except _Stopped:
             return False
         return True
+
+    def _run_invocations(self, arguments: list[Any], scalars: Mapping[int, Any], id: WorkgroupId) -> None:
+        assert self._invocations is not None
+        x, y, z = self._invocations
+        run_workgroup(
+            self._interpreter,
+            self._entry,
+            arguments,
+            block_id=id,
+            grid_dim=self.workgroup_count(scalars),
+            block_dim=(x, y, z),
+            subgroup_size=self._entry.attributes[SUBGROUP_SIZE].value,
+        )
 
 
 class _Stopped(BaseException):

@@ -1,8 +1,8 @@
-"""A kernel: the functions of one executable in workgroup form, and what the runtime must know to run it."""
+"""A kernel: the functions of one executable in a normal form, and what the runtime must know to run it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Elements, Memory
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
-from iree_core_ir.ir.attributes import UNIT, IntegerAttr
+from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr
 from iree_core_ir.ir.dialect import find_op
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.types import i8, i64, index
@@ -22,6 +22,12 @@ KERNEL = "iree.kernel"
 """Marks the function that workgroups enter: bindings, scalars, workgroup ids x y z, scratch."""
 BINDINGS = "iree.bindings"
 """How many of the arguments are bindings."""
+WORKGROUP_SIZE = "iree.workgroup_size"
+"""Invocations in x, y, z (invocation form only): the function is entered once per invocation."""
+SUBGROUP_SIZE = "iree.subgroup_size"
+"""Invocations in a subgroup that the kernel counts on (invocation form only)."""
+INDEX_BITS = "iree.index_bits"
+"""Width of ``index`` in the kernel, 32 or 64 (invocation form only)."""
 
 
 @dataclass
@@ -41,14 +47,26 @@ class Kernel:
 class KernelFrame:
     """The kernel function of ``dispatch`` under construction, with memory for its arguments."""
 
-    def __init__(self, dispatch: Dispatch, *, fma: bool, name: str | None = None) -> None:
+    alignment = 1
+    """What the addresses of bindings must be multiples of, in bytes."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        *,
+        fma: bool,
+        name: str | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
+        elements: type[Elements] = Elements,
+    ) -> None:
         self.dispatch = dispatch
         bindings = dispatch.bindings
         types: list[Any] = [memref_of(b.value.type.element_type) for b in bindings]
         types += [s.value.type for s in dispatch.scalars]
         types += [index, index, index, memref_of(i8)]
-        attributes = {KERNEL: UNIT, BINDINGS: IntegerAttr(len(bindings), i64)}
-        self.kernel = KernelBuilder(name or dispatch.name, types, fma=fma, attributes=attributes)
+        own: dict[str, Attribute] = {KERNEL: UNIT, BINDINGS: IntegerAttr(len(bindings), i64)}
+        own.update(attributes or {})
+        self.kernel = KernelBuilder(name or dispatch.name, types, fma=fma, attributes=own)
         args = self.kernel.args
         n = len(bindings)
         self.binding_args: list[Value] = args[:n]
@@ -60,7 +78,7 @@ class KernelFrame:
         for binding, argument in zip(bindings, args, strict=False):
             memory[binding.value] = Memory(argument, dim_ops.strides(binding.dims))
             argument.hint = f"b{binding.index}"
-        self.elements = Elements(dispatch, self.kernel, memory)
+        self.elements = elements(dispatch, self.kernel, memory)
         for scalar, argument in zip(dispatch.scalars, args[n:], strict=False):
             self.elements.scalar_arguments[scalar.value] = argument
             self.kernel.dim_arguments[scalar.argument] = argument
@@ -107,7 +125,7 @@ class KernelFrame:
             n_constants=self.dispatch.n_constants,
             workgroup_count=(expressions[0], expressions[1], expressions[2]),
             scratch_bytes=scratch_bytes,
-            alignments=tuple(1 for _ in self.dispatch.bindings),
+            alignments=tuple(self.alignment for _ in self.dispatch.bindings),
         )
         return Kernel(self.kernel.name, module, export, strategy, why, optimize, notes or {})
 
@@ -121,4 +139,13 @@ def _by_ordinal(expression: list[Any], ordinal: dict[int, int]) -> list[Any]:
     return [expression[0], *(_by_ordinal(e, ordinal) for e in expression[1:])]
 
 
-__all__ = ["BINDINGS", "KERNEL", "Index", "Kernel", "KernelFrame"]
+__all__ = [
+    "BINDINGS",
+    "INDEX_BITS",
+    "KERNEL",
+    "SUBGROUP_SIZE",
+    "WORKGROUP_SIZE",
+    "Index",
+    "Kernel",
+    "KernelFrame",
+]

@@ -454,6 +454,14 @@ class KernelBuilder:
         operands = (memory, self.value(byte_offset), self.value(n_elements))
         return self.pure("memref.view", operands, memref_of(element))
 
+    def allocate(self, type: MemRefType) -> Value:
+        """Fresh memory of static extent, at the top of the function."""
+        segments = DenseArrayAttr(i32, (0, 0))
+        attributes: dict[str, Attribute] = {"operandSegmentSizes": segments}
+        op = op_class("memref.alloca")((), (type,), attributes, (), (), self.location)
+        self._scopes[0].block.append(op)
+        return op.results[0]
+
     # -- control -----------------------------------------------------------------------------
 
     def loop(

@@ -3,12 +3,16 @@
 With ``lanes == 1`` everything is scalar (LLVM's vectorizer follows). With more, one loop of every step
 runs over vectors; the rest of its extent is done under a mask or, where the target has no masked memory
 access, one by one.
+
+Who takes which outer index is up to ``_share``, ``_only_first`` and ``_single``: workgroups here, invocations
+in ``invocation_loops``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
@@ -328,8 +332,11 @@ class LoopEmitter:
         assert isinstance(count, int)
         value = step.values[number]
         offset = step.slab_offsets[number]
-        view = self.kernel.view(self.frame.scratch, offset, count, element_of(value.type))
-        return Memory(view, tuple(strides))
+        return Memory(self._slab(offset, count, element_of(value.type)), tuple(strides))
+
+    def _slab(self, offset: int, count: int, element: Any) -> Value:
+        """Memory of an intermediate at one outer index: ``count`` elements, ``offset`` bytes into scratch."""
+        return self.kernel.view(self.frame.scratch, offset, count, element)
 
     def _nest(
         self,

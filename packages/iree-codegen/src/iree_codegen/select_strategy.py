@@ -1,4 +1,4 @@
-"""The strategies in order, and the choice of one."""
+"""The strategies of each form in order, and the choice of one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.errors import INTERNAL, CodegenError
+from iree_codegen.invocation_description import INVOCATION, form_of
 from iree_codegen.kernel import Kernel
 from iree_codegen.strategies.convolution import convolution
 from iree_codegen.strategies.matmul import matmul
@@ -19,12 +20,23 @@ from iree_codegen.strategies.vector_loops import vector_loops
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (convolution, sliding_window, matmul, transpose, vector_loops, plain_loops)
+"""The workgroup form's."""
+
+
+def invocation_strategies() -> tuple[Strategy, ...]:
+    """The invocation form's: imported where a GPU is compiled for."""
+    from iree_codegen.strategies.gpu.global_ids import global_ids
+
+    return (global_ids,)
 
 
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:
-    """The kernel of dispatch function ``func`` from the first strategy that takes it."""
+    """The kernel of dispatch function ``func`` from the first strategy that takes it, in the form that
+    ``description`` asks for."""
     dispatch = Dispatch(decomposed(func))
-    for strategy in strategies or STRATEGIES:
+    if strategies is None:
+        strategies = invocation_strategies() if form_of(description) == INVOCATION else STRATEGIES
+    for strategy in strategies:
         kernel = strategy(dispatch, description)
         if kernel is not None:
             return kernel

@@ -1,8 +1,9 @@
-"""The workgroup form: what kernel IR for CPUs may contain, checked.
+"""The normal forms of kernel IR: what kernels for CPUs and for GPUs may contain, checked.
 
-Before: a module from a strategy (or from legalization). After: exactly one entry function with bindings,
-scalars, three ids and scratch; every memory flat and one-dimensional; every vector one-dimensional; only
-ops the printers know; private functions without results.
+Before: a module from a strategy (or from legalization). After, in both forms: exactly one entry function with
+bindings, scalars, three ids and scratch; every memory flat and one-dimensional; every vector one-dimensional;
+only ops the printers know. In workgroup form private functions without results may stand beside it; in
+invocation form there is a workgroup size, vectors have at most four lanes, and memory has spaces.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from iree_codegen.errors import INVALID_KERNEL, CodegenError
-from iree_codegen.kernel import BINDINGS, KERNEL
+from iree_codegen.kernel import BINDINGS, INDEX_BITS, KERNEL, SUBGROUP_SIZE, WORKGROUP_SIZE
+from iree_core_ir.ir.attributes import DenseArrayAttr, IntegerAttr
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.ir.types import DYNAMIC, IndexType, MemRefType, TensorType, VectorType, i8
 
@@ -33,6 +35,19 @@ CONTROL_OPS = frozenset(
     }
 )  # fmt: skip
 
+INVOCATION_OPS = frozenset(
+    {
+        "memref.alloca", "memref.load", "memref.store", "memref.view", "vector.load", "vector.store",
+        "scf.for", "scf.if", "scf.while", "scf.yield", "scf.condition", "func.return", "cf.assert",
+        "gpu.thread_id", "gpu.lane_id", "gpu.subgroup_id", "gpu.subgroup_size", "gpu.grid_dim", "gpu.barrier",
+        "gpu.subgroup_reduce", "gpu.shuffle", "gpu.subgroup_mma_load_matrix", "gpu.subgroup_mma_store_matrix",
+        "gpu.subgroup_mma_compute", "gpu.subgroup_mma_constant_matrix", "gpu.subgroup_mma_elementwise",
+        *VECTOR_OPS,
+    }
+)  # fmt: skip
+TOGETHER = frozenset({"gpu.barrier", "gpu.subgroup_reduce", "gpu.shuffle"})
+"""Ops that all invocations must reach: none may have returned before."""
+
 
 def verify_workgroup_form(module: Op) -> None:
     """Raises CodegenError INVALID_KERNEL naming the first op that breaks the form."""
@@ -47,6 +62,69 @@ def verify_workgroup_form(module: Op) -> None:
         for op in function.walk():
             if op is not function:
                 _verify_op(op, functions)
+
+
+def verify_invocation_form(module: Op) -> None:
+    """Raises CodegenError INVALID_KERNEL naming the first op that breaks the form."""
+    functions = list(module.regions[0].block)
+    if len(functions) != 1 or functions[0].name != "func.func" or KERNEL not in functions[0].attributes:
+        raise CodegenError(INVALID_KERNEL, f"{len(functions)} ops in the module, expected one entry function")
+    function: Any = functions[0]
+    _verify_signature(function)
+    size = function.attributes.get(WORKGROUP_SIZE)
+    if not isinstance(size, DenseArrayAttr) or len(size.values) != 3 or min(size.values) < 1:
+        raise CodegenError(INVALID_KERNEL, f"'{_name(function)}' has no workgroup size")
+    subgroup = function.attributes.get(SUBGROUP_SIZE)
+    if not isinstance(subgroup, IntegerAttr) or subgroup.value < 1:
+        raise CodegenError(INVALID_KERNEL, f"'{_name(function)}' has no subgroup size")
+    bits = function.attributes.get(INDEX_BITS)
+    if not isinstance(bits, IntegerAttr) or bits.value not in (32, 64):
+        raise CodegenError(INVALID_KERNEL, f"'{_name(function)}' has no width for index")
+    top = function.regions[0].block
+    collective = checked = False
+    for op in function.walk():
+        if op is function:
+            continue
+        collective |= op.name in TOGETHER or op.name.startswith("gpu.subgroup_mma")
+        checked |= op.name == "cf.assert"
+        _verify_invocation_op(op, top)
+    if collective and checked:
+        raise CodegenError(
+            INVALID_KERNEL, f"'{_name(function)}' has assertions beside barriers or subgroup ops"
+        )
+
+
+def _verify_invocation_op(op: Op, top: Any) -> None:
+    dialect = op.name.partition(".")[0]
+    if dialect not in ("arith", "math") and op.name not in INVOCATION_OPS:
+        raise CodegenError(INVALID_KERNEL, f"{op.name} is not part of the invocation form")
+    if op.name == "memref.alloca":
+        type: Any = op.results[0].type
+        if len(type.shape) != 1 or DYNAMIC in type.shape or _space(type) not in ("workgroup", "private"):
+            raise CodegenError(INVALID_KERNEL, f"{op.name} of {type}: flat, static, workgroup or private")
+        if op.parent is not top:
+            raise CodegenError(INVALID_KERNEL, f"{op.name} inside a region")
+        return
+    for value in (*op.operands, *op.results):
+        type = value.type
+        if isinstance(type, MemRefType) and _space(type) in ("workgroup", "private"):
+            if op.name == "memref.view":
+                raise CodegenError(INVALID_KERNEL, f"{op.name} of {type}: views are of scratch only")
+            continue
+        _verify_type(type, op)
+        if isinstance(type, VectorType) and type.shape[0] > 4:
+            raise CodegenError(INVALID_KERNEL, f"{op.name} on {type}: vectors have at most 4 lanes")
+
+
+def _space(type: MemRefType) -> str:
+    space: Any = type.memory_space
+    return "global" if space is None else str(space.value)
+
+
+def verify_form(module: Op) -> None:
+    """The form that the entry function's attributes say."""
+    entry = any(WORKGROUP_SIZE in f.attributes for f in module.regions[0].block)
+    (verify_invocation_form if entry else verify_workgroup_form)(module)
 
 
 def _name(function: Any) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from iree_core_ir.dialects import memref
+from iree_core_ir.dialects.gpu import AddressSpaceAttr
 from iree_core_ir.dialects.strided import strides_and_offset
 from iree_core_ir.errors import CoreIrError
 from iree_core_ir.interpreter import Frame, implements
+from iree_core_ir.interpreters.gpu import workgroup_storage
 from iree_core_ir.interpreters.memory import (
     check_indices,
     element_offset,
@@ -37,7 +39,13 @@ Array = np.ndarray[Any, Any]
 @implements(memref.Alloc, memref.Alloca)
 def alloc(frame: Frame, op: memref.Alloc, *sizes: int) -> Array:
     type = op.memref.type
-    return fresh(shape_value(type, sizes[: len(op.dynamic_sizes)]), dtype_of(type))
+
+    def create() -> Array:
+        return fresh(shape_value(type, sizes[: len(op.dynamic_sizes)]), dtype_of(type))
+
+    if isinstance(type.memory_space, AddressSpaceAttr) and type.memory_space.value == "workgroup":
+        return workgroup_storage(op, create)  # type: ignore[no-any-return]
+    return create()
 
 
 @implements(memref.Dealloc, memref.Prefetch)

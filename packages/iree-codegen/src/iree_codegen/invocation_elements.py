@@ -1,0 +1,88 @@
+"""Elements of a dispatch in invocation form: vectors of up to four lanes, loaded whole only where aligned.
+
+There are no masked accesses and no gathers: lanes that do not lie side by side are loaded one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim
+from iree_codegen.elements import Elements, Memory, Point
+from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.kernel_builder import Index
+from iree_codegen.scalars import NotVectorizable
+from iree_core_ir.ir.operation import Value
+
+
+def is_multiple(number: Dim, divisor: int) -> bool:
+    """True when ``divisor`` provably divides ``number``."""
+    return number == 0 or dim_ops.divide_exactly(number, divisor) is not None
+
+
+def is_aligned(address: Affine, lane_var: Var, lanes: int) -> bool:
+    """True when ``address`` is a multiple of ``lanes`` wherever ``lane_var`` is."""
+    return is_multiple(address.constant, lanes) and all(
+        var is lane_var or is_multiple(coefficient, lanes) for var, coefficient in address.terms
+    )
+
+
+def lane(at: Bindings, number: int) -> Bindings:
+    """Where lane ``number`` stands."""
+    if at.lane_var is None:
+        return at
+    values: dict[Var, Index] = dict(at.values)
+    values[at.lane_var] = at.kernel.add(values[at.lane_var], number)
+    return Bindings(at.kernel, values)
+
+
+class InvocationElements(Elements):
+    """As ``Elements``, with aligned vectors of few lanes."""
+
+    def load(self, memory: Memory, forms: Sequence[Affine], point: Point) -> Value:
+        k, at = self.kernel, point.at
+        address = memory.address(forms)
+        step = at.step(address)
+        if step == 0:
+            return k.load(memory.memory, k.add(memory.base, at.scalar(address)))
+        if point.mask is not None or at.lane_var is None:
+            raise NotVectorizable("masked load")
+        if self._is_whole(memory, address, at):
+            return k.vload(memory.memory, at.scalar(address), point.lanes)
+        result: Value | None = None
+        for number in range(point.lanes):
+            place = k.add(memory.base, lane(at, number).scalar(address))
+            element = k.load(memory.memory, place)
+            result = k.splat(element, point.lanes) if result is None else k.insert(element, result, number)
+        assert result is not None
+        return result
+
+    def store(self, value: Value, memory: Memory, forms: Sequence[Affine], point: Point) -> None:
+        k, at = self.kernel, point.at
+        address = memory.address(forms)
+        if point.lanes == 1:
+            k.store(value, memory.memory, k.add(memory.base, at.scalar(address)))
+            return
+        if point.mask is not None or at.step(address) == 0:
+            raise NotVectorizable("store")
+        vector = k.splat(value, point.lanes)
+        if self._is_whole(memory, address, at):
+            k.vstore(vector, memory.memory, at.scalar(address))
+            return
+        for number in range(point.lanes):
+            place = k.add(memory.base, lane(at, number).scalar(address))
+            k.store(k.extract(vector, number), memory.memory, place)
+
+    def _is_whole(self, memory: Memory, address: Affine, at: Bindings) -> bool:
+        """One aligned vector holds all lanes."""
+        return (
+            memory.base == 0
+            and at.lanes_aligned
+            and at.lane_var is not None
+            and at.step(address) == 1
+            and is_aligned(address, at.lane_var, at.lanes)
+        )
+
+
+__all__ = ["InvocationElements", "is_aligned", "is_multiple", "lane"]

@@ -1,0 +1,167 @@
+"""Emits the loops of a plan in invocation form: outer loops shared by invocations instead of workgroups.
+
+Every invocation takes one outer index and does all steps of its group, with intermediates in a slab of its
+own: no invocation waits for another. A step that stands alone is shared by elements, or by vectors of them
+where its memory lies side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from iree_base.element_types import element_type
+from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim
+from iree_codegen.elements import Memory, Point
+from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
+from iree_codegen.indexing import Bindings, Var
+from iree_codegen.invocation_elements import is_aligned, is_multiple
+from iree_codegen.kernel_builder import Index
+from iree_codegen.loop_emitter import Lanes, LoopEmitter, step_of
+from iree_codegen.plan import Group, Plan, Step
+from iree_codegen.sequential import is_sequential, serial_axes
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import element_of
+
+SCRATCH_LIMIT = 64 << 20
+"""Bytes of scratch of all workgroups together that a kernel stays below where it can."""
+NOT_IN_VECTORS = frozenset({"linalg_ext.gather"})
+"""Ops whose operands lie at computed places: their lanes are done one by one."""
+
+
+class InvocationEmitter(LoopEmitter):
+    """Emits ``plan`` into ``frame``; ``run`` returns the number of workgroups.
+
+    ``vectors``: steps that stand alone may run over vectors. Raises NotVectorizable when that fails.
+    """
+
+    frame: GpuFrame
+
+    def __init__(self, frame: GpuFrame, plan: Plan, *, vectors: bool) -> None:
+        super().__init__(frame, plan, Lanes())
+        self.vectors = vectors
+        self.slab_bytes = plan.scratch
+        """Scratch of one invocation."""
+        self.scratch_bytes = plan.scratch * frame.n_invocations
+        bound: Dim = 1
+        for group in plan.groups:
+            bound = dim_ops.maximum(bound, dim_ops.total(group.steps[-1].dims))
+        self.bound = dim_ops.ceildiv(bound, frame.n_invocations)
+        """At least the number of workgroups."""
+
+    # -- sharing ---------------------------------------------------------------------------------------
+
+    def _id(self) -> Index:
+        """The invocation's number in the grid."""
+        k = self.kernel
+        index = self.frame.workgroup_index(self.bound)
+        return k.add(k.mul(index, self.frame.n_invocations), self.frame.local_id())
+
+    def _share(self, total: Dim, tile: int, body: Callable[[Index], None]) -> Dim:
+        """Invocation ``i`` does outer index ``i``; with scratch, few workgroups stride over all."""
+        k, n = self.kernel, self.frame.n_invocations
+        count = dim_ops.ceildiv(total, n)
+        if self.scratch_bytes:
+            most = min(MAX_SCRATCH_WORKGROUPS, max(1, SCRATCH_LIMIT // self.scratch_bytes))
+            count = dim_ops.minimum(count, most)
+            everyone = dim_ops.mul(count, n)
+            k.loop(self._id(), k.dim(total), k.dim(everyone), (), body)
+            return count
+        if is_multiple(total, n) and self.frame.is_exact(self.bound) and self.bound == count:
+            body(self._id())
+        else:
+            k.if_(k.compare("ult", self._id(), k.dim(total)), lambda: body(self._id()))
+        return count
+
+    def _only_first(self, body: Callable[[], None]) -> None:
+        k = self.kernel
+        k.if_(k.compare("eq", self._id(), 0), body)
+
+    def _slab(self, offset: int, count: int, element: object) -> Value:
+        k = self.kernel
+        start = k.add(k.mul(self.frame.local_id(), self.slab_bytes), offset)
+        return k.view(self.frame.scratch, start, count, element)  # type: ignore[arg-type]
+
+    # -- one step alone ----------------------------------------------------------------------------------
+
+    def _single(self, step: Step) -> Dim:
+        if is_sequential(step.values[0]):
+            serial = {step.vars[axis] for axis in serial_axes(step.values[0])}
+            return self._single_outer(step, [v for v in step.loops if v not in serial])
+        self._collapse(step, self._destinations(step), ())
+        lanes = self._vector_lanes(step) if self.vectors else 1
+        if lanes > 1:
+            return self._single_vectors(step, lanes)
+        return self._single_outer(step, list(step.loops))
+
+    def _single_outer(self, step: Step, outer: list[Var]) -> Dim:
+        group = Group(outer, [step])
+        if not outer:
+            self._only_first(lambda: self._steps(group, Bindings(self.kernel), {}))
+            return 1
+        total = dim_ops.total([v.extent for v in outer])  # type: ignore[misc]
+        return self._share(total, 1, lambda i: self._outer_index(group, i))
+
+    def _vector_lanes(self, step: Step) -> int:
+        """Lanes of vectors along the last loop; 1 when memory or ops do not allow them."""
+        if not step.loops or step.walk.guarded or any(d is None for d in step.destinations):
+            return 1
+        if any(op.name in NOT_IN_VECTORS for op in step.walk.ops):
+            return 1
+        widths = [_bytes(v) for v in step.values] + [_bytes(a.value) for a in step.walk.accesses]
+        lanes = 2 if max(widths) * 4 > VECTOR_BYTES else 4
+        var = step.loops[-1]
+        alone = len(step.loops) == 1
+        if not alone and not (isinstance(var.extent, int) and var.extent % lanes == 0):
+            return 1
+        memories = {a.value: self.elements.memory.get(a.value) for a in step.walk.accesses}
+        addresses = [m.address(a.forms) for a in step.walk.accesses if (m := memories[a.value]) is not None]
+        addresses += [m.address(step.forms) for m in self._destinations(step)]
+        stored = len(addresses) - len(step.destinations)
+        for number, address in enumerate(addresses):
+            stride = step_of(address, var)
+            if stride == 0 and number < stored:
+                continue
+            if stride != 1 or not is_aligned(address, var, lanes):
+                return 1
+        return lanes
+
+    def _single_vectors(self, step: Step, lanes: int) -> Dim:
+        """Every invocation does one vector along the last loop, or what is left at its end."""
+        k = self.kernel
+        *rest, var = step.loops
+        extent = var.extent
+        assert extent is not None
+        vectors = dim_ops.ceildiv(extent, lanes)
+        whole = is_multiple(extent, lanes)
+        memories = [self._memory(step, n, set(step.loops)) for n in range(len(step.values))]
+        extents = [*(v.extent for v in rest), vectors]
+
+        def at_vector(at: Bindings, i: Index, count: int) -> None:
+            point = Point(at.child({var: i}, var if count > 1 else None, count, count > 1))
+            values = [self.elements.element_through(v, step.forms, point) for v in step.values]
+            for value, memory in zip(values, memories, strict=True):
+                self.elements.store(value, memory, step.forms, point)
+
+        def body(number: Index) -> None:
+            *outer, last = self._split(number, extents)  # type: ignore[arg-type]
+            at = Bindings(k).child(dict(zip(rest, outer, strict=True)))
+            start = k.mul(last, lanes)
+            if whole:
+                at_vector(at, start, lanes)
+                return
+            end = k.add(start, lanes)
+            k.if_(
+                k.compare("ule", end, k.dim(extent)),
+                lambda: at_vector(at, start, lanes),
+                lambda: k.loop(start, k.dim(extent), 1, (), lambda i: at_vector(at, i, 1)),
+            )
+
+        return self._share(dim_ops.total(extents), 1, body)  # type: ignore[arg-type]
+
+
+def _bytes(value: Value) -> int:
+    return element_type(str(element_of(value.type))).bytes
+
+
+__all__ = ["InvocationEmitter", "Memory"]

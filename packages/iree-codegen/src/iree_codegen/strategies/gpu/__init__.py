@@ -1,0 +1,1 @@
+"""Strategies of the invocation form: dispatch and ``InvocationDescription`` -> ``Kernel``."""
