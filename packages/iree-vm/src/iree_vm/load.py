@@ -73,13 +73,13 @@ class Module:
         for name in manifest.modules:
             if name not in self._context.modules:
                 self._context.load(_plugin_module(name))
-        linked = self._context.load(artifact.bytecode)
+        linked = self._context.load(artifact.program(variant))
         assert isinstance(linked, BytecodeModule)
         self._linked = linked
         self._functions: dict[str, Callable[..., Any]] = {}
         self._bindings: dict[str, Binding] = {}
         for spec in manifest.functions:
-            binding = Binding(linked, spec, manifest.dims, lambda: artifact.debug)
+            binding = Binding(linked, spec, manifest.dims, lambda: artifact.debug_info(variant))
             self._bindings[spec.name] = binding
             self._functions[spec.name] = generate(binding)
         for name, function in self._functions.items():

@@ -7,11 +7,12 @@ import random
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from iree_vm import Artifact, ArtifactWriter, VmError, verify
-from iree_vm.artifact import zip64
+from iree_vm.artifact import DebugInfo, DispatchInfo, zip64
 from iree_vm.artifact.manifest import ExportEntry, FunctionSpec, TensorSpec
 from iree_vm.bytecode import encoding
 from iree_vm.bytecode.assembler import assemble
@@ -251,6 +252,67 @@ def repack(data: bytes, change: object) -> bytes:
     return out.getvalue()
 
 
+def first_minor(manifest: dict[str, Any]) -> None:
+    """What a writer of version 1.0 left out."""
+    manifest["format_version"] = [1, 0]
+    for variant in manifest["variants"]:
+        for key in ("program", "debug", "constants"):
+            del variant[key]
+
+
+def test_version_1_0_is_read(data: bytes) -> None:
+    artifact = Artifact.from_bytes(repack(data, first_minor))
+    artifact.verify()
+    assert artifact.manifest == Artifact.from_bytes(data).manifest
+
+
+def build_two(own_debug: bool = True) -> Artifact:
+    """Two variants with programs of their own; the first constant is of both."""
+    with ArtifactWriter(None, "m") as writer:
+        for name in ("fast", "slow"):
+            index = writer.add_executable(f"{name}/code.o", name, name.encode(), [])
+            constants = [writer.add_constant(b"both")] if name == "fast" else [0]
+            constants.append(writer.add_constant(name.encode() * 10))
+            debug = DebugInfo.of([DispatchInfo("k", (f"of {name}",))]) if own_debug else None
+            code = encoding.encode(assemble(f"module @{name}"))
+            writer.add_variant(
+                name, f"t-{name}", "local-task", [index], bytecode=code, debug=debug, constants=constants
+            )
+        return writer.finish()
+
+
+def test_variants_have_programs_debug_and_constants_of_their_own() -> None:
+    artifact = build_two()
+    assert list(artifact.members) == [
+        "module.fast.vmbc", "module.slow.vmbc", "executables/fast/code.o", "executables/slow/code.o",
+        "debug.fast.json", "debug.slow.json", "constants/0", "constants/1", "constants/2", "manifest.json",
+    ]  # fmt: skip
+    artifact.verify()
+    for name in ("fast", "slow"):
+        variant = artifact.variant(name)
+        assert variant is not None
+        assert encoding.decode(artifact.program(variant)).name == name
+        assert artifact.debug_info(variant).dispatches["k"].source() == f"of {name}"
+        assert [bytes(artifact.constant(i)) for i in variant.constants] == [b"both", name.encode() * 10]
+    assert artifact.variant() is artifact.variant("fast")
+    with pytest.raises(VmError, match=r"IREE-VM-043.*'none'.*fast, slow"):
+        artifact.variant("none")
+    shared = build_two(own_debug=False)
+    assert shared.manifest.debug_members == ("debug.json",)
+
+
+@pytest.mark.parametrize(
+    "name", ["module.fast.vmbc", "module.slow.vmbc", "debug.slow.json", "executables/slow/"]
+)
+def test_damage_of_any_variant_is_found_at_open(name: str) -> None:
+    data = bytes(build_two()._data)
+    members = Artifact.from_bytes(data).members
+    member = next(member for found, member in members.items() if found.startswith(name))
+    damaged = bytearray(data)
+    damaged[member.offset] ^= 4
+    assert code(bytes(damaged), constants=False) == 55
+
+
 def void(value: object) -> None:
     """For changes whose value is not the new manifest."""
 
@@ -280,7 +342,13 @@ def void(value: object) -> None:
         (lambda m: m["executables"][0]["exports"][0].update(alignments=[4]), 56, "differ in number"),
         (lambda m: m["constants"][0].update(bytes=7), 55, "7"),
         (lambda m: m["constants"][0].update(alignment=3), 56, "alignment"),
-        (lambda m: void(m["constants"].pop()), 56, "not in the manifest"),
+        (lambda m: void(m["constants"].pop()), 56, "variants[0]: constant 1 is not there"),
+        (lambda m: void((m["constants"].pop(), m["variants"][0].update(constants=[]))), 56, "not in the manifest"),
+        (lambda m: m["variants"].append(m["variants"][0]), 56, "variants[1]: name 'v' is there twice"),
+        (lambda m: m["variants"][0].update(program="other"), 54, "other"),
+        (lambda m: m["variants"][0].update(program="manifest.json"), 56, "names itself"),
+        (lambda m: m["variants"][0].update(debug=3), 56, "variants[0].debug: a string"),
+        (lambda m: m["variants"][0].update(constants=[-1]), 56, "variants[0].constants[0]"),
         (lambda m: void(m["digests"].pop("module.vmbc")), 56, "digests: 'module.vmbc'"),
         (lambda m: m["digests"].update({"module.vmbc": "00"}), 55, "module.vmbc"),
         (lambda m: [1], 56, "format_version"),

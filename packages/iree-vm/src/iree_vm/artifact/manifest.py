@@ -14,8 +14,15 @@ from iree_base.element_types import ELEMENT_TYPES
 from iree_vm.artifact.schema import Natural, check
 from iree_vm.errors import VmError
 
-FORMAT_VERSION = (1, 0)
-"""Same major and a minor not above ours can be read."""
+FORMAT_VERSION = (1, 1)
+"""Same major and a minor not above ours can be read. 1.1: variants may name members and constants of their
+own; a variant of 1.0 has the common members and all constants.
+"""
+
+MANIFEST = "manifest.json"
+PROGRAM = "module.vmbc"
+DEBUG = "debug.json"
+"""Members of an artefact with one variant or none; several variants have a program and a ``debug`` each."""
 
 _TENSOR = {"name": str, "dtype": str, "shape": [(Natural, str)], "tied?": (Natural, None)}
 SCHEMA: dict[str, Any] = {
@@ -25,7 +32,16 @@ SCHEMA: dict[str, Any] = {
     "functions": [{"name": str, "inputs": [_TENSOR], "outputs": [_TENSOR], "calls": str}],
     "dims": {"*": {"min": Natural, "max": (Natural, None), "divisor": Natural}},
     "variants": [
-        {"name": str, "target": str, "driver": str, "features": [str], "executables": [Natural]},
+        {
+            "name": str,
+            "target": str,
+            "driver": str,
+            "features": [str],
+            "executables": [Natural],
+            "program?": str,
+            "debug?": str,
+            "constants?": [Natural],
+        },
     ],
     "executables": [
         {
@@ -123,18 +139,26 @@ class ExecutableEntry:
 
 @dataclass(frozen=True)
 class Variant:
-    """One choice of executables; ``hal.executable.load`` indexes ``executables``."""
+    """The program as one target made it.
+
+    ``hal.executable.load`` indexes ``executables`` and ``hal.constants.map`` ``constants``, which hold
+    numbers of the manifest's lists: a constant that several variants use is there once. ``program`` and
+    ``debug`` are members.
+    """
 
     name: str
     target: str
     driver: str
     features: tuple[str, ...]
     executables: tuple[int, ...]
+    constants: tuple[int, ...] = ()
+    program: str = PROGRAM
+    debug: str = DEBUG
 
 
 @dataclass(frozen=True)
 class ConstantEntry:
-    """A constant segment: ``hal.constants.map`` indexes these."""
+    """A constant segment; variants name those they map."""
 
     member: str
     bytes: int
@@ -143,7 +167,7 @@ class ConstantEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole manifest."""
+    """The whole manifest. Without variants, the program and the debug information are the common members."""
 
     module: str
     producer: dict[str, str] = field(default_factory=dict)
@@ -155,6 +179,16 @@ class Manifest:
     modules: tuple[str, ...] = ()
     loaders: tuple[str, ...] = ()
     digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The members with bytecode."""
+        return tuple(dict.fromkeys(v.program for v in self.variants)) or (PROGRAM,)
+
+    @property
+    def debug_members(self) -> tuple[str, ...]:
+        """The members with debug information."""
+        return tuple(dict.fromkeys(v.debug for v in self.variants)) or (DEBUG,)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -172,6 +206,9 @@ class Manifest:
                     "driver": v.driver,
                     "features": list(v.features),
                     "executables": list(v.executables),
+                    "program": v.program,
+                    "debug": v.debug,
+                    "constants": list(v.constants),
                 }
                 for v in self.variants
             ],
@@ -226,10 +263,7 @@ class Manifest:
                 for f in data["functions"]
             ),
             dims={name: Dim(**d) for name, d in data["dims"].items()},
-            variants=tuple(
-                Variant(v["name"], v["target"], v["driver"], tuple(v["features"]), tuple(v["executables"]))
-                for v in data["variants"]
-            ),
+            variants=tuple(_variant(v, len(data["constants"])) for v in data["variants"]),
             executables=tuple(
                 ExecutableEntry(
                     e["member"],
@@ -293,13 +327,15 @@ class Manifest:
                 f"dims.{name}",
                 "the range is empty",
             )
+        seen.clear()
         for index, variant in enumerate(self.variants):
+            place = f"variants[{index}]"
+            need(variant.name not in seen, place, f"name '{variant.name}' is there twice")
+            seen.add(variant.name)
             for executable in variant.executables:
-                need(
-                    executable < len(self.executables),
-                    f"variants[{index}]",
-                    f"executable {executable} is not there",
-                )
+                need(executable < len(self.executables), place, f"executable {executable} is not there")
+            for constant in variant.constants:
+                need(constant < len(self.constants), place, f"constant {constant} is not there")
         for index, entry in enumerate(self.executables):
             for export in entry.exports:
                 need(
@@ -307,6 +343,19 @@ class Manifest:
                     f"executables[{index}].exports '{export.name}'",
                     "alignments and bindings differ in number",
                 )
+
+
+def _variant(entry: dict[str, Any], n_constants: int) -> Variant:
+    return Variant(
+        entry["name"],
+        entry["target"],
+        entry["driver"],
+        tuple(entry["features"]),
+        tuple(entry["executables"]),
+        tuple(entry.get("constants", range(n_constants))),
+        entry.get("program", PROGRAM),
+        entry.get("debug", DEBUG),
+    )
 
 
 def _tensors(entries: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from iree_vm.artifact import zip64
 from iree_vm.artifact.debug_info import DebugInfo
-from iree_vm.artifact.manifest import Manifest
+from iree_vm.artifact.manifest import DEBUG, MANIFEST, PROGRAM, Manifest, Variant
 from iree_vm.artifact.schema import parse
 from iree_vm.errors import VmError
 
@@ -41,8 +40,9 @@ class Artifact:
         self._data = data
         self.path = path
         self.report: Any = None
+        self._debug: dict[str, DebugInfo] = {}
         self.members, digest = zip64.read_directory(data)
-        raw = self.member("manifest.json")
+        raw = self.member(MANIFEST)
         if blake2b(raw, digest_size=32).hexdigest() != digest:
             raise VmError(55, "manifest.json", cause="its digest differs", hint=_AGAIN)
         self.manifest = Manifest.from_json(parse(raw, 56))
@@ -96,16 +96,19 @@ class Artifact:
 
     def _check_members(self) -> None:
         manifest = self.manifest
-        named = {"manifest.json", "module.vmbc", "debug.json"}
+        named = {*manifest.programs, *manifest.debug_members}
         named.update(e.member for e in manifest.executables)
         named.update(c.member for c in manifest.constants)
+        if MANIFEST in named:
+            raise VmError(56, f"{MANIFEST} names itself", hint=_AGAIN)
+        named.add(MANIFEST)
         for name in sorted(named):
             if name not in self.members:
                 raise VmError(54, name, hint=_AGAIN)
         for name in self.members:
             if name not in named:
                 raise VmError(56, f"member {name} is not in the manifest", hint=_AGAIN)
-            if name != "manifest.json" and name not in manifest.digests:
+            if name != MANIFEST and name not in manifest.digests:
                 raise VmError(56, f"digests: '{name}' is missing", hint=_AGAIN)
         for index, constant in enumerate(manifest.constants):
             entry = self.members[constant.member]
@@ -116,7 +119,8 @@ class Artifact:
             alignment = constant.alignment
             if alignment < 1 or alignment & (alignment - 1) or entry.offset % alignment:
                 raise VmError(56, f"constants[{index}].alignment: {alignment} does not hold in the file")
-        for name in ("module.vmbc", "debug.json", *(e.member for e in manifest.executables)):
+        executables = dict.fromkeys(e.member for e in manifest.executables)
+        for name in (*manifest.programs, *manifest.debug_members, *executables):
             problem = self._problem(name)
             if problem:
                 raise VmError(55, name, cause=problem, hint=_AGAIN)
@@ -129,9 +133,37 @@ class Artifact:
             state.update(view[start : start + (1 << 22)])
         return "" if state.hexdigest() == self.manifest.digests[name] else "its digest differs"
 
+    def variant(self, name: str | None = None) -> Variant | None:
+        """The variant of that name; without one the first, or None where there is none. Raises VmError 43."""
+        variants = self.manifest.variants
+        if name is None:
+            return variants[0] if variants else None
+        for variant in variants:
+            if variant.name == name:
+                return variant
+        raise VmError(43, f"'{name}'", cause="there are " + (", ".join(v.name for v in variants) or "none"))
+
+    def program(self, variant: Variant | None) -> memoryview:
+        """The bytecode of a variant; of None that of an artefact without variants."""
+        return self.member(variant.program if variant is not None else PROGRAM)
+
+    def debug_info(self, variant: Variant | None) -> DebugInfo:
+        """The parsed debug information of a variant. Raises VmError 57."""
+        name = variant.debug if variant is not None else DEBUG
+        found = self._debug.get(name)
+        if found is None:
+            found = self._debug[name] = DebugInfo.deserialize(self.member(name))
+        return found
+
     @property
     def bytecode(self) -> memoryview:
-        return self.member("module.vmbc")
+        """The bytecode of the first variant."""
+        return self.program(self.variant())
+
+    @property
+    def debug(self) -> DebugInfo:
+        """The debug information of the first variant. Raises VmError 57."""
+        return self.debug_info(self.variant())
 
     def executable(self, index: int) -> memoryview:
         """The bytes of ``manifest.executables[index]``."""
@@ -141,17 +173,12 @@ class Artifact:
         """The bytes of ``manifest.constants[index]``, as a view of the mapping."""
         return self.member(self.manifest.constants[index].member)
 
-    @cached_property
-    def debug(self) -> DebugInfo:
-        """The parsed ``debug.json``. Raises VmError 57."""
-        return DebugInfo.deserialize(self.member("debug.json"))
-
     def check(self) -> list[MemberCheck]:
         """Read everything, constants included, and compare digests, one outcome per member."""
         wrong_padding = set(zip64.padding(self._data, self.members.values()))
         outcomes = []
         for name, entry in self.members.items():
-            problem = "" if name == "manifest.json" else self._problem(name)
+            problem = "" if name == MANIFEST else self._problem(name)
             if not problem and name in wrong_padding:
                 problem = "the padding before it is not zero"
             outcomes.append(MemberCheck(name, entry.size, problem))
@@ -164,8 +191,10 @@ class Artifact:
         wrong = [check.name for check in self.check() if check.problem]
         if wrong:
             raise VmError(55, ", ".join(wrong), source=str(self.path) if self.path else None, hint=_AGAIN)
-        verifier.verify(encoding.decode(self.bytecode))
-        _ = self.debug
+        for name in self.manifest.programs:
+            verifier.verify(encoding.decode(self.member(name)))
+        for name in self.manifest.debug_members:
+            DebugInfo.deserialize(self.member(name))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the artefact's bytes to a file (by way of a temporary one). Raises VmError 58."""

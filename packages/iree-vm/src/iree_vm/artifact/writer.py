@@ -4,15 +4,17 @@
 
     with ArtifactWriter("model.vmfb", module="model") as writer:
         writer.add_function(FunctionSpec("main", inputs, outputs))
-        writer.add_executable("main", "elf-x86_64", object_bytes, exports, features=("avx2",))
+        index = writer.add_executable("main", "elf-x86_64", object_bytes, exports, features=("avx2",))
         writer.add_constant(lambda: chunks())
+        writer.add_variant("cpu", target, driver, [index])
         writer.set_bytecode(module_builder.serialize())
         artifact = writer.finish()
 
 Constants are given as bytes, arrays or callables that yield chunks, and are read only while the file is
 written, once, so weights are never held whole. Same content gives the same bytes: members stand in a fixed
-order (bytecode, executables, debug, constants, manifest) with fixed dates. A path of None writes to an
-unnamed temporary file, for an artefact that lives in the process.
+order (bytecode, executables, debug, constants, manifest) with fixed dates. Variants share the program
+unless they bring their own; then the members are ``module.<variant>.vmbc`` and ``debug.<variant>.json``. A
+path of None writes to an unnamed temporary file, for an artefact that lives in the process.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,9 @@ from typing import Any, BinaryIO
 
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.manifest import (
+    DEBUG,
+    MANIFEST,
+    PROGRAM,
     ConstantEntry,
     Dim,
     ExecutableEntry,
@@ -85,6 +90,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.unlink(temporary)
 
 
+@dataclass(frozen=True)
+class _Variant:
+    """A variant before its members have names; None stands for what is common to all."""
+
+    entry: Variant
+    constants: tuple[int, ...] | None
+    bytecode: bytes | None
+    debug: DebugInfo | None
+
+
 class ArtifactWriter:
     """Collects the parts of one artefact; see the module's docstring."""
 
@@ -96,7 +111,7 @@ class ArtifactWriter:
         self.producer = dict(producer or {})
         self._functions: list[FunctionSpec] = []
         self._dims: dict[str, Dim] = {}
-        self._variants: list[Variant] = []
+        self._variants: list[_Variant] = []
         self._executables: list[tuple[ExecutableEntry, Chunk]] = []
         self._constants: list[tuple[int | None, int, ConstantSource]] = []
         self._bytecode: bytes | None = None
@@ -133,10 +148,25 @@ class ArtifactWriter:
         return len(self._executables) - 1
 
     def add_variant(
-        self, name: str, target: str, driver: str, executables: Sequence[int], *, features: Sequence[str] = ()
+        self,
+        name: str,
+        target: str,
+        driver: str,
+        executables: Sequence[int],
+        *,
+        features: Sequence[str] = (),
+        constants: Sequence[int] | None = None,
+        bytecode: bytes | None = None,
+        debug: DebugInfo | None = None,
     ) -> None:
-        """Declare a choice of executables; ``hal.executable.load(device, i)`` loads ``executables[i]``."""
-        self._variants.append(Variant(name, target, driver, tuple(features), tuple(executables)))
+        """Declare what one target made: ``hal.executable.load(device, i)`` loads ``executables[i]``, and
+        ``hal.constants.map(device, i)`` maps ``constants[i]`` (None: all constants, in order). ``bytecode``
+        and ``debug`` are the variant's own (None: those of ``set_bytecode`` and ``set_debug``). Names must be
+        unique and fit into file names.
+        """
+        entry = Variant(name, target, driver, tuple(features), tuple(executables))
+        chosen = None if constants is None else tuple(constants)
+        self._variants.append(_Variant(entry, chosen, bytecode, debug))
 
     def add_constant(self, source: ConstantSource, *, size: int | None = None, alignment: int = 64) -> int:
         """Add a constant segment; returns its index for ``hal.constants.map``.
@@ -148,7 +178,7 @@ class ArtifactWriter:
         return len(self._constants) - 1
 
     def set_bytecode(self, data: bytes) -> None:
-        """The program: what ``ModuleBuilder.serialize`` gives."""
+        """The program of all variants without their own: what ``ModuleBuilder.serialize`` gives."""
         self._bytecode = data
 
     def set_debug(self, debug: DebugInfo) -> None:
@@ -170,10 +200,12 @@ class ArtifactWriter:
         return artifact
 
     def _write(self, file: BinaryIO) -> None:
-        if self._bytecode is None:
-            raise VmError(56, "the artefact has no bytecode", hint="call set_bytecode")
-        program = encoding.decode(self._bytecode)
-        verifier.verify(program)
+        programs, debug = self._programs(), self._debug_infos()
+        modules: set[str] = set()
+        for data in programs.values():
+            program = encoding.decode(data)
+            verifier.verify(program)
+            modules.update(i.module for i in program.imports if not i.optional)
         out = ZipWriter(file)
         digests: dict[str, str] = {}
 
@@ -191,10 +223,12 @@ class ArtifactWriter:
             digests[name] = state.hexdigest()
             return member.size
 
-        add("module.vmbc", self._bytecode, MEMBER_ALIGNMENT)
-        for entry, data in self._executables:
-            add(entry.member, data, MEMBER_ALIGNMENT)
-        add("debug.json", self._debug.serialize(), MEMBER_ALIGNMENT)
+        for name, data in programs.items():
+            add(name, data, MEMBER_ALIGNMENT)
+        for entry, code in self._executables:
+            add(entry.member, code, MEMBER_ALIGNMENT)
+        for name, info in debug.items():
+            add(name, info.serialize(), MEMBER_ALIGNMENT)
         constants = []
         for index, (size, alignment, source) in enumerate(self._constants):
             name = f"constants/{index}"
@@ -207,17 +241,49 @@ class ArtifactWriter:
             producer=self.producer,
             functions=tuple(self._functions),
             dims={**{name: Dim() for name in self._named_dims()}, **self._dims},
-            variants=tuple(self._variants),
+            variants=tuple(map(self._named, self._variants)),
             executables=tuple(entry for entry, _ in self._executables),
             constants=tuple(constants),
-            modules=tuple(sorted({i.module for i in program.imports if not i.optional})),
+            modules=tuple(sorted(modules)),
             loaders=tuple(sorted({entry.format for entry, _ in self._executables})),
             digests=digests,
         )
         manifest.check()
         text = manifest.serialize()
-        out.add("manifest.json", (text,), MEMBER_ALIGNMENT)
+        out.add(MANIFEST, (text,), MEMBER_ALIGNMENT)
         out.finish(blake2b(text, digest_size=32).hexdigest())
+
+    def _named(self, variant: _Variant) -> Variant:
+        """The manifest's entry: members and numbers instead of contents."""
+        name = variant.entry.name
+        constants = range(len(self._constants)) if variant.constants is None else variant.constants
+        return replace(
+            variant.entry,
+            constants=tuple(constants),
+            program=PROGRAM if variant.bytecode is None else f"module.{name}.vmbc",
+            debug=DEBUG if variant.debug is None else f"debug.{name}.json",
+        )
+
+    def _programs(self) -> dict[str, bytes]:
+        """Bytecode by member, the common one first. Raises VmError 56 when a variant has none."""
+        found = {} if self._bytecode is None else {PROGRAM: self._bytecode}
+        for variant in self._variants:
+            if variant.bytecode is not None:
+                found[self._named(variant).program] = variant.bytecode
+        if self._bytecode is None and (not self._variants or any(v.bytecode is None for v in self._variants)):
+            raise VmError(56, "the artefact has no bytecode", hint="call set_bytecode")
+        if self._variants and all(v.bytecode is not None for v in self._variants):
+            found.pop(PROGRAM, None)
+        return found
+
+    def _debug_infos(self) -> dict[str, DebugInfo]:
+        """Debug information by member, the common one first and only where it is used."""
+        common = not self._variants or any(v.debug is None for v in self._variants)
+        found = {DEBUG: self._debug} if common else {}
+        for variant in self._variants:
+            if variant.debug is not None:
+                found[self._named(variant).debug] = variant.debug
+        return found
 
     def _named_dims(self) -> set[str]:
         return {

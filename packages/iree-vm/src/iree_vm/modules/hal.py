@@ -144,10 +144,15 @@ class HalModule:
 
     @_export("constants.map", "(ref, i64) -> (ref)")
     def constants_map(self, device: Any, index: int) -> Buffer:
-        """(device, segment): the constant segment as a read-only buffer that the device can bind."""
-        if self.artifact is None or not 0 <= index < len(self.artifact.manifest.constants):
+        """(device, index into the variant's constants): the segment as a read-only buffer of the device."""
+        if self.artifact is None:
             raise VmError(10, f"constant segment {index}")
-        return _need(device, Device, "a device").import_constants(self.artifact.constant(index))
+        everything = range(len(self.artifact.manifest.constants))
+        numbers = everything if self.variant is None else self.variant.constants
+        if not 0 <= index < len(numbers):
+            raise VmError(10, f"constant segment {index}")
+        memory = self.artifact.constant(numbers[index])
+        return _need(device, Device, "a device").import_constants(memory)
 
     @_export("command_buffer.load", "(ref, ref, [ref]...) -> (ref)")
     def command_buffer_load(self, device: Any, recording: Any, executables: tuple[Any, ...]) -> CommandBuffer:
