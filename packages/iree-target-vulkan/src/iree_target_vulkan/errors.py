@@ -11,6 +11,13 @@ INVALID_MODULE = 4
 LIMIT = 5
 
 EXECUTABLE = 20
+LOADER = 21
+CALL = 22
+DEVICE_LOST = 23
+FORKED = 24
+UNUSABLE_DEVICE = 25
+INDEX_RANGE = 26
+DEVICE_LIMIT = 27
 
 
 class VulkanError(IreeError):
@@ -29,6 +36,13 @@ class VulkanError(IreeError):
         INVALID_MODULE: "internal error: the generated SPIR-V is not valid",
         LIMIT: "the dispatch exceeds a limit of the target device",
         EXECUTABLE: "the executable is not readable",
+        LOADER: "Vulkan cannot be loaded",
+        CALL: "a Vulkan call failed",
+        DEVICE_LOST: "the device was lost",
+        FORKED: "a Vulkan device cannot be used after fork()",
+        UNUSABLE_DEVICE: "the device lacks what the driver needs",
+        INDEX_RANGE: "a binding is too long for a kernel with 32-bit indices",
+        DEVICE_LIMIT: "a dispatch exceeds a limit of this device",
     }
 
     @property
