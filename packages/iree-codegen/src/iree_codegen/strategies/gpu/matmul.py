@@ -1,0 +1,38 @@
+"""``matmul``: contractions on GPUs, in the form that suits the device and the shape."""
+
+from __future__ import annotations
+
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.invocation_description import InvocationDescription
+from iree_codegen.kernel import Kernel
+from iree_codegen.scalars import NotVectorizable
+from iree_codegen.strategies.gpu.products import Product, find_product
+from iree_codegen.strategies.gpu.register_product import register_product
+from iree_codegen.strategies.gpu.shared_product import shared_product
+
+FEW_ROWS = 8
+"""Products of up to so many rows are bound by reading the other factor: nothing gained by sharing it."""
+
+
+def matmul(dispatch: Dispatch, description: InvocationDescription) -> Kernel | None:
+    """The kernel of a dispatch around one contraction; None for others."""
+    product = find_product(dispatch)
+    if product is None:
+        return None
+    for vectors in (True, False):
+        try:
+            return _product(dispatch, product, description, vectors)
+        except NotVectorizable:
+            continue
+    return None
+
+
+def _product(
+    dispatch: Dispatch, product: Product, description: InvocationDescription, vectors: bool
+) -> Kernel | None:
+    rows = product.rows.extent
+    if description.prefers_barriers and not (isinstance(rows, int) and rows <= FEW_ROWS):
+        kernel = shared_product(dispatch, product, description, vectors=vectors)
+        if kernel is not None:
+            return kernel
+    return register_product(dispatch, product, description, vectors=vectors)

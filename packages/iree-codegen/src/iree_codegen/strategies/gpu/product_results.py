@@ -1,0 +1,94 @@
+"""Stores what a contraction's sums become: the fused epilogue, evaluated on sums held in registers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from iree_codegen.elements import Point
+from iree_codegen.gpu_frame import GpuFrame
+from iree_codegen.indexing import Affine, Bindings
+from iree_codegen.kernel_builder import Index, lanes_of
+from iree_codegen.strategies.gpu.products import Product
+from iree_codegen.strategies.gpu.staging import VECTOR
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import IntegerType, element_of
+
+
+class ProductResults:
+    """Stores the results of ``product`` at places of its flat loops."""
+
+    def __init__(self, frame: GpuFrame, product: Product, *, vectors: bool = True) -> None:
+        self.frame, self.product = frame, product
+        self.forms = product.result_forms()
+        columns = product.columns.extent
+        self.lanes = VECTOR if vectors and isinstance(columns, int) and columns % VECTOR == 0 else 1
+        """Columns that are stored together: all of them exist or none."""
+
+    def store(self, at: Bindings, row: Index, column: Index, total: Value) -> None:
+        """The results at (row, column) whose sum is ``total``: one, or ``lanes`` along the columns."""
+        product, elements = self.product, self.frame.elements
+        lanes = lanes_of(total)
+        here = at.child({product.rows: row, product.columns: column})
+        if lanes > 1:
+            here = here.child({}, product.columns, lanes, aligned=True)
+        point = Point(here)
+
+        def finished(forms: tuple[Affine, ...], inner: Point) -> Value:
+            return self._with_initial(total, forms, inner)
+
+        elements.overrides[product.value] = finished
+        results = product.dispatch.results
+        values = [elements.element(value, self.forms, point) for value, _ in results]
+        for value, (_, binding) in zip(values, results, strict=True):
+            elements.store(value, self.frame.binding_memory(binding), self.forms, point)
+
+    def _with_initial(self, total: Value, forms: tuple[Affine, ...], point: Point) -> Value:
+        """The contraction's own result: sums of halves rounded once, and what it is added to."""
+        k, root = self.frame.kernel, self.product.root
+        own = element_of(root.value.type)
+        if not root.zero:
+            initial = self.frame.elements.element(root.op.outputs[0], forms, point)
+            if own is not self.product.sum_type:
+                initial = k.cast("arith.extf", initial, self.product.sum_type)
+            integer = isinstance(self.product.sum_type, IntegerType)
+            total = k.binary("arith.addi" if integer else "arith.addf", initial, total)
+        return total if own is self.product.sum_type else k.cast("arith.truncf", total, own)
+
+    def store_block(
+        self,
+        at: Bindings,
+        rows: list[Index],
+        columns: list[Index],
+        total: Callable[[int, int], Value],
+        *,
+        exact_rows: bool,
+        exact_columns: bool,
+    ) -> None:
+        """All of ``rows x columns`` that exist; ``total(i, j)`` is the vector of ``VECTOR`` sums (or the
+        sum) at ``rows[i], columns[j]``."""
+        k, product = self.frame.kernel, self.product
+        n_rows, n_columns = (k.dim(v.extent) for v in (product.rows, product.columns))  # type: ignore[arg-type]
+
+        def guarded(place: Index, limit: Index, exact: bool, body: Callable[[], None]) -> None:
+            if exact:
+                body()
+            else:
+                k.if_(k.compare("ult", place, limit), lambda: body() and None)  # type: ignore[func-returns-value]
+
+        def one_row(i: int) -> None:
+            for j, column in enumerate(columns):
+                value = total(i, j)
+                parts = [value]
+                if lanes_of(value) > self.lanes:
+                    parts = [k.extract(value, lane) for lane in range(lanes_of(value))]
+                for lane, part in enumerate(parts):
+                    place = k.add(column, lane)
+                    action = functools.partial(self.store, at, rows[i], place, part)
+                    guarded(place, n_columns, exact_columns, action)
+
+        for i, row in enumerate(rows):
+            guarded(row, n_rows, exact_rows, functools.partial(one_row, i))
+
+
+__all__ = ["ProductResults"]

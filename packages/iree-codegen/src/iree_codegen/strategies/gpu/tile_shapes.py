@@ -1,0 +1,144 @@
+"""Which tile a GPU gives a product: the shape with the least time by a model of waves of workgroups.
+
+A tile's ``share`` is how much of an idle device's multiply-adds it reaches when there is work for all of
+it: 8 x 16 sums per invocation need 24 loads from shared memory for 128 multiply-adds, 4 x 4 need 8 for 16.
+Shares and the 128 x 256 x 16 shape were measured on an H100 through Vulkan (f32, 4096 cubed: 49.9 TFLOP/s).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from iree_codegen.dims import Dim
+from iree_codegen.invocation_description import InvocationDescription
+
+WORKGROUPS_AT_ONCE = 132
+"""Workgroups a large device runs at once, one per core: fewer leave cores idle."""
+UNKNOWN = 1 << 12
+"""What an extent that is known at run time counts as."""
+BARRIER_STEPS = 4
+"""What a slab's two barriers cost, in steps of the depth."""
+LATENCY_STEPS = 400
+"""Time to start and end a workgroup, in steps of the depth."""
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """``rows x columns`` sums a workgroup, ``own_rows x own_columns`` an invocation, ``depth`` a slab."""
+
+    rows: int
+    columns: int
+    depth: int
+    own_rows: int
+    own_columns: int
+    share: float
+
+    @property
+    def invocations(self) -> int:
+        return self.rows * self.columns // (self.own_rows * self.own_columns)
+
+    @property
+    def shared_elements(self) -> int:
+        """With the padding of a pitch by one vector."""
+        return self.depth * (self.rows + self.columns + 8)
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}x{self.depth}, {self.own_rows}x{self.own_columns} an invocation"
+
+
+SHARED_TILES = (
+    TileShape(128, 256, 16, 8, 16, 1.0),
+    TileShape(128, 128, 16, 8, 8, 0.9),
+    TileShape(64, 128, 16, 4, 8, 0.72),
+    TileShape(64, 64, 16, 4, 4, 0.55),
+    TileShape(32, 64, 32, 4, 4, 0.4),
+    TileShape(16, 64, 32, 4, 4, 0.25),
+)
+
+
+def shared_tile(
+    batch: Dim, rows: Dim, columns: Dim, depth: Dim, description: InvocationDescription, element_bytes: int
+) -> TileShape | None:
+    """The best tile in shared memory that the device can hold; None when none fits."""
+    found: tuple[float, TileShape] | None = None
+    for tile in SHARED_TILES:
+        if not _fits(tile, description, element_bytes):
+            continue
+        m, n, k = (size if isinstance(size, int) else UNKNOWN for size in (rows, columns, depth))
+        tiles = -(-m // tile.rows) * -(-n // tile.columns) * (batch if isinstance(batch, int) else 1)
+        waves = -(-tiles // WORKGROUPS_AT_ONCE)
+        slabs = -(-k // tile.depth)
+        steps = slabs * (tile.depth + BARRIER_STEPS) + LATENCY_STEPS * tile.share
+        time = waves * steps * tile.rows * tile.columns / tile.share
+        if found is None or time < found[0]:
+            found = time, tile
+    return None if found is None else found[1]
+
+
+def _fits(tile: TileShape, description: InvocationDescription, element_bytes: int) -> bool:
+    limit = min(description.max_workgroup_invocations, description.max_workgroup_size[0])
+    bytes = tile.shared_elements * element_bytes
+    return tile.invocations <= limit and bytes <= description.shared_memory_bytes
+
+
+@dataclass(frozen=True)
+class RegisterTile:
+    """``rows x (vectors * lanes)`` sums an invocation; ``across`` invocations along the columns and
+    ``shares`` along the depth."""
+
+    rows: int
+    vectors: int
+    lanes: int
+    across: int
+    shares: int = 1
+
+    @property
+    def columns(self) -> int:
+        """Of a workgroup."""
+        return self.vectors * self.lanes * self.across
+
+    def __str__(self) -> str:
+        shares = f", the depth shared by {self.shares}" if self.shares > 1 else ""
+        return f"{self.rows}x{self.vectors * self.lanes} an invocation, {self.across} along columns{shares}"
+
+
+MAX_SHARES = 16
+SUMS_IN_SHARED = 2048
+"""Numbers that the invocations of a workgroup leave for each other at most."""
+
+
+def register_tile(
+    batch: Dim, rows: Dim, columns: Dim, slabs: Dim, lanes: int, description: InvocationDescription
+) -> RegisterTile:
+    """The tile of an invocation that reads its factors itself; ``lanes``: of vectors along the columns."""
+    across = description.subgroup_size
+    own_rows = 8
+    while isinstance(rows, int) and own_rows > 1 and -(-rows // own_rows) * own_rows >= rows + own_rows // 2:
+        own_rows //= 2
+    vectors = 1 if lanes > 1 or own_rows > 4 else 2
+    if not description.prefers_barriers:
+        return RegisterTile(own_rows, vectors, lanes, across)
+    limit = min(description.max_workgroup_invocations, description.max_workgroup_size[1] * across)
+    if isinstance(columns, int) and columns // (across * lanes) < WORKGROUPS_AT_ONCE:
+        lanes, vectors = 1, 1
+    shares = 1
+    while (
+        shares < MAX_SHARES
+        and 2 * shares * across <= limit
+        and 2 * shares * across * own_rows * vectors * lanes <= SUMS_IN_SHARED
+        and (not isinstance(slabs, int) or 4 * shares <= slabs)
+    ):
+        shares *= 2
+    return RegisterTile(own_rows, vectors, lanes, across, shares)
+
+
+def depth_step(extent: Dim) -> int:
+    """Steps of the innermost reduction loop that are written out: a divisor, vectors of four where it can."""
+    if isinstance(extent, int):
+        for step in (4, 3, 5, 7, 2):
+            if extent % step == 0:
+                return step
+    return 1
+
+
+__all__ = ["SHARED_TILES", "RegisterTile", "TileShape", "depth_step", "register_tile", "shared_tile"]
