@@ -9,6 +9,7 @@ import pytest
 
 from iree_core_ir.target import DispatchRequest, Target
 from iree_hal import create_device, drivers
+from iree_hal.errors import HalError
 from iree_hal.executable import ExecutableSpec, ExportSpec
 from iree_hal.recording import BindingRef, RecordingBuilder
 from iree_target_reference.errors import ReferenceError
@@ -97,10 +98,17 @@ def test_options_are_refused() -> None:
     assert error.value.code == "IREE-REF-001" and error.value.status == 2
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"module {", b"func.func private @other()"])
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"module {"])
 def test_a_damaged_executable_is_refused_at_load(data: bytes) -> None:
     good = spec(compiled("scale", SCALE))
     bad = ExecutableSpec(good.format, data, good.exports, name="damaged")
     with pytest.raises(ReferenceError) as error:
         create_device("reference").load_executable(bad)
     assert error.value.code == "IREE-REF-002" and "damaged" in str(error.value)
+
+
+def test_a_missing_function_is_named_at_load() -> None:
+    good = spec(compiled("scale", SCALE))
+    other = ExecutableSpec(good.format, b"func.func private @other()", good.exports, name="incomplete")
+    with pytest.raises(HalError, match=r"IREE-HAL-017.*'scale'.*incomplete"):
+        create_device("reference").load_executable(other)

@@ -32,6 +32,12 @@ class CoreIrError(IreeError):
     }
 
 
+class FailedAssert(CoreIrError):
+    """A condition of the program does not hold; ``op`` is the ``cf.assert`` that says so."""
+
+    op: Op | None = None
+
+
 class ParseError(CoreIrError):
     """Text that does not parse: shows file:line:column, the line and a caret."""
 

@@ -8,6 +8,7 @@ of one device are used with that device only.
 from __future__ import annotations
 
 import itertools
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -226,7 +227,9 @@ def _check_written(target: Buffer, offset: int, length: int) -> None:
 
 
 def check_counts(recording: Recording, bindings: Sequence[Any], params: Sequence[int]) -> None:
-    """Raises HalError BAD_ARGUMENTS unless the numbers of bindings and parameters fit."""
+    """Raises HalError BAD_ARGUMENTS unless the numbers of bindings and parameters fit, and parameters are
+    int64.
+    """
     if len(bindings) != recording.n_bindings - 1:
         raise HalError(
             BAD_ARGUMENTS,
@@ -234,3 +237,10 @@ def check_counts(recording: Recording, bindings: Sequence[Any], params: Sequence
         )
     if len(params) != recording.n_inputs:
         raise HalError(BAD_ARGUMENTS, f"{len(params)} parameters, expected {recording.n_inputs}")
+    for number, value in enumerate(params):
+        try:
+            fits = -(1 << 63) <= operator.index(value) < 1 << 63
+        except TypeError:
+            fits = False
+        if not fits:
+            raise HalError(BAD_ARGUMENTS, f"parameter {number} is {value!r}", hint="give a 64-bit integer")

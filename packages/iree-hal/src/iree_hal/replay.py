@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from iree_hal.errors import BAD_ARGUMENTS, OUT_OF_RANGE, PROGRAM, HalError
+from iree_hal.executable import Executable
 from iree_hal.recording import Barrier, BindingRef, Copy, Dispatch, Fill, HostCall, Recording
 from iree_hal.storage import Bytes
 
@@ -56,6 +59,22 @@ def invocation(
     return Invocation(index, command, (x, y, z), constants, bindings)
 
 
+def written_slots(recording: Recording, executables: Sequence[Executable]) -> set[int]:
+    """The slots of the binding table that a command may write."""
+    result: set[int] = set()
+    for command in recording.commands:
+        if isinstance(command, Dispatch):
+            export = executables[command.executable].exports[command.export]
+            result |= {
+                ref.slot
+                for ref, access in zip(command.bindings, export.bindings, strict=True)
+                if access != "read"
+            }
+        elif isinstance(command, Fill | Copy):
+            result.add(command.target.slot)
+    return result
+
+
 def replay(
     recording: Recording,
     table: Sequence[Bytes],
@@ -88,6 +107,8 @@ def replay(
             target = resolve(command.target, table, values, f"command {index}")
             if source.nbytes != target.nbytes:
                 raise HalError(OUT_OF_RANGE, f"command {index}: {source.nbytes} bytes to {target.nbytes}")
+            if np.may_share_memory(source, target):
+                raise HalError(OUT_OF_RANGE, f"command {index}: source and target of a copy overlap")
             target[:] = source
         elif isinstance(command, HostCall):
             host_functions[command.index](*(values[slot] for slot in command.arguments))

@@ -22,7 +22,7 @@ from iree_hal import storage
 from iree_hal.buffer import Buffer
 from iree_hal.conformance import build as kernels
 from iree_hal.conformance.backend import Recorder, float_bits, ramp
-from iree_hal.conformance.kernels import EXPORTS
+from iree_hal.conformance.kernels import EXPORTS, NATIVE_EXPORTS, ORDINALS
 from iree_hal.elf.load import PAGE, layout, relocate
 from iree_hal.elf.parse import MACHINES, ElfObject, parse
 from iree_hal.executable import ExecutableSpec, NativeExecutable
@@ -137,17 +137,19 @@ def _recording() -> Recording:
     half = recorder.op("floordiv", recorder.op("sub", zero, 0), recorder.const(-2))
     source, arena, target = (BindingRef(slot, zero, nbytes) for slot in (1, 0, 2))
     recorder.export_param("arena_bytes", recorder.const(65536 * 3))
-    recorder.dispatch(0, 1, (0, one, one), [(recorder.const(float_bits(2.0)), "lo")], [source, arena])
+    recorder.dispatch(
+        0, ORDINALS["scale"], (0, one, one), [(recorder.const(float_bits(2.0)), "lo")], [source, arena]
+    )
     recorder.barrier()
     recorder.dispatch(
         0, 0, (recorder.op("ceildiv", 0, recorder.const(64)), one, one), [(0, "lo")], [arena, source, target]
     )
     recorder.fill(recorder.ref(2, 70_001, 20_000), b"\x01\x02\x03\x04")
-    recorder.dispatch(0, 5, (half, one, one), [], [recorder.ref(2, 4000, 12_000)])
+    recorder.dispatch(0, ORDINALS["count"], (half, one, one), [], [recorder.ref(2, 4000, 12_000)])
     recorder.call("use_scratch", (50, 1, 1), [recorder.ref(2, 200, 4200)])
     recorder.barrier()
     recorder.copy(recorder.ref(2, 66_000, 20_000), recorder.ref(2, 66_000, 100_000))
-    recorder.call("store_ids", (3, 4, 5), [recorder.ref(2, 720, 8000)])
+    recorder.call("store_ids", (3, 4, 5), [recorder.ref(2, 720, 8000)], [3, 4])
     return recorder.finish()
 
 
@@ -160,8 +162,9 @@ def _run_there(qemu: str, machine: str, path: Path, monkeypatch: pytest.MonkeyPa
     calls = CODE + (4 << 20)
     # The entry needs the frame's address, the frame the kernels': two links, the first without the entry.
     linked, symbols = _link([read, code], {"memcpy": 0}, CODE)
-    spec = ExecutableSpec(f"elf-{machine}", b"", EXPORTS)
-    executable = NativeExecutable(spec, tuple(symbols[e.name] for e in EXPORTS), None)
+    exports = (*EXPORTS, *NATIVE_EXPORTS)
+    spec = ExecutableSpec(f"elf-{machine}", b"", exports)
+    executable = NativeExecutable(spec, tuple(symbols[e.name] for e in exports), None)
     plan = Plan(_recording(), [executable])
     frame = Frame(plan, 0, 1)
     frame.state.budget = 0

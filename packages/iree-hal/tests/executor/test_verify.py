@@ -107,7 +107,7 @@ def test_the_same_array_in_two_slots_is_a_hazard_when_written() -> None:
 
 def test_tiles_are_shuffled_but_results_are_not() -> None:
     recorder = Recorder(2, 0)
-    recorder.call("store_ids", (5, 4, 3), [recorder.ref(1, 720)])
+    recorder.call("store_ids", (5, 4, 3), [recorder.ref(1, 720)], [5, 4])
     out = np.zeros((3, 4, 5, 3), np.uint32)
     _context().run(recorder.finish(), [out])
     assert out[2, 1, 4].tolist() == [4, 1, 2]

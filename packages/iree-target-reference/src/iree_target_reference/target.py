@@ -31,6 +31,7 @@ class ReferenceTarget:
     name = "reference"
     driver = "reference"
     format = FORMAT
+    option_names = ()
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
         """There is nothing to choose. Raises ReferenceError for any option."""

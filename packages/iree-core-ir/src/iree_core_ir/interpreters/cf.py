@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from iree_core_ir.dialects import cf
-from iree_core_ir.errors import CoreIrError
+from iree_core_ir.errors import FailedAssert
 from iree_core_ir.interpreter import Frame, Jump, implements, implements_terminator
 
 
 @implements(cf.Assert)
 def assert_(frame: Frame, op: cf.Assert, argument: Any) -> None:
     if not argument:
-        raise CoreIrError(12, op.message.value, source=op.location.user_text())
+        error = FailedAssert(12, op.message.value, source=op.location.user_text())
+        error.op = op
+        raise error
 
 
 @implements_terminator(cf.Branch)

@@ -14,7 +14,7 @@ from iree_hal.errors import HalError
 def test_every_workgroup_runs_once_with_its_ids(context: Context, counts: tuple[int, int, int]) -> None:
     x, y, z = counts
     recorder = Recorder(2, 0)
-    recorder.call("store_ids", counts, [recorder.ref(1, 12 * x * y * z)])
+    recorder.call("store_ids", counts, [recorder.ref(1, 12 * x * y * z)], [x, y])
     out = np.full((z, y, x, 3), 0xFFFF, np.uint32)
     context.run(recorder.finish(), [out])
     want = np.stack(np.meshgrid(np.arange(z), np.arange(y), np.arange(x), indexing="ij")[::-1], axis=-1)
@@ -100,14 +100,6 @@ def test_copy_must_not_overlap(context: Context) -> None:
     recorder.copy(recorder.ref(1, 8, 0), recorder.ref(1, 8, 4))
     with pytest.raises(HalError, match=r"IREE-HAL-0(09|25)"):
         context.run(recorder.finish(), [np.zeros(12, np.uint8)])
-
-
-def test_binding_lengths_reach_the_kernel(context: Context) -> None:
-    recorder = Recorder(3, 0)
-    recorder.call("store_lengths", (1, 1, 1), [recorder.ref(1, 16), recorder.ref(2, 5, 2)])
-    out = np.zeros(2, np.uint64)
-    context.run(recorder.finish(), [out, np.zeros(9, np.uint8)])
-    assert out.tolist() == [16, 5]
 
 
 def test_scratch_is_private_to_a_worker(context: Context) -> None:

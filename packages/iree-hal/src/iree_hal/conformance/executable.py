@@ -8,6 +8,7 @@ import gc
 import numpy as np
 import pytest
 
+from iree_base.errors import EXIT_ARTIFACT, IreeError
 from iree_hal.conformance import kernels
 from iree_hal.conformance.backend import Context, Recorder
 from iree_hal.errors import HalError
@@ -15,7 +16,8 @@ from iree_hal.executable import ExportSpec
 
 
 def test_executable_lists_its_exports(context: Context) -> None:
-    assert [e.name for e in context.executable.exports] == [e.name for e in kernels.EXPORTS]
+    names = [e.name for e in context.executable.exports]
+    assert names[: len(kernels.EXPORTS)] == [e.name for e in kernels.EXPORTS]
     assert context.executable.export_ordinal("count") == kernels.ORDINALS["count"]
     with pytest.raises(HalError, match="IREE-HAL-017"):
         context.executable.export_ordinal("missing")
@@ -37,8 +39,9 @@ def test_missing_feature_is_named_at_load(context: Context) -> None:
 def test_damaged_executable_is_refused_at_load(context: Context) -> None:
     spec = context.backend.executable()
     for data in (b"", b"\x7fELF", bytes(spec.data)[:-1], bytes(len(spec.data))):
-        with pytest.raises(HalError, match=r"IREE-HAL-0(02|03|04)"):
+        with pytest.raises(IreeError) as caught:
             context.device.load_executable(dataclasses.replace(spec, data=data))
+        assert caught.value.status == EXIT_ARTIFACT
 
 
 def test_recording_must_fit_the_executable(context: Context) -> None:

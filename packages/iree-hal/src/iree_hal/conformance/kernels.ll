@@ -74,22 +74,11 @@ done:
   ret i32 0
 }
 
-define i32 @store_lengths(ptr %d, ptr %w) nounwind {
-  %bindings = get Dispatch.bindings %d
-  %lengths = get Dispatch.lengths %d
-  %out = load ptr, ptr %bindings, align 8
-  %l0 = load i64, ptr %lengths, align 8
-  %l1.at = getelementptr i64, ptr %lengths, i64 1
-  %l1 = load i64, ptr %l1.at, align 8
-  store i64 %l0, ptr %out, align 8
-  %out1 = getelementptr i64, ptr %out, i64 1
-  store i64 %l1, ptr %out1, align 8
-  ret i32 0
-}
-
 define i32 @store_ids(ptr %d, ptr %w) nounwind {
-  %cx = get Dispatch.count_x %d
-  %cy = get Dispatch.count_y %d
+  %constants = get Dispatch.constants %d
+  %cx = load i32, ptr %constants, align 4
+  %cy.at = getelementptr i32, ptr %constants, i64 1
+  %cy = load i32, ptr %cy.at, align 4
   %bindings = get Dispatch.bindings %d
   %out = load ptr, ptr %bindings, align 8
   %x = get Workgroup.id_x %w
@@ -123,7 +112,7 @@ define i32 @check_index(ptr %d, ptr %w) nounwind {
   %limit = load i32, ptr %constants, align 4
   %x = get Workgroup.id_x %w
   %bad = icmp uge i32 %x, %limit
-  %code = select i1 %bad, i32 327681, i32 0
+  %code = select i1 %bad, i32 65537, i32 0
   ret i32 %code
 }
 
@@ -179,6 +168,85 @@ body:
   %next = add i32 %i, 1
   br label %head
 done:
+  ret i32 0
+}
+
+define i32 @sum_of_8(ptr %d, ptr %w) nounwind {
+entry:
+  %bindings = get Dispatch.bindings %d
+  %x = get Workgroup.id_x %w
+  br label %head
+head:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+  %sum = phi i32 [ 0, %entry ], [ %sum.next, %body ]
+  %slot = getelementptr ptr, ptr %bindings, i64 %i
+  %base = load ptr, ptr %slot, align 8
+  %p = at i32 %base, i32 %x
+  %more = icmp ult i64 %i, 8
+  br i1 %more, label %body, label %done
+body:
+  %v = load i32, ptr %p, align 4
+  %sum.next = add i32 %sum, %v
+  %next = add i64 %i, 1
+  br label %head
+done:
+  store i32 %sum, ptr %p, align 4
+  ret i32 0
+}
+
+define i32 @reverse(ptr %d, ptr %w) nounwind {
+  %constants = get Dispatch.constants %d
+  %n = load i32, ptr %constants, align 4
+  %bindings = get Dispatch.bindings %d
+  %in = load ptr, ptr %bindings, align 8
+  %out.at = getelementptr ptr, ptr %bindings, i64 1
+  %out = load ptr, ptr %out.at, align 8
+  %x = get Workgroup.id_x %w
+  %last = sub i32 %n, 1
+  %from = sub i32 %last, %x
+  %p = at i32 %in, i32 %from
+  %v = load i32, ptr %p, align 4
+  %v.1 = add i32 %v, 1
+  %q = at i32 %out, i32 %x
+  store i32 %v.1, ptr %q, align 4
+  ret i32 0
+}
+
+define i32 @constants_N(ptr %d, ptr %w) nounwind {
+entry:
+  %n = get Dispatch.n_constants %d
+  %constants = get Dispatch.constants %d
+  %bindings = get Dispatch.bindings %d
+  %out = load ptr, ptr %bindings, align 8
+  br label %head
+head:
+  %i = phi i32 [ 0, %entry ], [ %next, %body ]
+  %to = at i32 %out, i32 %i
+  %more = icmp ult i32 %i, %n
+  br i1 %more, label %body, label %done
+body:
+  %from = at i32 %constants, i32 %i
+  %v = load i32, ptr %from, align 4
+  store i32 %v, ptr %to, align 4
+  %next = add i32 %i, 1
+  br label %head
+done:
+  store i32 %n, ptr %to, align 4
+  ret i32 0
+}
+
+; What follows needs this ABI's own facts and is not part of the portable set.
+
+define i32 @store_lengths(ptr %d, ptr %w) nounwind {
+  %bindings = get Dispatch.bindings %d
+  %lengths = get Dispatch.lengths %d
+  %out = load ptr, ptr %bindings, align 8
+  %l0 = load i64, ptr %lengths, align 8
+  %l1.at = getelementptr i64, ptr %lengths, i64 1
+  %l1 = load i64, ptr %l1.at, align 8
+  store i64 %l0, ptr %out, align 8
+  %out1 = getelementptr i64, ptr %out, i64 1
+  store i64 %l1, ptr %out1, align 8
   ret i32 0
 }
 

@@ -1,0 +1,11 @@
+"""The conformance suite on ``reference``: kernels are interpreted, one workgroup after the other."""
+
+from iree_hal.conformance.backend import Backend
+from iree_hal.conformance.kernels import ir_executable
+from iree_hal.conformance.suite import *  # noqa: F403
+
+BACKEND = Backend(
+    "reference",
+    executable=ir_executable,
+    never={"test_denormals_are_flushed": "numpy keeps denormals, and results are numpy's"},
+)
