@@ -5,14 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from iree_base.element_types import element_type
 from iree_codegen.elements import Point
-from iree_codegen.gpu_frame import GpuFrame
+from iree_codegen.gpu_frame import VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Affine, Bindings
 from iree_codegen.kernel_builder import Index, lanes_of
 from iree_codegen.strategies.gpu.products import Product
 from iree_codegen.strategies.gpu.staging import VECTOR
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IntegerType, element_of
+
+
+def has_short_elements(product: Product) -> bool:
+    """Vectors of all of the dispatch's memory fit a load."""
+    elements = [b.value.type.element_type for b in product.dispatch.bindings]
+    return all(element_type(str(e)).bytes * VECTOR <= VECTOR_BYTES for e in elements)
 
 
 class ProductResults:
@@ -22,7 +29,8 @@ class ProductResults:
         self.frame, self.product = frame, product
         self.forms = product.result_forms()
         columns = product.columns.extent
-        self.lanes = VECTOR if vectors and isinstance(columns, int) and columns % VECTOR == 0 else 1
+        whole = isinstance(columns, int) and columns % VECTOR == 0 and has_short_elements(product)
+        self.lanes = VECTOR if vectors and whole else 1
         """Columns that are stored together: all of them exist or none."""
 
     def store(self, at: Bindings, row: Index, column: Index, total: Value) -> None:
@@ -91,4 +99,4 @@ class ProductResults:
             guarded(row, n_rows, exact_rows, functools.partial(one_row, i))
 
 
-__all__ = ["ProductResults"]
+__all__ = ["ProductResults", "has_short_elements"]

@@ -18,7 +18,7 @@ from iree_codegen.invocation_elements import InvocationElements
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.strategies.gpu.factors import Factor
-from iree_codegen.strategies.gpu.product_results import ProductResults
+from iree_codegen.strategies.gpu.product_results import ProductResults, has_short_elements
 from iree_codegen.strategies.gpu.products import Product
 from iree_codegen.strategies.gpu.staging import VECTOR, converted, multiply_add
 from iree_codegen.strategies.gpu.tile_shapes import depth_step, register_tile
@@ -50,7 +50,8 @@ class _Emitter:
             return None
         self.a, self.b = a, b
         columns = product.columns.extent
-        whole = isinstance(columns, int) and columns % VECTOR == 0
+        self.short = has_short_elements(product)
+        whole = isinstance(columns, int) and columns % VECTOR == 0 and self.short
         self.lanes = VECTOR if whole and self.vectors and b.lanes_along(product.columns, VECTOR) else 1
         sizes = (product.batch.extent, product.rows.extent, product.columns.extent, self.depth.slabs)
         self.tile = tile = register_tile(*sizes, self.lanes, self.description)  # type: ignore[arg-type]
@@ -155,7 +156,7 @@ class _Emitter:
     def _along_depth(self, factor: Factor, at: Bindings) -> list[Value]:
         """All elements of a slab at one row or column."""
         k, depth = self.kernel, self.depth
-        if depth.step % VECTOR == 0 and factor.lanes_along(depth.inner, VECTOR):
+        if self.short and depth.step % VECTOR == 0 and factor.lanes_along(depth.inner, VECTOR):
             found = []
             for e in range(0, depth.step, VECTOR):
                 vector = self._read(factor, at.child({depth.inner: e}), VECTOR)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from iree_codegen.gpu_frame import GpuFrame
+from iree_base.element_types import element_type
+from iree_codegen.gpu_frame import VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of
 from iree_codegen.strategies.gpu.factors import Bound, Factor
@@ -41,8 +42,9 @@ class Stage:
         self.memory = frame.shared_memory(depth.step * self.pitch, sum_type)
         extent = free.extent
         self.exact = isinstance(extent, int) and extent % size == 0
-        whole = isinstance(extent, int) and extent % VECTOR == 0
-        whole_depth = isinstance(depth.extent, int) and depth.extent % VECTOR == 0
+        short = element_type(str(factor.element)).bytes * VECTOR <= VECTOR_BYTES
+        whole = short and isinstance(extent, int) and extent % VECTOR == 0
+        whole_depth = short and isinstance(depth.extent, int) and depth.extent % VECTOR == 0
         self.along_free = True
         self.lanes = 1
         if whole and factor.lanes_along(free, VECTOR):
