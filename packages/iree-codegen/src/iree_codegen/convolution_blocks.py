@@ -39,7 +39,7 @@ class Rows:
     copied: bool
     phases: tuple[tuple[int, int], ...]
 
-    def offset(self, w: Window, y: int, x: int) -> int:
+    def offset(self, w: Window[int], y: int, x: int) -> int:
         """Where tap (y, x) of the output position 0 is read."""
         if not self.copied:
             return y * self.pitch + x
@@ -70,7 +70,7 @@ class Blocks:
         return -(-self.layout.positions // self.lanes)
 
 
-def rows_layout(w: Window, rows: int, lanes: int, masks: bool) -> Rows:
+def rows_layout(w: Window[int], rows: int, lanes: int, masks: bool) -> Rows:
     if not w.padded and w.strides == (1, 1):
         positions = (rows - 1) * w.width + w.out_width
         if masks or positions % lanes == 0:
@@ -97,18 +97,18 @@ def widths(n_vectors: int, most: int) -> tuple[int, int, int]:
     return wide, narrow, n_tiles - wide
 
 
-def _tile_cycles(panel: int, width: int, depth: int) -> float:
+def tile_cycles(panel: int, width: int, depth: int) -> float:
     step = max(panel * width / 2, (panel + 1.5 * width) / 2, 4.0)
     return depth * (step + 0.3) + 20 + 2.5 * panel * width
 
 
-def _cycles(w: Window, layout: Rows, panel: int, vectors: int, lanes: int) -> float:
+def _cycles(w: Window[int], layout: Rows, panel: int, vectors: int, lanes: int) -> float:
     """Of one image group."""
     n_vectors = -(-layout.positions // lanes)
     wide, narrow, rest = widths(n_vectors, vectors)
-    tiles = rest * _tile_cycles(panel, narrow, w.depth)
+    tiles = rest * tile_cycles(panel, narrow, w.depth)
     if wide:
-        tiles += wide * _tile_cycles(panel, narrow + 1, w.depth)
+        tiles += wide * tile_cycles(panel, narrow + 1, w.depth)
     panels = -(-w.out_channels // panel)
     n_blocks = w.out_height // layout.rows
     weight_bytes = panels * panel * w.depth * FLOAT_BYTES
@@ -119,7 +119,7 @@ def _cycles(w: Window, layout: Rows, panel: int, vectors: int, lanes: int) -> fl
     return n_blocks * (panels * (tiles + missed) + weights + copied)
 
 
-def _candidates(w: Window, description: Any) -> Iterator[tuple[float, int, int, Rows]]:
+def _candidates(w: Window[int], description: Any) -> Iterator[tuple[float, int, int, Rows]]:
     lanes = description.vector_bits // 32
     registers = description.registers
     for rows in range(w.out_height, 0, -1):
@@ -136,12 +136,13 @@ def _candidates(w: Window, description: Any) -> Iterator[tuple[float, int, int, 
             yield _cycles(w, layout, panel, vectors, lanes), panel, vectors, layout
 
 
-def choose_blocks(w: Window, description: Any) -> Blocks:
+def choose_blocks(w: Window[int], description: Any) -> Blocks:
     """The same when constants are laid out and when code is generated."""
     _, panel, vectors, layout = min(_candidates(w, description), key=lambda c: c[0])
     have = images(w) * w.groups * (w.out_height // layout.rows)
     panels = -(-w.out_channels // panel)
-    wanted = min(ENOUGH_GROUPS, max(1, w.flops // GROUP_FLOPS))
+    flops = 2 * images(w) * w.groups * w.out_channels * w.out_height * w.out_width * w.depth
+    wanted = min(ENOUGH_GROUPS, max(1, flops // GROUP_FLOPS))
     shares = min(panels, -(-wanted // have)) if have < wanted else 1
     if layout.copied and w.out_channels // shares * w.n_taps < 128:
         shares = 1

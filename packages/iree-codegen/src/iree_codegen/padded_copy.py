@@ -16,7 +16,7 @@ class PaddedCopy:
     """Copies the channels of one group: ``[channels][phases][rows][pitch]``, then zeros."""
 
     kernel: KernelBuilder
-    window: Window
+    window: Window[int]
     rows: Rows
     lanes: int
 

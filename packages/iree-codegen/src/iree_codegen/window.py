@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeGuard, TypeVar
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
@@ -19,7 +19,7 @@ from iree_codegen.kernel_builder import Index
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType, f32
+from iree_core_ir.ir.types import DYNAMIC, TensorType, f32
 
 CONV_1D = "linalg.conv_1d_ncw_fcw"
 CONV_2D = "linalg.conv_2d_nchw_fchw"
@@ -33,8 +33,12 @@ MAX_TAPS = 49
 """Taps are unrolled; windows beyond 7x7 are left to other strategies."""
 
 
+Size = TypeVar("Size", bound=Dim, covariant=True)
+"""How image sizes are known: as numbers, or as dims that may be computed when the dispatch runs."""
+
+
 @dataclass(frozen=True)
-class Window:
+class Window(Generic[Size]):
     """The window op of a dispatch. Image sizes are without padding."""
 
     op: Any
@@ -45,12 +49,12 @@ class Window:
     groups: int
     channels: int
     """Input channels of a group."""
-    height: int
-    width: int
+    height: Size
+    width: Size
     out_channels: int
     """Of a group."""
-    out_height: int
-    out_width: int
+    out_height: Size
+    out_width: Size
     taps: tuple[tuple[int, int], ...]
     """Row and column of every tap in the padded input, dilation included."""
     strides: tuple[int, int]
@@ -71,27 +75,13 @@ class Window:
         """Products of one output element."""
         return self.channels * self.n_taps
 
-    @property
-    def flops(self) -> int:
-        images = self.batch if isinstance(self.batch, int) else 1
-        outputs = images * self.groups * self.out_channels * self.out_height * self.out_width
-        return 2 * outputs * self.depth
-
     def forms(self, image: Affine, group: Affine, channel: Affine, y: Affine, x: Affine) -> list[Affine]:
         """The result's indices in the order of its dims."""
         rank = self.op.results[0].type.rank
         if rank == 3:
             return [image, channel, x]
-        rows = [x, y] if self.swapped else [y, x]
-        return [image, group, channel, *rows] if rank == 5 else [image, channel, *rows]
-
-    def steps(self, channel: int, y: int, x: int) -> tuple[int, ...]:
-        """The same for strides of memory that holds one image's group."""
-        rank = self.op.results[0].type.rank
-        if rank == 3:
-            return 0, channel, x
-        rows = (x, y) if self.swapped else (y, x)
-        return (0, 0, channel, *rows) if rank == 5 else (0, channel, *rows)
+        spatial = [x, y] if self.swapped else [y, x]
+        return [image, group, channel, *spatial] if rank == 5 else [image, channel, *spatial]
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,7 @@ class Place:
     x: Var
 
     @staticmethod
-    def of(w: Window) -> Place:
+    def of(w: Window[Any]) -> Place:
         return Place(
             Var("n", w.batch),
             Var("g", w.groups),
@@ -114,14 +104,20 @@ class Place:
             Var("x", w.out_width),
         )
 
-    def forms(self, w: Window) -> tuple[Affine, ...]:
+    def forms(self, w: Window[Any]) -> tuple[Affine, ...]:
         return tuple(w.forms(*(indexing.of(v) for v in (self.n, self.g, self.o, self.y, self.x))))
 
     def at(self, image: Index, group: Index, channel: Index, y: Index) -> dict[Var, Index]:
         return {self.n: image, self.g: group, self.o: channel, self.y: y}
 
 
-def match(dispatch: Dispatch, names: frozenset[str]) -> Window | None:
+def has_static_images(window: Window[Any]) -> TypeGuard[Window[int]]:
+    """True when the images' sizes are numbers."""
+    sizes = (window.height, window.width, window.out_height, window.out_width)
+    return all(isinstance(size, int) for size in sizes)
+
+
+def match(dispatch: Dispatch, names: frozenset[str]) -> Window[Dim] | None:
     """The dispatch as one window op among ``names`` with what is fused around it; None otherwise."""
     found = [op for op in dispatch.ops if op.name in names]
     if len(found) != 1 or len(dispatch.results) != 1:
@@ -131,7 +127,7 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window | None:
     values = [op.inputs[0], *op.outputs, *op.results] + ([] if pooling else [op.inputs[1]])
     if any(v.type.element_type is not f32 for v in values):
         return None
-    if any(size <= 0 for v in values[:-1] for size in v.type.shape[1:]) or min(op.inputs[1].type.shape) <= 0:
+    if op.inputs[0].type.shape[1] == DYNAMIC or min(op.inputs[1].type.shape) <= 0:
         return None
     start = _fill(op.outputs[0])
     if start is None or (start != 0.0 and not pooling) or not is_epilogue(dispatch, op):
@@ -145,7 +141,7 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window | None:
         return None
     if not pooling and not op.inputs[1].has_one_use:
         return None
-    shape, out = list(source.type.shape), list(op.results[0].type.shape)
+    shape, out = list(dispatch.dims(source)), list(dispatch.dims(op.results[0]))
     window = list(op.inputs[1].type.shape)
     strides, dilations = tuple(op.strides), tuple(op.dilations)
     if op.name == CONV_1D:
@@ -153,7 +149,9 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window | None:
         out.insert(2, 1)
         window.insert(2, 1)
         strides, dilations, before = (1, *strides), (1, *dilations), (0, *before)
-    groups = out[1] if op.name == GROUPED else 1
+    groups, out_channels = out[1] if op.name == GROUPED else 1, out[-3]
+    if not isinstance(groups, int) or not isinstance(out_channels, int):
+        return None
     channels = 1 if op.name in SLIDING else window[-3]
     kh, kw = window[-2:]
     taps = tuple((y * dilations[0], x * dilations[1]) for y in range(kh) for x in range(kw))
@@ -166,9 +164,9 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window | None:
         taps = tuple((x, y) for y, x in taps)
         strides, before = (strides[1], strides[0]), (before[1], before[0])
     return Window(
-        op, binding, weights if not pooling else None, dispatch.dims(source)[0], groups, channels, height,
-        width, out[-3], out_height, out_width, taps, (strides[0], strides[1]), (before[0], before[1]), padded,
-        swapped, start,
+        op, binding, weights if not pooling else None, shape[0], groups, channels, height, width,
+        out_channels, out_height, out_width, taps, (strides[0], strides[1]), (before[0], before[1]),
+        padded, swapped, start,
     )  # fmt: skip
 
 
@@ -260,14 +258,14 @@ def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
     return cost
 
 
-def images(w: Window) -> int:
+def images(w: Window[Any]) -> int:
     """Images of a batch, as far as known."""
     return w.batch if isinstance(w.batch, int) else 1
 
 
-def total_groups(w: Window, blocks: int) -> Dim:
+def total_groups(w: Window[Any], blocks: Dim) -> Dim:
     """Workgroups: ``blocks`` for every group of every image."""
-    return dim_ops.mul(w.batch, w.groups * blocks)
+    return dim_ops.mul(w.batch, dim_ops.mul(w.groups, blocks))
 
 
 __all__: Sequence[str] = [

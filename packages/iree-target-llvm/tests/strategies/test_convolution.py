@@ -46,6 +46,8 @@ class Case:
     constant: bool = True
     form: str = ""
     """Layout of a grouped convolution's weights: ``gf`` or ``fg``; ``1d`` for one spatial dim."""
+    sized: bool = False
+    """Image sizes are known when called."""
 
     @property
     def out_size(self) -> tuple[int, int]:
@@ -124,27 +126,39 @@ def text_of(case: Case) -> str:
     rank = len(source)
     spatial = 1 if case.form == "1d" else 2
     channel_axes = range(1, rank - spatial)
-    result_type, source_type, padded_type = tensor(result), tensor(source), tensor(padded)
     bias = [n if i in channel_axes else 1 for i, n in enumerate(result)][1:]
     dims = [f"d{i}" for i in range(rank)]
     full = f"affine_map<({', '.join(dims)}) -> ({', '.join(dims)})>"
     of_bias = ", ".join(d if i in channel_axes else "0" for i, d in enumerate(dims) if i)
-    dynamic = ""
-    if case.batch is None:
-        dynamic = " {iree.dims = array<i64: 4" + ", -1" * (rank - 1) + ">}"
-    column = [result[-1]]
+    channels = ["-1"] * (rank - spatial - 1)
+    batch = "4" if case.batch is None else "-1"
+    source_dims, result_dims, column_dims = ["-1"] * spatial, ["-1"] * spatial, "-1"
+    column, scalars, sizes = [result[-1]], "", ["%n"] if case.batch is None else []
+    if case.sized:
+        source_dims, result_dims, column_dims = ["6", "7"][-spatial:], ["8", "9"][-spatial:], "9"
+        hidden: list[None] = [None] * spatial
+        source, padded, result = (s[:-spatial] + hidden for s in (source, padded, result))
+        column = [None]
+        scalars = " %height: index, %width: index, %rows: index, %cols: index,"
+        sizes += ["%rows", "%cols"][-spatial:]
+    of_source, of_result, of_column = (
+        f" {{iree.dims = array<i64: {', '.join(d)}>}}"
+        for d in ([batch, *channels, *source_dims], [batch, *channels, *result_dims], [column_dims])
+    )
+    result_type, source_type, padded_type = tensor(result), tensor(source), tensor(padded)
     lines = [
         f"#full = {full}",
         f"#bias = affine_map<({', '.join(dims)}) -> ({of_bias})>",
         f"#column = affine_map<({', '.join(dims)}) -> (d{rank - 1})>",
         (
-            f"func.func @convolve(%image: {source_type}{dynamic}, %weights: {tensor(weights)}"
-            f"{' {iree.constant}' if case.constant else ''}, %bias: {tensor(bias)}, %residual: {result_type}{dynamic},"
-            f" %n: index, %columns: {tensor(column)}, %out: {result_type}{dynamic}) -> {result_type} {{"
+            f"func.func @convolve(%image: {source_type}{of_source}, %weights: {tensor(weights)}"
+            f"{' {iree.constant}' if case.constant else ''}, %bias: {tensor(bias)}, %residual: {result_type}{of_result},"
+            f" %n: index, %columns: {tensor(column)}{of_column},{scalars} %out: {result_type}{of_result})"
+            f" -> {result_type} {{"
         ),
         "%zero = arith.constant 0.0 : f32",
         "%six = arith.constant 6.0 : f32",
-        f"%empty = tensor.empty({'%n' if case.batch is None else ''}) : {result_type}",
+        f"%empty = tensor.empty({', '.join(sizes)}) : {result_type}",
         f"%init = linalg.fill ins(%zero : f32) outs(%empty : {result_type}) -> {result_type}",
     ]
     value = "%image"
@@ -191,7 +205,7 @@ def inputs_of(case: Case, batch: int = 1, seed: int = 0) -> dict[int, Any]:
         return rng.standard_normal(known).astype(np.float32)
 
     bias = [n if i < len(result) - spatial else 1 for i, n in enumerate(result)][1:]
-    return {
+    inputs: dict[int, Any] = {
         0: random(source),
         1: random(weights),
         2: random(bias),
@@ -199,6 +213,9 @@ def inputs_of(case: Case, batch: int = 1, seed: int = 0) -> dict[int, Any]:
         4: batch if case.batch is None else 0,
         5: random(result[-1:]),
     }
+    if case.sized:
+        inputs.update(zip((6, 7, 8, 9), (*case.size, *case.out_size), strict=True))
+    return inputs
 
 
 def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = "") -> tuple[Array, Array]:
@@ -427,3 +444,47 @@ def test_pooling(description: Any, kind: str, k: int, s: int, p: int, h: int, w:
     with np.errstate(all="ignore"):
         expected = run_reference(func, {0: image})[0]
     assert_same(Case(), got, expected)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (1, 3), (3, 2)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 1), (3, 3)])
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("size", [(13, 19), (3, 80)])
+def test_images_known_when_called(
+    description: Any, kernel: tuple[int, int], strides: tuple[int, int], groups: int, size: tuple[int, int]
+) -> None:
+    pads = (kernel[0] // 2, kernel[1] // 2) * 2
+    case = Case(
+        6, 7, size, kernel, strides, pads=pads, batch=None, groups=groups, epilogue="relu", sized=True
+    )
+    same(case, description, 2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (7, 7), (5, 33), (33, 3), (40, 160), (2, 600)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3)])
+@pytest.mark.parametrize("groups", [0, 1, 2])
+def test_sizes_known_when_called(
+    best: Any, size: tuple[int, int], kernel: tuple[int, int], groups: int
+) -> None:
+    pads = (kernel[0] // 2, kernel[1] // 2) * 2
+    form = "gf" if groups > 1 else ""
+    case = Case(5, 9, size, kernel, pads=pads, groups=groups, epilogue="residual", form=form, sized=True)
+    same(case, best)
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+@pytest.mark.parametrize("groups", [0, 1])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_epilogues_of_images_known_when_called(best: Any, epilogue: str, groups: int, kernel: int) -> None:
+    pads = (kernel // 2,) * 4
+    same(Case(6, 10, (6, 45), (kernel,) * 2, pads=pads, groups=groups, epilogue=epilogue, sized=True), best)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("dilations", [(2, 2), (1, 3)])
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 2, 3), (0, 4, 0, 0)])
+@pytest.mark.parametrize("groups", [0, 1])
+def test_dilations_known_when_called(
+    best: Any, strides: tuple[int, int], dilations: tuple[int, int], pads: Any, groups: int
+) -> None:
+    same(Case(3, 4, (11, 14), (3, 3), strides, dilations, pads, groups=groups, sized=True), best)

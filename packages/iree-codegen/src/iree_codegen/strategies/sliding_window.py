@@ -11,21 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.elements import Point
-from iree_codegen.indexing import Bindings
-from iree_codegen.kernel import Kernel, KernelFrame
+from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
-from iree_codegen.window import MAX_POOL, SLIDING, Place, Window, epilogue_cost, images, match, total_groups
+from iree_codegen.sized_sliding_window import sized_sliding_window
+from iree_codegen.sliding_tiles import NAME, SlidingTiles
+from iree_codegen.window import SLIDING, has_static_images, match
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32, index
+from iree_core_ir.ir.types import index
 
-NAME = "sliding-window"
-WORK_PER_GROUP = 1 << 18
-"""Products of a workgroup, about."""
-ENOUGH_GROUPS = 4
-WRITTEN_OUT = 72
-"""Instructions of one tile's sums and epilogue that may be written out."""
-MAX_ROWS = 8
+__all__ = ["NAME", "sliding_window"]
 
 
 def sliding_window(dispatch: Dispatch, description: Any) -> Kernel | None:
@@ -34,54 +28,22 @@ def sliding_window(dispatch: Dispatch, description: Any) -> Kernel | None:
         return None
     if window.weights is not None and window.weights.packed is not None:
         return None
+    if not has_static_images(window):
+        return sized_sliding_window(dispatch, description, window)
     lanes = description.vector_bits // 32
     if window.weights is None and window.out_width * 4 <= lanes and window.width > 2 * window.out_width:
         # Near-global pooling: rows are reduced along lanes instead.
         return None
-    return _Emitter(dispatch, description, window).run()
+    return _Emitter(dispatch, description, window).emit()
 
 
-class _Emitter:
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window) -> None:
-        self.dispatch = dispatch
-        self.window = window
-        self.frame = KernelFrame(dispatch, fma=description.fma)
-        self.kernel = self.frame.kernel
-        self.lanes = description.vector_bits // 32
-        self.place = Place.of(window)
-        self.forms = self.place.forms(window)
-        per_row = window.n_taps + epilogue_cost(dispatch, window.op)
-        registers = description.registers // 2
-        self.rows = max(1, min(WRITTEN_OUT // per_row, registers, MAX_ROWS, window.out_height))
-        self.hoisted = window.n_taps + 2 * self.rows + 2 <= description.registers
-        self.source = self.frame.binding_args[window.source.index]
-        self.rest = self.kernel.constant(window.start, f32)
+class _Emitter(SlidingTiles[int]):
+    def emit(self) -> Kernel:
+        w = self.window
+        return self.run(w.out_height * w.out_width, w.height * w.width)
 
-    def run(self) -> Kernel:
-        k, w = self.kernel, self.window
-        per_channel = w.out_height * w.out_width * w.n_taps
-        most = max(1, w.out_channels * images(w) // ENOUGH_GROUPS, WORK_PER_GROUP // 8 // per_channel)
-        share = max(1, min(w.out_channels, most, WORK_PER_GROUP // per_channel))
-        blocks = -(-w.out_channels // share)
-        number: Index = self.frame.ids[0]
-        block, image = k.mod(number, blocks), k.floordiv(number, blocks)
-        self.image = image if w.batch != 1 else 0
-        first = k.mul(block, share)
-        last = k.add(first, share)
-        if w.out_channels % share:
-            last = k.min(last, w.out_channels)
-        k.loop(first, last, 1, (), self._channel)
-        why = f"{w.n_taps} taps, {self.rows} rows a tile"
-        return self.frame.finish([total_groups(w, blocks)], 0, NAME, why)
-
-    def _channel(self, channel: Index) -> None:
-        k, w = self.kernel, self.window
-        self.channel = channel
-        number = k.add(k.mul(self.image, w.out_channels), channel)
-        self.base = k.mul(number, w.height * w.width)
-        self.weights: list[Value] | None = None
-        if w.weights is not None and self.hoisted:
-            self.weights = [self._weight(t) for t in range(w.n_taps)]
+    def emit_channel(self) -> None:
+        w = self.window
         starts = list(range(0, w.out_height, self.rows))
 
         def tile_row(y: Index, count: int, checked: bool) -> None:
@@ -94,12 +56,6 @@ class _Emitter:
             lambda y: tile_row(y, min(self.rows, w.out_height - y), True),
             self.rows,
         )
-
-    def _weight(self, tap: int) -> Value:
-        k, w = self.kernel, self.window
-        assert w.weights is not None
-        at = k.add(k.mul(self.channel, w.n_taps), tap)
-        return k.splat(k.load(self.frame.binding_args[w.weights.index], at), self.lanes)
 
     def _runs(
         self,
@@ -171,7 +127,7 @@ class _Emitter:
                     loaded[key] = self._load(at, left, tx, columns_checked)
                 value = loaded[key]
                 if value is not None:
-                    sums[r] = self._combine(sums[r], value, t, started[r])
+                    sums[r] = self.combine(sums[r], value, t, started[r])
                     started[r] = True
         mask = None
         if columns_checked:
@@ -179,20 +135,7 @@ class _Emitter:
             valid = min(lanes, w.out_width - x)
             mask = k.mask_below(valid, lanes) if valid < lanes else None
         for r in range(count):
-            self._store(sums[r], k.add(y, r), x, mask)
-
-    def _combine(self, total: Value, value: Value, tap: int, started: bool) -> Value:
-        k, w = self.kernel, self.window
-        if w.weights is not None:
-            weight = self.weights[tap] if self.weights is not None else self._weight(tap)
-            if not started:
-                return k.binary("arith.mulf", value, weight)
-            return k.fma(value, weight, total)
-        if w.op.name == MAX_POOL:
-            if not started and w.start == float("-inf"):
-                return value
-            return k.binary("arith.maximumf", total, value)
-        return k.binary("arith.addf", total, value)
+            self.store(sums[r], k.add(y, r), x, mask)
 
     def _load(self, at: Index, left: Index, tap: int, checked: bool) -> Value | None:
         """The input of one tap for all lanes; None when it lies outside for all of them."""
@@ -227,15 +170,3 @@ class _Emitter:
         if all(inside):
             return k.vload(self.source, at, lanes)
         return k.vload(self.source, at, lanes, k.lane_mask(inside), self.rest)
-
-    def _store(self, value: Value, y: Index, x: Index, mask: Value | None) -> None:
-        elements, (result, destination) = self.frame.elements, self.dispatch.results[0]
-        own = self.window.op.results[0]
-        elements.overrides[own] = lambda forms, point: value
-        at = Bindings(self.kernel).child(self.place.at(self.image, 0, self.channel, y))
-        point = Point(at.child({self.place.x: x}, self.place.x, self.lanes), mask)
-        if result is own:
-            final = elements.element(result, self.forms, point)
-        else:
-            final = elements.element_through(result, self.forms, point)
-        elements.store(final, self.frame.binding_memory(destination), self.forms, point)
