@@ -9,17 +9,13 @@ import pytest
 
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.legalize.kernel import legalize
 from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
 from iree_codegen.strategies.transpose import transpose
 from iree_codegen.strategies.vector_loops import vector_loops
-from iree_codegen.testing import interpret_kernel, some_workgroups, workgroup_count
-from iree_codegen.verify import verify_workgroup_form
-from iree_core_ir.interpreter import Interpreter
+from iree_codegen.testing import check_kernel
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.text.printer import print_op
-from iree_core_ir.verifier import verify
 
 from .conftest import function
 
@@ -109,30 +105,10 @@ def test_interpreted_kernels(description: Any, name: str) -> None:
     text, strategies = CASES[name]
     func = function(text)
     given = random_inputs(func)
-    out = func.regions[0].block.args[-1].type
-    from iree_base.element_types import element_type
-
-    zeros = np.zeros(out.shape, element_type(str(out.element_type)).dtype)
-    found: Any = Interpreter(func.parent_op).call(func.sym_name.value, *given.values(), zeros)
-    expected = np.asarray(found[0] if isinstance(found, (tuple, list)) else found)
     for strategy in strategies:
         kernel = STRATEGIES[strategy](Dispatch(decomposed(func)), description)
-        if kernel is None:
-            continue
-        for legalized in (False, True):
-            if legalized:
-                legalize(kernel.module, description)
-            verify(kernel.module)
-            verify_workgroup_form(kernel.module)
-            count = workgroup_count(kernel, [])
-            chosen = some_workgroups(count, 3, seed=1)
-            got = interpret_kernel(kernel, func, given, chosen)[0].astype(np.float64)
-            wanted = expected.astype(np.float64)
-            touched = got != 77
-            assert touched.any()
-            np.testing.assert_allclose(got[touched], wanted[touched], rtol=1e-5, atol=1e-5)
-            if len(chosen) == count[0] * count[1] * count[2]:
-                assert touched.all()
+        if kernel is not None:
+            check_kernel(kernel, func, given, description, workgroups=5)
 
 
 @pytest.mark.parametrize("name", CASES)

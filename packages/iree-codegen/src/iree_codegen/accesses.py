@@ -46,10 +46,22 @@ class AccessWalker:
     def __init__(self, dispatch: Dispatch, stored: Collection[Value]) -> None:
         self.dispatch = dispatch
         self.stored = stored
+        self._reduced: tuple[Op | None, list[Affine]] = (None, [])
 
-    def walk(self, value: Value, forms: Sequence[Affine], *, through: bool = False) -> Walk:
-        """What ``value[forms]`` reads; ``through``: look into ``value`` even when it is stored itself."""
+    def walk(
+        self,
+        value: Value,
+        forms: Sequence[Affine],
+        *,
+        through: bool = False,
+        reduced: Sequence[Affine] | None = None,
+    ) -> Walk:
+        """What ``value[forms]`` reads; ``through``: look into ``value`` even when it is stored itself.
+
+        ``reduced``: the indices of the reduction loops of the op that makes ``value`` (default: variables).
+        """
         walk = Walk()
+        self._reduced = (value.defining_op, list(reduced or ()))
         self._visit(value, tuple(forms), (), walk, through, set())
         return walk
 
@@ -99,7 +111,10 @@ class AccessWalker:
                 at[position] = form
         inner = loops
         filled: list[Affine] = []
+        root, reduced = self._reduced
+        rest = iter(reduced if op is root else ())
         for number, given in enumerate(at):
+            given = next(rest, None) if given is None else given
             if given is None:
                 var = Var(f"r{number}", extents[number])
                 inner = (*inner, var)

@@ -11,7 +11,7 @@ from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.elements import Elements, Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
-from iree_codegen.kernel_builder import Index
+from iree_codegen.kernel_builder import Index, lanes_of
 from iree_codegen.scalars import NotVectorizable
 from iree_core_ir.ir.operation import Value
 
@@ -24,8 +24,45 @@ def is_multiple(number: Dim, divisor: int) -> bool:
 def is_aligned(address: Affine, lane_var: Var, lanes: int) -> bool:
     """True when ``address`` is a multiple of ``lanes`` wherever ``lane_var`` is."""
     return is_multiple(address.constant, lanes) and all(
-        var is lane_var or is_multiple(coefficient, lanes) for var, coefficient in address.terms
+        var is lane_var or is_multiple(coefficient, lanes) or _is_aligned_rest(var, lane_var, lanes)
+        for var, coefficient in address.terms
     )
+
+
+def _is_aligned_rest(var: Var, lane_var: Var, lanes: int) -> bool:
+    """A remainder of something aligned by a multiple of ``lanes``."""
+    if var.definition is None or var.definition[0] != "mod":
+        return False
+    _, form, divisor = var.definition
+    return is_multiple(divisor, lanes) and is_aligned(form, lane_var, lanes)
+
+
+def lane_step(form: Affine, lane_var: Var, lanes: int) -> Dim | None:
+    """What one lane adds to ``form``, where lane 0 is at a multiple of ``lanes``: 0 when uniform, None when
+    lanes are not evenly spaced. Quotients and remainders by multiples of ``lanes`` do not break."""
+    step: Dim = 0
+    for var, coefficient in form.terms:
+        own = _var_step(var, lane_var, lanes)
+        if own is None:
+            return None
+        step = dim_ops.add(step, dim_ops.mul(own, coefficient))
+    return step
+
+
+def _var_step(var: Var, lane_var: Var, lanes: int) -> Dim | None:
+    if var is lane_var:
+        return 1
+    if isinstance(var.value, Value) and lanes_of(var.value) > 1:
+        return None
+    if var.definition is None:
+        return 0
+    kind, form, divisor = var.definition
+    inner = lane_step(form, lane_var, lanes)
+    if inner == 0:
+        return 0
+    if inner == 1 and is_multiple(divisor, lanes) and is_aligned(form, lane_var, lanes):
+        return 0 if kind == "floordiv" else 1
+    return None
 
 
 def lane(at: Bindings, number: int) -> Bindings:
@@ -43,11 +80,13 @@ class InvocationElements(Elements):
     def load(self, memory: Memory, forms: Sequence[Affine], point: Point) -> Value:
         k, at = self.kernel, point.at
         address = memory.address(forms)
-        step = at.step(address)
+        step = self._step(address, at)
         if step == 0:
             return k.load(memory.memory, k.add(memory.base, at.scalar(address)))
         if point.mask is not None or at.lane_var is None:
             raise NotVectorizable("masked load")
+        if any(isinstance(v.value, Value) and lanes_of(v.value) > 1 for v, _ in address.terms):
+            raise NotVectorizable("computed places")
         if self._is_whole(memory, address, at):
             return k.vload(memory.memory, at.scalar(address), point.lanes)
         result: Value | None = None
@@ -64,7 +103,7 @@ class InvocationElements(Elements):
         if point.lanes == 1:
             k.store(value, memory.memory, k.add(memory.base, at.scalar(address)))
             return
-        if point.mask is not None or at.step(address) == 0:
+        if point.mask is not None or self._step(address, at) == 0:
             raise NotVectorizable("store")
         vector = k.splat(value, point.lanes)
         if self._is_whole(memory, address, at):
@@ -74,15 +113,20 @@ class InvocationElements(Elements):
             place = k.add(memory.base, lane(at, number).scalar(address))
             k.store(k.extract(vector, number), memory.memory, place)
 
+    def _step(self, address: Affine, at: Bindings) -> Dim | None:
+        if at.lane_var is None or at.lanes == 1:
+            return 0
+        return lane_step(address, at.lane_var, at.lanes) if at.lanes_aligned else at.step(address)
+
     def _is_whole(self, memory: Memory, address: Affine, at: Bindings) -> bool:
         """One aligned vector holds all lanes."""
         return (
             memory.base == 0
             and at.lanes_aligned
             and at.lane_var is not None
-            and at.step(address) == 1
+            and self._step(address, at) == 1
             and is_aligned(address, at.lane_var, at.lanes)
         )
 
 
-__all__ = ["InvocationElements", "is_aligned", "is_multiple", "lane"]
+__all__ = ["InvocationElements", "is_aligned", "is_multiple", "lane", "lane_step"]

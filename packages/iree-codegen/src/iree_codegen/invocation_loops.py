@@ -15,9 +15,9 @@ from iree_codegen.dims import Dim
 from iree_codegen.elements import Memory, Point
 from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Bindings, Var
-from iree_codegen.invocation_elements import is_aligned, is_multiple
+from iree_codegen.invocation_elements import is_aligned, is_multiple, lane_step
 from iree_codegen.kernel_builder import Index
-from iree_codegen.loop_emitter import Lanes, LoopEmitter, step_of
+from iree_codegen.loop_emitter import Lanes, LoopEmitter
 from iree_codegen.plan import Group, Plan, Step
 from iree_codegen.sequential import is_sequential, serial_axes
 from iree_core_ir.ir.operation import Value
@@ -119,7 +119,7 @@ class InvocationEmitter(LoopEmitter):
         addresses += [m.address(step.forms) for m in self._destinations(step)]
         stored = len(addresses) - len(step.destinations)
         for number, address in enumerate(addresses):
-            stride = step_of(address, var)
+            stride = lane_step(address, var, lanes)
             if stride == 0 and number < stored:
                 continue
             if stride != 1 or not is_aligned(address, var, lanes):

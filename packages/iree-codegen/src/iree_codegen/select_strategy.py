@@ -26,8 +26,10 @@ STRATEGIES: tuple[Strategy, ...] = (convolution, sliding_window, matmul, transpo
 def invocation_strategies() -> tuple[Strategy, ...]:
     """The invocation form's: imported where a GPU is compiled for."""
     from iree_codegen.strategies.gpu.global_ids import global_ids
+    from iree_codegen.strategies.gpu.matmul import matmul
+    from iree_codegen.strategies.gpu.rows import rows
 
-    return (global_ids,)
+    return (matmul, rows, global_ids)
 
 
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:

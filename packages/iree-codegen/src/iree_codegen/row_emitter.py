@@ -1,0 +1,502 @@
+"""Emits groups of steps with a team of invocations per outer index.
+
+All members of the team walk the inner loops of every step together. A step's inner loops (or the reduction
+loops of a step that leaves one element) are one flat range, cut into vectors; member ``t`` takes vectors
+``t``, ``t + size`` ... of it. Ranges of one extent are cut alike, so what a step leaves for the next ones at
+the same places stays in registers, and so do inputs that several steps read: a row is loaded once. What is
+read at other places goes through shared memory or scratch, with a barrier behind the step that writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from iree_codegen import dims as dim_ops
+from iree_codegen import indexing
+from iree_codegen.accesses import Access, AccessWalker
+from iree_codegen.dims import Dim
+from iree_codegen.dispatch import READ
+from iree_codegen.elements import Memory, Point
+from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
+from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.invocation_elements import InvocationElements, is_aligned, lane_step
+from iree_codegen.kernel_builder import Index, vector_of
+from iree_codegen.plan import Group, Plan, Step, element_bytes
+from iree_codegen.row_reduction import combiner, identity
+from iree_codegen.team import Team
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import IndexType, element_of
+
+REGISTER_VECTORS = 16
+"""Vectors of one range that a member keeps in registers; longer ranges are walked by loops."""
+ACCUMULATORS = 4
+"""Independent partial results in a loop, so that several loads are on their way."""
+IN_SHARED_MEMORY = 4
+"""Bytes of the elements that are kept in shared memory."""
+
+
+class NoRows(Exception):
+    """The dispatch does not fit; its text says why."""
+
+
+@dataclass
+class Range:
+    """The flat inner range of some steps: ``lanes`` elements at a time."""
+
+    extent: Dim
+    var: Var
+    lanes: int = 1
+    vectors: int | None = None
+    """Vectors per member where the range is walked in registers."""
+
+
+@dataclass
+class Inner:
+    """A step on its range: what it reads, in terms of the range's variable."""
+
+    step: Step
+    range: Range | None
+    forms: tuple[Affine, ...]
+    reduced: tuple[Affine, ...] = ()
+    """The indices of the reduction loops, when those are the range."""
+    reads: list[Access] = field(default_factory=list)
+    awkward: bool = False
+    """Something is computed under a condition or at computed places: no vectors."""
+
+
+class RowElements(InvocationElements):
+    """Elements that remember what the member has loaded at each of its vectors."""
+
+    vector: int | None = None
+    """Which vector of the member's is computed now."""
+    depth = 0
+    """Nesting of the code that is run for certain."""
+
+    def start_row(self, depth: int, readonly: Sequence[Value]) -> None:
+        self.depth = depth
+        self.readonly = frozenset(readonly)
+        self.loaded: dict[Any, Value] = {}
+
+    def load(self, memory: Memory, forms: Sequence[Affine], point: Point) -> Value:
+        if self.vector is None or memory.memory not in self.readonly or point.at.lane_var is None:
+            return super().load(memory, forms, point)
+        address = memory.address(forms)
+        moves = _depends(address, point.at.lane_var)
+        key = (memory.memory, address, point.lanes, self.vector if moves else None)
+        found = self.loaded.get(key)
+        if found is None:
+            found = super().load(memory, forms, point)
+            if self.kernel.depth == self.depth:
+                self.loaded[key] = found
+        return found
+
+
+def _depends(form: Affine, on: Var) -> bool:
+    return any(
+        var is on or (var.definition is not None and _depends(var.definition[1], on)) for var, _ in form.terms
+    )
+
+
+class RowEmitter:
+    """Emits ``plan`` into ``frame`` for ``team``. Raises NoRows, NotVectorizable."""
+
+    def __init__(self, frame: GpuFrame, plan: Plan, team: Team, *, max_lanes: int) -> None:
+        assert isinstance(frame.elements, RowElements)
+        self.frame = frame
+        self.elements: RowElements = frame.elements
+        self.kernel = frame.kernel
+        self.dispatch = frame.dispatch
+        self.plan = plan
+        self.team = team
+        self.max_lanes = max_lanes
+        self.ranges: dict[Dim, Range] = {}
+        self.scratch_bytes = 0
+        self.in_registers: dict[Value, dict[int, Value]] = {}
+        self.shared: dict[Value, Value] = {}
+
+    # -- groups ---------------------------------------------------------------------------------------
+
+    def run(self) -> Dim:
+        """Emit everything; returns the number of workgroups."""
+        prepared = [
+            (group, [self._prepare(step, group) for step in group.steps]) for group in self.plan.groups
+        ]
+        for group, steps in prepared:
+            self._cut(steps)
+            self._place(group, steps)
+        totals = [dim_ops.total([v.extent for v in group.outer]) for group, _ in prepared]  # type: ignore[misc]
+        counts = [dim_ops.ceildiv(total, self.team.per_workgroup) for total in totals]
+        count = counts[0]
+        for other in counts[1:]:
+            count = dim_ops.maximum(count, other)
+        if self.scratch_bytes:
+            count = dim_ops.minimum(count, MAX_SCRATCH_WORKGROUPS)
+        for (group, steps), total in zip(prepared, totals, strict=True):
+            self._share(group, steps, total, count)
+        return count
+
+    def _share(self, group: Group, steps: list[Inner], total: Dim, count: Dim) -> None:
+        k = self.kernel
+        number = self.team.index(self.frame.workgroup_index(count))
+
+        def row(i: Index) -> None:
+            extents: list[Any] = [v.extent for v in group.outer]
+            at = Bindings(k)
+            if group.outer:
+                at = at.child(dict(zip(group.outer, split(k, i, extents), strict=True)))
+            self._row(steps, at)
+
+        if self.scratch_bytes:
+
+            def one(i: Index) -> None:
+                row(i)
+                self.team.sync()
+
+            k.loop(number, k.dim(total), k.dim(count), (), one)
+            return
+        exact = self.frame.is_exact(count) and dim_ops.mul(count, self.team.per_workgroup) == total
+        if exact:
+            row(number)
+        else:
+            k.if_(k.compare("ult", number, k.dim(total)), lambda: row(number))
+
+    # -- ranges ---------------------------------------------------------------------------------------
+
+    def _prepare(self, step: Step, group: Group) -> Inner:
+        outer = set(group.outer)
+        op: Any = step.values[0].defining_op
+        own = [v for v in step.loops if v not in outer]
+        walker = AccessWalker(self.dispatch, self.plan.stored)
+        if own:
+            extents = [v.extent for v in own]
+            range = self._range(dim_ops.total(extents))  # type: ignore[arg-type]
+            parts = indexing.delinearize(indexing.of(range.var), tuple(extents))  # type: ignore[arg-type]
+            by_var = dict(zip(own, parts, strict=True))
+            forms = tuple(
+                indexing.ZERO if d == 1 else by_var.get(v, indexing.of(v))
+                for v, d in zip(step.vars, step.dims, strict=True)
+            )
+            inner = Inner(step, range, forms)
+        elif step.reduces:
+            all_extents = self.dispatch.loop_dims(op)
+            loops = self.elements.loop_forms(op, step.values[0].index, step.forms)
+            extents = [e for e, form in zip(all_extents, loops, strict=True) if form is None]
+            range = self._range(dim_ops.total(extents))  # type: ignore[arg-type]
+            parts = indexing.delinearize(indexing.of(range.var), tuple(extents))  # type: ignore[arg-type]
+            inner = Inner(step, range, step.forms, tuple(parts))
+        else:
+            inner = Inner(step, None, step.forms)
+        seen: set[Any] = set()
+        for value in step.values:
+            walk = walker.walk(value, inner.forms, through=True, reduced=inner.reduced)
+            inner.awkward |= walk.guarded or any(o.name == "linalg_ext.gather" for o in walk.ops)
+            for access in walk.accesses:
+                if (access.value, access.forms) not in seen:
+                    seen.add((access.value, access.forms))
+                    inner.reads.append(access)
+        return inner
+
+    def _range(self, extent: Dim) -> Range:
+        found = self.ranges.get(extent)
+        if found is None:
+            found = self.ranges[extent] = Range(extent, Var("i", extent))
+        return found
+
+    def _cut(self, steps: list[Inner]) -> None:
+        """Choose lanes and vectors of the ranges."""
+        for range in {id(s.range): s.range for s in steps if s.range is not None}.values():
+            extent, size = range.extent, self.team.size
+            if not isinstance(extent, int):
+                continue
+            own = [s for s in steps if s.range is range]
+            lanes = self.max_lanes
+            while lanes > 1 and not (
+                extent % lanes == 0
+                and extent >= lanes * min(size, 32)
+                and all(self._takes_vectors(s, lanes) for s in own)
+            ):
+                lanes //= 2
+            vectors = -(-extent // (lanes * size))
+            range.lanes = lanes
+            range.vectors = vectors if vectors <= REGISTER_VECTORS else None
+
+    def _takes_vectors(self, inner: Inner, lanes: int) -> bool:
+        if inner.awkward or inner.range is None:
+            return False
+        var = inner.range.var
+        addresses: list[tuple[Value, Affine]] = []
+        for access in inner.reads:
+            memory = self.elements.memory.get(access.value)
+            if memory is not None:
+                addresses.append((access.value, memory.address(access.forms)))
+        if not inner.reduced:
+            for value, destination in zip(inner.step.values, inner.step.destinations, strict=True):
+                if destination is not None:
+                    memory = self.frame.binding_memory(destination)
+                    address = memory.address(inner.forms)
+                    if lane_step(address, var, lanes) != 1 or not is_aligned(address, var, lanes):
+                        return False
+                    addresses.append((value, address))
+        good = 0
+        for value, address in addresses:
+            if lanes * element_bytes(value) > VECTOR_BYTES:
+                return False
+            step = lane_step(address, var, lanes)
+            whole = step == 1 and is_aligned(address, var, lanes)
+            good += 1 if whole or step == 0 else -1
+        return good > 0 or not addresses
+
+    # -- where intermediates lie ----------------------------------------------------------------------
+
+    def _place(self, group: Group, steps: list[Inner]) -> None:
+        """Intermediates in registers where every reader is at the writer's place, else in memory."""
+        self._synced: set[int] = getattr(self, "_synced", set())
+        for position, inner in enumerate(steps):
+            if inner.range is None or inner.reduced:
+                continue
+            for number, value in enumerate(inner.step.values):
+                later = [(s, a) for s in steps[position + 1 :] for a in s.reads if a.value is value]
+                strides = self._slab_strides(inner.step)
+                same = all(
+                    s.range is inner.range
+                    and s.range.vectors is not None
+                    and Memory(value, strides).address(a.forms) == indexing.of(inner.range.var)
+                    for s, a in later
+                )
+                if same and inner.range.vectors is not None and (later or inner.step.destinations[number]):
+                    self.in_registers[value] = {}
+                    continue
+                if later:
+                    if not self.team.whole:
+                        raise NoRows("members of a subgroup read what others wrote")
+                    self._synced.add(id(inner))
+                if inner.step.destinations[number] is None:
+                    self._allocate(inner.step, number, strides)
+
+    def _slab_strides(self, step: Step) -> tuple[Dim, ...]:
+        inner = dim_ops.strides([step.dims[i] for i in step.slab_dims])
+        strides: list[Dim] = [0] * len(step.dims)
+        for i, stride in zip(step.slab_dims, inner, strict=True):
+            strides[i] = stride
+        return tuple(strides)
+
+    def _allocate(self, step: Step, number: int, strides: tuple[Dim, ...]) -> None:
+        value = step.values[number]
+        count = dim_ops.total([step.dims[i] for i in step.slab_dims])
+        if not isinstance(count, int) or not self.team.whole:
+            raise NoRows("an intermediate that no registers hold")
+        element: Any = element_of(value.type)
+        n_bytes = count * element_bytes(value)
+        common = isinstance(element, IndexType) is False and element_bytes(value) == IN_SHARED_MEMORY
+        if common and n_bytes <= self.frame.shared_left() - _RESERVED:
+            memory = self.frame.shared_memory(count, element)
+        else:
+            memory = self.kernel.view(self.frame.scratch, self.scratch_bytes, count, element)
+            self.scratch_bytes += -(-n_bytes // 64) * 64
+        self.elements.memory[value] = Memory(memory, strides)
+
+    # -- one row --------------------------------------------------------------------------------------
+
+    def _row(self, steps: list[Inner], at: Bindings) -> None:
+        readonly = [self.frame.binding_args[b.index] for b in self.dispatch.bindings if b.access == READ]
+        self.elements.start_row(self.kernel.depth, readonly)
+        for inner in steps:
+            self._emit(inner, at)
+            if id(inner) in self._synced:
+                self.team.sync()
+
+    def _emit(self, inner: Inner, at: Bindings) -> None:
+        step = inner.step
+        if inner.range is None or inner.reduced:
+            if inner.reduced:
+                values = self._reduced(inner, at)
+            else:
+                point = Point(at)
+                values = [self.elements.element_through(v, step.forms, point) for v in step.values]
+            for value, scalar, destination in zip(step.values, values, step.destinations, strict=True):
+                self.elements.registers[value] = scalar
+                if destination is not None:
+                    self._store_once(scalar, self.frame.binding_memory(destination), step.forms, at)
+            return
+        memories: list[Memory | None] = []
+        for value, destination in zip(step.values, step.destinations, strict=True):
+            own = self.elements.memory.get(value) if destination is None else None
+            memories.append(own if destination is None else self.frame.binding_memory(destination))
+
+        def body(point: Point, inside: Value | None) -> None:
+            values = [self.elements.element_through(v, inner.forms, point) for v in step.values]
+            for value, found in zip(step.values, values, strict=True):
+                kept = self.in_registers.get(value)
+                if kept is not None and self.elements.vector is not None:
+                    kept[self.elements.vector] = self.kernel.splat(found, point.lanes)
+
+            def store() -> None:
+                for found, memory in zip(values, memories, strict=True):
+                    if memory is not None:
+                        self.elements.store(found, memory, inner.forms, point)
+
+            if inside is None:
+                store()
+            elif any(m is not None for m in memories):
+                self.kernel.if_(inside, store)
+
+        self._walk(inner.range, at, body)
+        for value, memory in zip(step.values, memories, strict=True):
+            if value in self.in_registers:
+                self.elements.overrides[value] = self._kept(value)
+            elif memory is not None:
+                self.elements.memory[value] = memory
+
+    def _kept(self, value: Value) -> Callable[[tuple[Affine, ...], Point], Value]:
+        kept = self.in_registers[value]
+
+        def find(forms: tuple[Affine, ...], point: Point) -> Value:
+            assert self.elements.vector is not None
+            return kept[self.elements.vector]
+
+        return find
+
+    def _store_once(self, scalar: Value, memory: Memory, forms: Sequence[Affine], at: Bindings) -> None:
+        k = self.kernel
+        first = k.compare("eq", self.team.lane, 0)
+        k.if_(first, lambda: self.elements.store(scalar, memory, forms, Point(at)))
+
+    def _walk(self, range: Range, at: Bindings, body: Callable[[Point, Value | None], None]) -> None:
+        """``body`` at all vectors of this member; beyond the range at its last one, not ``inside``."""
+        k, size, lanes = self.kernel, self.team.size, range.lanes
+        first = k.mul(self.team.lane, lanes)
+
+        def point(i: Index) -> Point:
+            return Point(at.child({range.var: i}, range.var, lanes, True))
+
+        if range.vectors is None:
+            k.loop(first, k.dim(range.extent), size * lanes, (), lambda i: body(point(i), None))
+            return
+        for number, (start, inside) in enumerate(self._places(range)):
+            self.elements.vector = number
+            body(point(start), inside)
+        self.elements.vector = None
+
+    def _places(self, range: Range) -> list[tuple[Index, Value | None]]:
+        """Where this member's vectors begin, and for one that may be past the end whether it is inside."""
+        k, size, lanes, extent = self.kernel, self.team.size, range.lanes, range.extent
+        assert isinstance(extent, int) and range.vectors is not None
+        places: list[tuple[Index, Value | None]] = []
+        for number in _count(range.vectors):
+            start = k.add(k.mul(self.team.lane, lanes), number * size * lanes)
+            if (number + 1) * size * lanes <= extent:
+                places.append((start, None))
+            else:
+                inside = k.compare("ult", start, extent)
+                places.append((k.min(start, extent - lanes), inside))
+        return places
+
+    # -- reductions -----------------------------------------------------------------------------------
+
+    def _reduced(self, inner: Inner, at: Bindings) -> list[Value]:
+        """The final scalars of a reduction, at every member."""
+        k, op = self.kernel, inner.step.values[0].defining_op
+        assert isinstance(op, StructuredOp) and inner.range is not None
+        kinds = [combiner(op, i) for i in _count(len(op.outputs))]
+        if any(kind is None for kind in kinds) or any(o.regions for o in op.body):
+            raise NoRows(f"the results of {op.name} cannot be joined from parts")
+        names = [str(kind) for kind in kinds]
+        loops = self.elements.loop_forms(op, 0, inner.forms)
+        given = iter(inner.reduced)
+        filled = [next(given) if form is None else form for form in loops]
+        types = [element_of(v.type) for v in op.outputs]
+        lanes = inner.range.lanes
+        starts = [k.constant(identity(n, t), vector_of(lanes, t)) for n, t in zip(names, types, strict=True)]
+
+        def combine(a: Sequence[Value], b: Sequence[Value]) -> list[Value]:
+            return [k.pure(n, (x, y), x.type) for n, x, y in zip(names, a, b, strict=True)]
+
+        def accumulate(point: Point, state: Sequence[Value]) -> list[Value]:
+            values = self.elements.body(op, filled, point, state)
+            return [k.splat(v, lanes) for v in values]
+
+        partial = self._accumulated(inner.range, at, starts, accumulate, combine)
+        results: list[Value] = []
+        scalar_point = Point(at)
+        where = [f if loop is not None else indexing.ZERO for f, loop in zip(filled, loops, strict=True)]
+        for number, (name, vector) in enumerate(zip(names, partial, strict=True)):
+            total = self.team.reduce(name, self._joined_lanes(name, vector, lanes))
+            initial = self.elements._initial(op, number, where, scalar_point)
+            known = k.constant_of(initial)
+            neutral = known is not None and known == identity(name, types[number])
+            results.append(total if neutral else k.pure(name, (initial, total), total.type))
+        return [results[v.index] for v in inner.step.values]
+
+    def _joined_lanes(self, name: str, vector: Value, lanes: int) -> Value:
+        k = self.kernel
+        if lanes == 1:
+            return vector
+        parts = [k.extract(vector, lane) for lane in _count(lanes)]
+        while len(parts) > 1:
+            parts = [k.pure(name, (a, b), a.type) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    def _accumulated(
+        self,
+        range: Range,
+        at: Bindings,
+        starts: list[Value],
+        accumulate: Callable[[Point, Sequence[Value]], list[Value]],
+        combine: Callable[[Sequence[Value], Sequence[Value]], list[Value]],
+    ) -> list[Value]:
+        """This member's share of the range, one partial result per lane."""
+        k, size, lanes, extent = self.kernel, self.team.size, range.lanes, range.extent
+        if range.vectors is not None:
+            state = starts
+
+            def each(point: Point, inside: Value | None) -> None:
+                nonlocal state
+                following = accumulate(point, state)
+                if inside is not None:
+                    following = [k.select(inside, a, b) for a, b in zip(following, state, strict=True)]
+                state = following
+
+            self._walk(range, at, each)
+            return state
+
+        def point(i: Index) -> Point:
+            return Point(at.child({range.var: i}, range.var, lanes, True))
+
+        n, turn = len(starts), size * lanes
+        block = turn * ACCUMULATORS
+        first = k.mul(self.team.lane, lanes)
+
+        def several(i: Index, *state: Value) -> list[Value]:
+            result: list[Value] = []
+            for u in _count(ACCUMULATORS):
+                result += accumulate(point(k.add(i, u * turn)), state[u * n : (u + 1) * n])
+            return result
+
+        full = k.mul(k.floordiv(k.dim(extent), block), block)
+        parts = k.loop(first, full, block, starts * ACCUMULATORS, several)
+        state = parts[:n]
+        for u in _count(ACCUMULATORS - 1):
+            state = combine(state, parts[(u + 1) * n : (u + 2) * n])
+        begin = k.add(full, first)
+        return k.loop(begin, k.dim(extent), turn, state, lambda i, *s: accumulate(point(i), s))
+
+
+_RESERVED = 2048
+"""Bytes of shared memory left for partial results."""
+_count = range
+
+
+def split(k: Any, i: Index, extents: Sequence[Dim]) -> list[Index]:
+    """The indices in a box of ``extents`` at row-major position ``i``."""
+    values: list[Index] = []
+    for extent in reversed(extents[1:]):
+        size = k.dim(extent)
+        values.append(k.mod(i, size))
+        i = k.floordiv(i, size)
+    return [i, *reversed(values)]
+
+
+__all__ = ["NoRows", "RowElements", "RowEmitter"]

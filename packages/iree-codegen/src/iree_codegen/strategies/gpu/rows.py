@@ -1,0 +1,187 @@
+"""``rows``: a team of invocations per outer index, for reductions and for steps that share their rows.
+
+Softmax, normalizations, reductions with epilogues. Short rows are a subgroup's, long ones a workgroup's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim
+from iree_codegen.dispatch import READWRITE, Dispatch
+from iree_codegen.elements import Memory
+from iree_codegen.gpu_frame import GpuFrame
+from iree_codegen.indexing import Var
+from iree_codegen.invocation_description import InvocationDescription
+from iree_codegen.kernel import Kernel
+from iree_codegen.loop_emitter import step_of
+from iree_codegen.plan import Group, Plan, Planner, Step
+from iree_codegen.row_emitter import NoRows, RowElements, RowEmitter
+from iree_codegen.row_reduction import combiner
+from iree_codegen.scalars import NotVectorizable
+from iree_codegen.sequential import is_sequential
+from iree_codegen.team import Team, combines_in_subgroup
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import element_of
+
+NAME = "rows"
+SHORT = 16
+"""Reductions below so many elements are done by one invocation."""
+PER_MEMBER = 16
+"""Elements of a row that one member of a workgroup should have."""
+SUBGROUP_VECTORS = 8
+"""A row of up to so many vectors per lane is a subgroup's."""
+INVOCATIONS = 256
+
+
+class RowPlanner(Planner):
+    """Keeps every long reduction as a step of its own, so that a team can share it; pads stay in place."""
+
+    def _read_once(self, op: Any, value: Value) -> bool:
+        return _reduction_size(self.dispatch, op) < SHORT and super()._read_once(op, value)
+
+    def _worth_keeping(self, op: Any, value: Value, n_users: int) -> bool:
+        return op.name != "tensor.pad" and super()._worth_keeping(op, value, n_users)
+
+
+def rows(dispatch: Dispatch, description: InvocationDescription) -> Kernel | None:
+    for max_lanes in (4, 1):
+        plan = _plan(dispatch)
+        if plan is None:
+            return None
+        extent = max(_known(e) for group in plan.groups for e in _extents(dispatch, group))
+        try:
+            return _kernel(dispatch, description, plan, extent, max_lanes)
+        except NotVectorizable:
+            continue
+        except NoRows:
+            return None
+    return None
+
+
+def _kernel(
+    dispatch: Dispatch, description: InvocationDescription, plan: Plan, extent: int, max_lanes: int
+) -> Kernel | None:
+    size, whole = _team(dispatch, description, plan, extent, max_lanes)
+    subgroup = description.subgroup_size
+    invocations = size if whole else subgroup * _subgroups(description)
+    for attempt in (whole, True):
+        if attempt and not whole:
+            size, invocations = max(size, subgroup), max(size, subgroup)
+        frame = GpuFrame(dispatch, description, (invocations,), elements=RowElements)
+        team = Team(frame, size, whole=attempt)
+        emitter = RowEmitter(frame, plan, team, max_lanes=max_lanes)
+        try:
+            count = emitter.run()
+        except NoRows:
+            if attempt:
+                raise
+            continue
+        if any(op.name == "cf.assert" for op in frame.kernel.func.walk()):
+            raise NoRows("checks inside")
+        why = f"{'workgroups' if attempt else 'subgroups'} of {size} per row"
+        return frame.finish(frame.folded(count), emitter.scratch_bytes, NAME, why)
+    return None
+
+
+def _subgroups(description: InvocationDescription) -> int:
+    """Subgroups in a workgroup whose subgroups have a row each."""
+    if not description.prefers_barriers:
+        return 1
+    return max(1, min(INVOCATIONS, description.max_workgroup_invocations) // description.subgroup_size)
+
+
+def _team(
+    dispatch: Dispatch, description: InvocationDescription, plan: Plan, extent: int, max_lanes: int
+) -> tuple[int, bool]:
+    """(members, whether they are a whole workgroup) for rows of up to ``extent`` elements."""
+    subgroup = description.subgroup_size
+    combined = all(
+        combines_in_subgroup(str(combiner(step.values[0].defining_op, i)), element_of(v.type), description)
+        for group in plan.groups
+        for step in group.steps
+        if step.reduces
+        for i, v in enumerate(step.values)
+    )
+    if combined and (not description.prefers_barriers or extent <= subgroup * max_lanes * SUBGROUP_VECTORS):
+        return subgroup, False
+    limit = min(description.max_workgroup_invocations, description.max_workgroup_size[0])
+    most = min(limit, INVOCATIONS if extent <= INVOCATIONS * 32 else 1024)
+    size = subgroup
+    while size * 2 <= most and size * PER_MEMBER < extent:
+        size *= 2
+    return size, True
+
+
+# -- which dispatches --------------------------------------------------------------------------------
+
+
+def _plan(dispatch: Dispatch) -> Plan | None:
+    """The plan whose groups have outer loops for teams; None when invocations do better alone."""
+    plan = RowPlanner(dispatch).plan()
+    cooperative = False
+    for group in plan.groups:
+        if any(is_sequential(v) for step in group.steps for v in step.values):
+            return None
+        if len(group.steps) == 1 and not group.outer:
+            step = group.steps[0]
+            if not step.reduces or not _wants_team(dispatch, step):
+                return None
+            group.outer = list(step.loops)
+            cooperative = True
+        elif any(_known(e) >= SHORT for e in _extents(dispatch, group)):
+            cooperative = True
+    if any(b.access == READWRITE for b in dispatch.bindings):
+        return None
+    return plan if cooperative else None
+
+
+def _extents(dispatch: Dispatch, group: Group) -> list[Dim]:
+    """The inner ranges of a group's steps."""
+    outer = set(group.outer)
+    found: list[Dim] = [1]
+    for step in group.steps:
+        own = [v.extent for v in step.loops if v not in outer]
+        if own:
+            found.append(dim_ops.total(own))  # type: ignore[arg-type]
+        elif step.reduces:
+            found.append(_reduction_extent(dispatch, step.values[0].defining_op))
+    return found
+
+
+def _known(extent: Dim) -> int:
+    return extent if isinstance(extent, int) else 4096
+
+
+def _reduction_extent(dispatch: Dispatch, op: Any) -> Dim:
+    extents = dispatch.loop_dims(op)
+    return dim_ops.total([extents[i] for i in op.reduction_dims])
+
+
+def _reduction_size(dispatch: Dispatch, op: Any) -> int:
+    return _known(_reduction_extent(dispatch, op)) if isinstance(op, StructuredOp) else 1
+
+
+def _wants_team(dispatch: Dispatch, step: Step) -> bool:
+    """A reduction that stands alone: its memory runs along the reduction, or there are few results."""
+    op: Any = step.values[0].defining_op
+    size = _known(_reduction_extent(dispatch, op))
+    if size < SHORT:
+        return False
+    results = _known(dim_ops.total(step.dims))
+    if results <= 64:
+        return True
+    along = across = 0
+    last: Var | None = step.loops[-1] if step.loops else None
+    for access in step.walk.accesses:
+        binding = dispatch.binding_of(access.value)
+        if binding is None or not access.loops:
+            continue
+        address = Memory(access.value, dim_ops.strides(binding.dims)).address(access.forms)
+        if last is not None and step_of(address, last) == 1:
+            across += 1
+        elif any(step_of(address, var) == 1 for var in access.loops):
+            along += 1
+    return along > across or size >= 64 * results

@@ -1,0 +1,184 @@
+"""Invocations that share one row: a subgroup, or a whole workgroup; how they combine what each of them found.
+
+Every member of a team ends up with the combined value. The order of the operands is fixed by the size of the
+team alone. 16-bit and 8-bit numbers are combined as 32-bit ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from iree_codegen.gpu_frame import GpuFrame
+from iree_codegen.invocation_description import InvocationDescription
+from iree_codegen.kernel_builder import Index
+from iree_codegen.row_reduction import COMBINERS, identity
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, f32, i32, index
+
+Combine = Callable[[list[Value], list[Value]], list[Value]]
+"""Joins two partial results; the first comes earlier in the row."""
+UNSIGNED = frozenset({"arith.minui", "arith.maxui"})
+NAN_KEEPING = frozenset({"arith.minimumf", "arith.maximumf"})
+"""Subgroup instructions need not keep NaN: these go through shuffles."""
+
+
+def combines_in_subgroup(name: str, type: Any, description: InvocationDescription) -> bool:
+    """Whether the device combines such values within a subgroup."""
+    element = element_of(type)
+    small = isinstance(element, (FloatType, IntegerType)) and element.width <= 32
+    operations = description.subgroup_ops
+    wide = small or isinstance(element, IndexType) or "extended" in operations
+    return wide and ("shuffle" in operations or ("arithmetic" in operations and name not in NAN_KEEPING))
+
+
+class Team:
+    """``size`` invocations, a power of two; ``lane`` is this one's place among them."""
+
+    def __init__(self, frame: GpuFrame, size: int, *, whole: bool) -> None:
+        self.frame = frame
+        self.kernel = frame.kernel
+        self.size = size
+        self.whole = whole
+        """The team is the workgroup, else a subgroup."""
+        self.per_workgroup = 1 if whole else frame.n_invocations // size
+        self.lane: Index = frame.local_id() if whole else frame.lane_id()
+        self._slots: dict[Any, Value] = {}
+        self._turn = 0
+
+    def index(self, workgroup: Index) -> Index:
+        """The team's number in the grid."""
+        if self.whole:
+            return workgroup
+        k = self.kernel
+        return k.add(k.mul(workgroup, self.per_workgroup), self.frame.subgroup_id())
+
+    def sync(self) -> None:
+        """Members see each other's writes. Whole workgroups only."""
+        assert self.whole
+        self.frame.barrier()
+
+    # -- combining ------------------------------------------------------------------------------------
+
+    def reduce(self, name: str, value: Value) -> Value:
+        """``value`` of all members joined by the ``arith`` op ``name``."""
+        wide = self._widened(name, value)
+        k = self.kernel
+
+        def combine(a: list[Value], b: list[Value]) -> list[Value]:
+            return [k.pure(name, (a[0], b[0]), a[0].type)]
+
+        result = self._plain(name, wide, combine)
+        return self._narrowed(result, value.type)
+
+    def _plain(self, name: str, value: Value, combine: Combine) -> Value:
+        if not self._in_subgroup(name, value.type):
+            return self._tree([value], combine)[0]
+        joined = self._subgroup(name, value, combine)
+        if not self.whole or self.frame.n_subgroups == 1:
+            return joined
+        k, lanes, n = self.kernel, self.frame.description.subgroup_size, self.frame.n_subgroups
+        memory = self._slot(value.type, 2 * n)
+        base = self._turn % 2 * n
+        self._turn += 1
+        k.store(joined, memory, k.add(self.frame.subgroup_id(), base))
+        self.frame.barrier()
+        lane = self.frame.lane_id()
+        total: Value | None = None
+        for start in range(0, n, lanes):
+            place = k.add(lane, start)
+            inside = None if start + lanes <= n else k.compare("ult", place, n)
+            part = k.load(memory, k.add(k.min(place, n - 1) if inside is not None else place, base))
+            if inside is not None:
+                part = k.select(inside, part, k.constant(identity(name, value.type), value.type))
+            total = part if total is None else combine([total], [part])[0]
+        assert total is not None
+        return self._subgroup(name, total, combine)
+
+    def _in_subgroup(self, name: str, type: Any) -> bool:
+        return combines_in_subgroup(name, type, self.frame.description)
+
+    def _subgroup(self, name: str, value: Value, combine: Combine) -> Value:
+        if name not in NAN_KEEPING and "arithmetic" in self.frame.description.subgroup_ops:
+            return self.frame.subgroup_reduce(COMBINERS[name], value)
+        distance = self.frame.description.subgroup_size // 2
+        while distance:
+            value = combine([value], [self.frame.shuffle("xor", value, distance)])[0]
+            distance //= 2
+        return value
+
+    def ordered(self, values: Sequence[Value], combine: Combine) -> list[Value]:
+        """Partial results of all members joined in order of their lanes, by any ``combine``."""
+        wide = [self._widened("arith.addi", v) for v in values]
+
+        def narrow(a: list[Value], b: list[Value]) -> list[Value]:
+            first = [self._narrowed(x, v.type) for x, v in zip(a, values, strict=True)]
+            second = [self._narrowed(x, v.type) for x, v in zip(b, values, strict=True)]
+            return [self._widened("arith.addi", x) for x in combine(first, second)]
+
+        joined = self._tree(wide, narrow)
+        return [self._narrowed(x, v.type) for x, v in zip(joined, values, strict=True)]
+
+    def _tree(self, values: list[Value], combine: Combine) -> list[Value]:
+        """Through shared memory, in halves. Whole workgroups only."""
+        assert self.whole
+        k, frame, size = self.kernel, self.frame, self.size
+        if size == 1:
+            return values
+        memories = []
+        for number, value in enumerate(values):
+            memories.append(self._slot(value.type, size, number + 1))
+        here = self.lane
+        frame.barrier()  # the last tree's readers are done
+        for value, memory in zip(values, memories, strict=True):
+            k.store(value, memory, here)
+        distance = self.size // 2
+        while distance:
+            frame.barrier()
+
+            def half(distance: int = distance) -> None:
+                first = [k.load(m, here) for m in memories]
+                second = [k.load(m, k.add(here, distance)) for m in memories]
+                for value, memory in zip(combine(first, second), memories, strict=True):
+                    k.store(value, memory, here)
+
+            k.if_(k.compare("ult", here, distance), half)
+            distance //= 2
+        frame.barrier()
+        return [k.load(m, 0) for m in memories]
+
+    def _slot(self, type: Any, count: int, number: int = 0) -> Value:
+        """Shared memory for partial results of ``type``."""
+        key = (type, count, number)
+        found = self._slots.get(key)
+        if found is None:
+            found = self._slots[key] = self.frame.shared_memory(count, type)
+        return found
+
+    # -- widths ---------------------------------------------------------------------------------------
+
+    def _widened(self, name: str, value: Value) -> Value:
+        k, element = self.kernel, element_of(value.type)
+        if isinstance(element, FloatType) and element.width < 32:
+            return k.cast("arith.extf", value, f32)
+        if isinstance(element, IntegerType) and element.width < 32:
+            zero = element.width == 1 or name in UNSIGNED
+            if element.width == 1 and name in ("arith.minsi", "arith.maxsi"):
+                zero = False
+            return k.cast("arith.extui" if zero else "arith.extsi", value, i32)
+        if isinstance(element, IndexType):
+            return k.cast("arith.index_cast", value, i32)
+        return value
+
+    def _narrowed(self, value: Value, type: Any) -> Value:
+        k = self.kernel
+        if value.type is type:
+            return value
+        if isinstance(type, FloatType):
+            return k.cast("arith.truncf", value, type)
+        if isinstance(type, IndexType):
+            return k.cast("arith.index_cast", value, index)
+        return k.cast("arith.trunci", value, type)
+
+
+__all__ = ["Combine", "Team", "combines_in_subgroup"]
