@@ -45,6 +45,13 @@ INVOCATION_OPS = frozenset(
         *VECTOR_OPS,
     }
 )  # fmt: skip
+CARRYING_OPS = frozenset(
+    {
+        "vector.load", "vector.store", "vector.bitcast", "arith.select", "arith.constant", "scf.for", "scf.if",
+        "scf.yield",
+    }
+)  # fmt: skip
+"""Ops on vectors of 8 or 16 narrow elements."""
 TOGETHER = frozenset({"gpu.barrier", "gpu.subgroup_reduce", "gpu.shuffle"})
 """Ops that all invocations must reach: none may have returned before."""
 
@@ -112,8 +119,14 @@ def _verify_invocation_op(op: Op, top: Any) -> None:
                 raise CodegenError(INVALID_KERNEL, f"{op.name} of {type}: views are of scratch only")
             continue
         _verify_type(type, op)
-        if isinstance(type, VectorType) and type.shape[0] > 4:
+        if isinstance(type, VectorType) and type.shape[0] > 4 and not _is_carried(op, type):
             raise CodegenError(INVALID_KERNEL, f"{op.name} on {type}: vectors have at most 4 lanes")
+
+
+def _is_carried(op: Op, type: VectorType) -> bool:
+    """16 bytes of narrow elements on their way between memories: nothing is computed with them."""
+    narrow = type.shape[0] * getattr(type.element_type, "width", 64) == 128 and type.shape[0] in (8, 16)
+    return narrow and op.name in CARRYING_OPS
 
 
 def _space(type: MemRefType) -> str:

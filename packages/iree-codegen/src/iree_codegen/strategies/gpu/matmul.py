@@ -6,6 +6,7 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.kernel import Kernel
 from iree_codegen.scalars import NotVectorizable
+from iree_codegen.strategies.gpu.fragment_product import fragment_product
 from iree_codegen.strategies.gpu.products import Product, find_product
 from iree_codegen.strategies.gpu.register_product import register_product
 from iree_codegen.strategies.gpu.shared_product import shared_product
@@ -32,6 +33,9 @@ def _product(
 ) -> Kernel | None:
     rows = product.rows.extent
     if description.prefers_barriers and not (isinstance(rows, int) and rows <= FEW_ROWS):
+        kernel = fragment_product(dispatch, product, description, vectors=vectors)
+        if kernel is not None:
+            return kernel
         kernel = shared_product(dispatch, product, description, vectors=vectors)
         if kernel is not None:
             return kernel

@@ -7,7 +7,7 @@ Shares and the 128 x 256 x 16 shape were measured on an H100 through Vulkan (f32
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iree_codegen.dims import Dim
 from iree_codegen.invocation_description import InvocationDescription
@@ -64,12 +64,7 @@ def shared_tile(
     for tile in SHARED_TILES:
         if not _fits(tile, description, element_bytes):
             continue
-        m, n, k = (size if isinstance(size, int) else UNKNOWN for size in (rows, columns, depth))
-        tiles = -(-m // tile.rows) * -(-n // tile.columns) * (batch if isinstance(batch, int) else 1)
-        waves = -(-tiles // WORKGROUPS_AT_ONCE)
-        slabs = -(-k // tile.depth)
-        steps = slabs * (tile.depth + BARRIER_STEPS) + LATENCY_STEPS * tile.share
-        time = waves * steps * tile.rows * tile.columns / tile.share
+        time = _time(tile, batch, rows, columns, depth)
         if found is None or time < found[0]:
             found = time, tile
     return None if found is None else found[1]
@@ -141,4 +136,77 @@ def depth_step(extent: Dim) -> int:
     return 1
 
 
-__all__ = ["SHARED_TILES", "RegisterTile", "TileShape", "depth_step", "register_tile", "shared_tile"]
+@dataclass(frozen=True)
+class FragmentTile:
+    """``rows x columns`` sums a workgroup, ``own_rows x own_columns`` a subgroup, in matrix fragments."""
+
+    rows: int
+    columns: int
+    depth: int
+    own_rows: int
+    own_columns: int
+    share: float
+
+    @property
+    def subgroups(self) -> int:
+        return self.rows * self.columns // (self.own_rows * self.own_columns)
+
+    def __str__(self) -> str:
+        own = f"{self.own_rows}x{self.own_columns} a subgroup"
+        return f"{self.rows}x{self.columns}x{self.depth}, {own}"
+
+
+FRAGMENT_TILES = (
+    FragmentTile(128, 128, 32, 64, 64, 1.0),
+    FragmentTile(64, 128, 32, 32, 64, 0.75),
+    FragmentTile(64, 64, 32, 32, 32, 0.5),
+    FragmentTile(32, 64, 32, 16, 32, 0.3),
+)
+"""For 16-bit elements; the depth of 8-bit ones is twice as much (lines of memory are used whole)."""
+FRAGMENT_PADDING = 4
+"""Numbers behind a row of sums that a subgroup leaves for its lanes."""
+
+
+def fragment_tile(
+    batch: Dim,
+    rows: Dim,
+    columns: Dim,
+    depth: Dim,
+    fragment: tuple[int, int, int],
+    description: InvocationDescription,
+    element_bytes: int,
+) -> FragmentTile | None:
+    """The best tile made of ``fragment`` (m, n, k); None when none fits."""
+    m, n, k = fragment
+    found: tuple[float, FragmentTile] | None = None
+    for base in FRAGMENT_TILES:
+        tile = replace(base, depth=base.depth * 2 // element_bytes)
+        if tile.own_rows % m or tile.own_columns % n or tile.depth % k:
+            continue
+        lanes = 16 // element_bytes
+        across = max(tile.rows, tile.columns) + tile.depth + 2 * lanes
+        factors = max(tile.rows + tile.columns, across) * (tile.depth + lanes) * element_bytes
+        sums = tile.subgroups * m * (tile.own_columns + FRAGMENT_PADDING) * 4
+        invocations = tile.subgroups * description.subgroup_size
+        limit = min(description.max_workgroup_invocations, description.max_workgroup_size[0])
+        if factors + sums > description.shared_memory_bytes or invocations > limit:
+            continue
+        time = _time(tile, batch, rows, columns, depth)
+        if found is None or time < found[0]:
+            found = time, tile
+    return None if found is None else found[1]
+
+
+def _time(tile: FragmentTile | TileShape, batch: Dim, rows: Dim, columns: Dim, depth: Dim) -> float:
+    """Waves of workgroups times the time of one."""
+    m, n, k = (size if isinstance(size, int) else UNKNOWN for size in (rows, columns, depth))
+    tiles = -(-m // tile.rows) * -(-n // tile.columns) * (batch if isinstance(batch, int) else 1)
+    waves = -(-tiles // WORKGROUPS_AT_ONCE)
+    steps = -(-k // tile.depth) * (tile.depth + BARRIER_STEPS) + LATENCY_STEPS * tile.share
+    return waves * steps * tile.rows * tile.columns / tile.share
+
+
+__all__ = [
+    "FRAGMENT_PADDING", "FRAGMENT_TILES", "SHARED_TILES", "FragmentTile", "RegisterTile", "TileShape",
+    "depth_step", "fragment_tile", "register_tile", "shared_tile",
+]  # fmt: skip
