@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 
 def tool(name: str) -> str:
     beside = Path(sys.executable).with_name(name)

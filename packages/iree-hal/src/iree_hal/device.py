@@ -11,15 +11,17 @@ import itertools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from iree_hal.allocator import Allocator
 from iree_hal.buffer import Buffer
 from iree_hal.command_buffer import CommandBuffer, HostFunction
-from iree_hal.errors import ACCESS, BAD_ARGUMENTS, NO_LOADER, OUT_OF_RANGE, HalError
+from iree_hal.errors import ACCESS, BAD_ARGUMENTS, NO_LOADER, OUT_OF_RANGE, UNSUPPORTED, HalError
 from iree_hal.executable import Executable, ExecutableSpec
 from iree_hal.executable_loader import ExecutableLoader
 from iree_hal.fence import Fences, as_fence
+from iree_hal.profile import Profile
 from iree_hal.queue import InlineQueue, ThreadQueue
 from iree_hal.recording import Recording
 from iree_hal.semaphore import Semaphore
@@ -118,6 +120,12 @@ class Device(ABC):
         undefined, as after any error. Raises KernelError, HalError BAD_ARGUMENTS (number, layout,
         alignment), ACCESS (read-only row written), OUT_OF_RANGE, PROGRAM, OUT_OF_MEMORY, REDZONE.
         """
+
+    def profiling(self, per_dispatch: bool = True) -> AbstractContextManager[Profile]:
+        """Time every execution on this device inside the ``with`` block by the device's own clock (see
+        :class:`~iree_hal.profile.Profile`). One profile at a time. Raises HalError UNSUPPORTED.
+        """
+        raise HalError(UNSUPPORTED, f"profiling by the device's clock on {self.driver_name}")
 
     # ------------------------------------------------------------------ queue operations
 

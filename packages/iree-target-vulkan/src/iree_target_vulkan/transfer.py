@@ -62,3 +62,18 @@ def _finish(device: LogicalDevice, pending: list[tuple[CommandWriter, int] | Non
         pending[turn] = None
         device.wait(waiting[1])
         waiting[0].close()
+
+
+def fill_now(device: LogicalDevice, target: Range, offset: int, length: int, pattern: bytes) -> None:
+    """Fill on the device and wait."""
+    if not length:
+        return
+    writer = CommandWriter(device)
+    try:
+        writer.begin()
+        writer.fill(Span(target, offset, length), pattern)
+        writer.to_host()
+        writer.end()
+        device.wait(writer.submit())
+    finally:
+        writer.close()
