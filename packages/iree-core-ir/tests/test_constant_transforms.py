@@ -115,3 +115,13 @@ def test_pack_and_unpack_by_definition(data: Any) -> None:
 def test_a_full_pack_is_a_view() -> None:
     packed = evaluate("pack", [A], (2, 3, 2, 2), "f32", inner_dims_pos=[2], inner_tiles=[2])
     assert np.shares_memory(packed, A)
+
+
+def test_a_transposed_layout_can_be_undone() -> None:
+    from iree_core_ir.constant_transforms import inverse_function, transform_function
+
+    array = np.arange(24).reshape(2, 3, 4)
+    parameters = {"permutation": [2, 0, 1]}
+    laid_out = transform_function("transpose")([array], parameters, (4, 2, 3), array.dtype)
+    back = inverse_function("transpose")(np.ascontiguousarray(laid_out).reshape(-1), parameters, (2, 3, 4))
+    assert (back == array).all()

@@ -56,7 +56,12 @@ def inverse_function(kind: str) -> Inverse:
         ) from None
 
 
-@constant_transform("transpose")
+def _untransposed(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
+    order = parameters["permutation"]
+    return array.reshape([shape[i] for i in order]).transpose(np.argsort(order))
+
+
+@constant_transform("transpose", inverse=_untransposed)
 def transpose(
     sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
