@@ -110,6 +110,10 @@ class Module:
             self.emit("globals", name, found, *operands)
         return found
 
+    def has_type(self, name: str, *operands: Operand) -> bool:
+        """True when the type is in use."""
+        return (name, operands) in self._known
+
     def void_type(self) -> int:
         return self.type("TypeVoid")
 

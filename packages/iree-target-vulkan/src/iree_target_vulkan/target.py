@@ -1,0 +1,97 @@
+"""Target ``vulkan-spirv``: dispatch -> kernel IR in invocation form -> SPIR-V."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from iree_core_ir.target import (
+    ConstantLayout,
+    DispatchRequest,
+    ExecutableObject,
+    Support,
+    TargetDescription,
+)
+from iree_target_vulkan.description import OPTIONS, TARGET, VulkanDescription, describe
+from iree_target_vulkan.executable_format import FEATURE_PREFIX, FORMAT
+
+if TYPE_CHECKING:
+    from iree_codegen.kernel import Kernel
+
+
+class VulkanSpirvTarget:
+    """The target object behind ``--target=vulkan-spirv``; stateless and picklable."""
+
+    name = TARGET
+    driver = "vulkan"
+    format = FORMAT
+    distributions = ("iree-target-vulkan",)
+    """Distributions whose versions decide what objects look like."""
+    option_names = OPTIONS
+
+    def describe(self, options: Mapping[str, str]) -> TargetDescription:
+        return describe(options)
+
+    def query_support(self, op: Any, description: TargetDescription) -> Support:
+        from iree_codegen.support import query_support
+
+        return query_support(op)
+
+    def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
+        from iree_codegen.layouts import constant_layout
+
+        return constant_layout(dispatch, description)
+
+    def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
+        """The kernel IR of a dispatch function, before legalization, for self-checks."""
+        from iree_codegen.select_strategy import generate
+
+        return generate(function, description)
+
+    def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
+        from iree_core_ir.dialects.func import FuncOp
+        from iree_core_ir.text.parser import parse_module
+
+        module = parse_module(request.text, name=request.name)
+        func = next(
+            op for op in module.walk() if isinstance(op, FuncOp) and op.sym_name.value == request.name
+        )
+        return compile_function(func, request.description)
+
+
+def compile_function(func: Any, description: TargetDescription) -> ExecutableObject:
+    """Compile a dispatch function in this process."""
+    from iree_base import debug
+    from iree_codegen.select_strategy import generate
+
+    assert isinstance(description, VulkanDescription)
+    kernel = generate(func, description)
+    if debug.at(debug.IR):
+        debug.log(debug.IR, f"// kernel IR, strategy {kernel.strategy}\n{kernel.module}")
+    return compile_kernel(kernel, description)
+
+
+def compile_kernel(kernel: Kernel, description: VulkanDescription) -> ExecutableObject:
+    """Legalize and print a kernel in invocation form; its module is changed in place."""
+    from iree_base import debug
+    from iree_codegen.legalize.kernel import legalize
+    from iree_codegen.verify import verify_form
+    from iree_core_ir.verifier import verify
+    from iree_target_vulkan.printer.kernel_printer import KernelPrinter
+
+    if debug.verifying():
+        verify(kernel.module)
+        verify_form(kernel.module)
+    legalize(kernel.module, description)
+    if debug.verifying():
+        verify(kernel.module)
+        verify_form(kernel.module)
+    function = kernel.module.regions[0].block.first
+    executable = KernelPrinter(function, description, kernel.export.scratch_bytes).print()
+    if debug.at(debug.TARGET_TEXT):
+        from iree_target_vulkan.spirv.disassembler import disassemble
+
+        debug.log(debug.TARGET_TEXT, f"; SPIR-V of '{kernel.name}'\n{disassemble(executable.words)}")
+    report = {"strategy": kernel.strategy, "why": kernel.why, **kernel.notes}
+    features = tuple(FEATURE_PREFIX + name for name in executable.features)
+    return ExecutableObject(executable.serialize(), (kernel.export,), features, report)
