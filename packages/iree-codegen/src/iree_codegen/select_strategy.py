@@ -28,8 +28,9 @@ def invocation_strategies() -> tuple[Strategy, ...]:
     from iree_codegen.strategies.gpu.global_ids import global_ids
     from iree_codegen.strategies.gpu.matmul import matmul
     from iree_codegen.strategies.gpu.rows import rows
+    from iree_codegen.strategies.gpu.transpose import transpose
 
-    return (matmul, rows, global_ids)
+    return (matmul, transpose, rows, global_ids)
 
 
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:

@@ -29,7 +29,9 @@ BLOCKS_PER_GROUP = 32
 
 
 @dataclass
-class _Plan:
+class TransposePlan:
+    """One step over loops ``p`` and ``q`` (and others), some inputs of which run along ``q``."""
+
     step: Step
     p: Var
     """The loop the result is contiguous along."""
@@ -38,7 +40,8 @@ class _Plan:
     transposed: list[Access]
 
 
-def _plan(dispatch: Dispatch, lanes: int) -> _Plan | None:
+def plan_transpose(dispatch: Dispatch, lanes: int) -> TransposePlan | None:
+    """The plan of an elementwise dispatch; None where nothing is transposed or loops are below ``lanes``."""
     plan = Planner(dispatch).plan()
     if len(plan.groups) != 1 or len(plan.groups[0].steps) != 1:
         return None
@@ -70,14 +73,14 @@ def _plan(dispatch: Dispatch, lanes: int) -> _Plan | None:
     for var in (p, q):
         if not isinstance(var.extent, int) or var.extent < lanes:
             return None
-    return _Plan(step, p, q, transposed)
+    return TransposePlan(step, p, q, transposed)
 
 
 def transpose(dispatch: Dispatch, description: Any) -> Kernel | None:
     lanes = lane_count(dispatch, description.vector_bits)
     if lanes <= 1:
         return None
-    plan = _plan(dispatch, lanes)
+    plan = plan_transpose(dispatch, lanes)
     if plan is None:
         return None
     frame = KernelFrame(dispatch, fma=description.fma)
@@ -107,7 +110,7 @@ def transpose_block(k: KernelBuilder, rows: list[Value]) -> list[Value]:
 
 
 class _Emitter:
-    def __init__(self, frame: KernelFrame, plan: _Plan, lanes: int) -> None:
+    def __init__(self, frame: KernelFrame, plan: TransposePlan, lanes: int) -> None:
         self.frame = frame
         self.plan = plan
         self.lanes = lanes
