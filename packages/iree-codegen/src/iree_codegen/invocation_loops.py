@@ -8,25 +8,32 @@ where its memory lies side by side.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from iree_base.element_types import element_type
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
-from iree_codegen.elements import Memory, Point
+from iree_codegen.elements import Point
 from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.invocation_elements import is_aligned, is_multiple, lane_step
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import Lanes, LoopEmitter
-from iree_codegen.plan import Group, Plan, Step
+from iree_codegen.plan import Group, Plan, Planner, Step, element_bytes
 from iree_codegen.sequential import is_sequential, serial_axes
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import element_of
 
 SCRATCH_LIMIT = 64 << 20
 """Bytes of scratch of all workgroups together that a kernel stays below where it can."""
+PRIVATE_LIMIT = 512
+"""Bytes of intermediates that an invocation keeps in memory of its own, instead of scratch."""
 NOT_IN_VECTORS = frozenset({"linalg_ext.gather"})
 """Ops whose operands lie at computed places: their lanes are done one by one."""
+
+
+class InvocationPlanner(Planner):
+    """Plans for invocations: pads stay where they are read, since a slab per invocation costs more."""
+
+    keeps_pads = False
 
 
 class InvocationEmitter(LoopEmitter):
@@ -40,9 +47,11 @@ class InvocationEmitter(LoopEmitter):
     def __init__(self, frame: GpuFrame, plan: Plan, *, vectors: bool) -> None:
         super().__init__(frame, plan, Lanes())
         self.vectors = vectors
-        self.slab_bytes = plan.scratch
+        self.private = all(element_bytes(v) == 4 for v in _intermediates(plan))
+        self.private &= plan.scratch <= PRIVATE_LIMIT
+        self.slab_bytes = 0 if self.private else plan.scratch
         """Scratch of one invocation."""
-        self.scratch_bytes = plan.scratch * frame.n_invocations
+        self.scratch_bytes = self.slab_bytes * frame.n_invocations
         bound: Dim = 1
         for group in plan.groups:
             bound = dim_ops.maximum(bound, dim_ops.total(group.steps[-1].dims))
@@ -77,10 +86,12 @@ class InvocationEmitter(LoopEmitter):
         k = self.kernel
         k.if_(k.compare("eq", self._id(), 0), body)
 
-    def _slab(self, offset: int, count: int, element: object) -> Value:
+    def _slab(self, offset: int, count: int, element: Any) -> Value:
         k = self.kernel
+        if self.private:
+            return self.frame.private_memory(count, element)
         start = k.add(k.mul(self.frame.local_id(), self.slab_bytes), offset)
-        return k.view(self.frame.scratch, start, count, element)  # type: ignore[arg-type]
+        return k.view(self.frame.scratch, start, count, element)
 
     # -- one step alone ----------------------------------------------------------------------------------
 
@@ -108,7 +119,7 @@ class InvocationEmitter(LoopEmitter):
             return 1
         if any(op.name in NOT_IN_VECTORS for op in step.walk.ops):
             return 1
-        widths = [_bytes(v) for v in step.values] + [_bytes(a.value) for a in step.walk.accesses]
+        widths = [element_bytes(v) for v in [*step.values, *(a.value for a in step.walk.accesses)]]
         lanes = 2 if max(widths) * 4 > VECTOR_BYTES else 4
         var = step.loops[-1]
         alone = len(step.loops) == 1
@@ -160,8 +171,10 @@ class InvocationEmitter(LoopEmitter):
         return self._share(dim_ops.total(extents), 1, body)  # type: ignore[arg-type]
 
 
-def _bytes(value: Value) -> int:
-    return element_type(str(element_of(value.type))).bytes
+def _intermediates(plan: Plan) -> list[Value]:
+    """Values that a slab of scratch holds."""
+    steps = [step for group in plan.groups for step in group.steps if step.slab_offsets]
+    return [v for step in steps for v, d in zip(step.values, step.destinations, strict=True) if d is None]
 
 
-__all__ = ["InvocationEmitter", "Memory"]
+__all__ = ["InvocationEmitter", "InvocationPlanner"]

@@ -99,6 +99,9 @@ def element_bytes(value: Value) -> int:
 class Planner:
     """Makes the plan of a dispatch."""
 
+    keeps_pads = True
+    """A pad under a window is worth storing (a check per element costs more than the copy)."""
+
     def __init__(self, dispatch: Dispatch) -> None:
         self.dispatch = dispatch
         self.destinations = dict(reversed(dispatch.results))
@@ -143,7 +146,9 @@ class Planner:
             return True
         if op.name == "tensor.pad":
             # A window reads every padded element several times; without the pad it reads plain memory.
-            return any(isinstance(u, StructuredOp) and u.reduction_dims for u in value.users)
+            return self.keeps_pads and any(
+                isinstance(u, StructuredOp) and u.reduction_dims for u in value.users
+            )
         if not isinstance(op, StructuredOp):
             return False
         if op.reduction_dims:

@@ -9,9 +9,14 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.gpu_frame import GpuFrame
 from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.invocation_elements import InvocationElements
-from iree_codegen.invocation_loops import SCRATCH_LIMIT, InvocationEmitter
+from iree_codegen.invocation_loops import (
+    PRIVATE_LIMIT,
+    SCRATCH_LIMIT,
+    InvocationEmitter,
+    InvocationPlanner,
+)
 from iree_codegen.kernel import Kernel
-from iree_codegen.plan import Plan, Planner
+from iree_codegen.plan import Plan
 from iree_codegen.scalars import NotVectorizable
 
 NAME = "global-ids"
@@ -21,7 +26,7 @@ INVOCATIONS = 256
 
 def global_ids(dispatch: Dispatch, description: InvocationDescription) -> Kernel | None:
     for vectors in (True, False):
-        plan = Planner(dispatch).plan()
+        plan = InvocationPlanner(dispatch).plan()
         size = workgroup_size(plan, description)
         frame = GpuFrame(dispatch, description, (size,), elements=InvocationElements)
         emitter = InvocationEmitter(frame, plan, vectors=vectors)
@@ -39,6 +44,6 @@ def workgroup_size(plan: Plan, description: InvocationDescription) -> int:
     if not description.prefers_barriers:
         return description.subgroup_size
     limit = min(INVOCATIONS, description.max_workgroup_invocations, description.max_workgroup_size[0])
-    if plan.scratch:
+    if plan.scratch > PRIVATE_LIMIT:
         limit = min(limit, max(1, SCRATCH_LIMIT // plan.scratch), description.subgroup_size)
     return max(1, limit)

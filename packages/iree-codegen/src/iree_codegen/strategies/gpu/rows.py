@@ -14,9 +14,10 @@ from iree_codegen.elements import Memory
 from iree_codegen.gpu_frame import GpuFrame
 from iree_codegen.indexing import Var
 from iree_codegen.invocation_description import InvocationDescription
+from iree_codegen.invocation_loops import InvocationPlanner
 from iree_codegen.kernel import Kernel
 from iree_codegen.loop_emitter import step_of
-from iree_codegen.plan import Group, Plan, Planner, Step
+from iree_codegen.plan import Group, Plan, Step
 from iree_codegen.row_emitter import NoRows, RowElements, RowEmitter
 from iree_codegen.row_reduction import combiner
 from iree_codegen.scalars import NotVectorizable
@@ -36,14 +37,11 @@ SUBGROUP_VECTORS = 8
 INVOCATIONS = 256
 
 
-class RowPlanner(Planner):
-    """Keeps every long reduction as a step of its own, so that a team can share it; pads stay in place."""
+class RowPlanner(InvocationPlanner):
+    """Keeps every long reduction as a step of its own, so that a team can share it."""
 
     def _read_once(self, op: Any, value: Value) -> bool:
         return _reduction_size(self.dispatch, op) < SHORT and super()._read_once(op, value)
-
-    def _worth_keeping(self, op: Any, value: Value, n_users: int) -> bool:
-        return op.name != "tensor.pad" and super()._worth_keeping(op, value, n_users)
 
 
 def rows(dispatch: Dispatch, description: InvocationDescription) -> Kernel | None:
