@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from iree_target_vulkan.errors import VulkanError
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -51,3 +54,47 @@ def reassemble() -> Callable[[str, int], bytes]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def device() -> Iterator[Any]:
+    """The Vulkan device of this machine, validated; tests that take it are skipped without one."""
+    import os
+
+    os.environ.setdefault("IREE_VULKAN_VALIDATION", "1")
+    from iree_target_vulkan.driver import DRIVER
+
+    try:
+        devices = DRIVER.devices()
+    except VulkanError as error:
+        pytest.skip(f"no Vulkan: {error}")
+    if not devices:
+        pytest.skip("no Vulkan device on this machine")
+    device = DRIVER.create_device()
+    yield device
+    assert not device.validation_messages()
+
+
+@pytest.fixture(scope="session")
+def description(device: Any) -> Any:
+    """The device as a compile target."""
+    from iree_target_vulkan.description import describe
+
+    return describe({"vulkan-profile": "device"})
+
+
+@pytest.fixture(scope="session")
+def run(device: Any, description: Any, validate: Callable[[bytes], None]) -> Any:
+    """``run(kernel, arrays, scalars)``: compile, validate, run; the arrays as the device leaves them."""
+    from iree_target_vulkan.executable_format import SpirvExecutable
+    from iree_target_vulkan.testing import run_export
+
+    def do(kernel: Any, arrays: Any, scalars: Any = ()) -> list[Any]:
+        compiled = kernel.compile(description)
+        validate(SpirvExecutable.deserialize(compiled.data).words)
+        copies = [array.copy() for array in arrays]
+        export = compiled.exports[0]
+        run_export(device, compiled.data, export, copies, kernel.words(scalars), kernel.counts)
+        return copies
+
+    return do

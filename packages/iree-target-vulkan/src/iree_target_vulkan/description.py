@@ -16,6 +16,8 @@ from iree_target_vulkan.errors import MISSING_FEATURE, OPTION, VulkanError
 TARGET = "vulkan-spirv"
 OPTIONS = ("vulkan-profile", "vulkan-features", "vulkan-device")
 DEVICE = "device"
+CPU = "processor"
+"""How the driver calls a device that is the CPU."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,21 @@ class VulkanDescription(InvocationDescription):
 STORAGE_16 = ("storageBuffer16BitAccess",)
 NARROW_STORAGE = ("storageBuffer8BitAccess", *STORAGE_16)
 SUBGROUPS = tuple(
-    f"subgroup:{name}" for name in ("basic", "vote", "arithmetic", "ballot", "shuffle", "shuffleRelative")
+    f"subgroup:{name}" for name in ("basic", "vote", "arithmetic", "ballot", "shuffle", "shuffle_relative")
 )
 FLOAT_CONTROLS = (
     "shaderSignedZeroInfNanPreserveFloat16", "shaderSignedZeroInfNanPreserveFloat32",
     "shaderSignedZeroInfNanPreserveFloat64", "shaderRoundingModeRTEFloat16", "shaderRoundingModeRTEFloat32",
     "shaderRoundingModeRTEFloat64",
 )  # fmt: skip
+RELEVANT = frozenset(
+    {
+        *NARROW_STORAGE, *SUBGROUPS, *FLOAT_CONTROLS, "shaderFloat16", "shaderFloat64", "shaderInt8",
+        "shaderInt16", "shaderInt64", "subgroup:clustered", "vulkanMemoryModel", "cooperativeMatrix",
+        "shaderBFloat16Type", "shaderBFloat16CooperativeMatrix",
+    }
+)  # fmt: skip
+"""Features of a device that compiling asks about; others stay out of the description."""
 FULL_ARITHMETIC = ("shaderFloat16", "shaderFloat64", "shaderInt8", "shaderInt16", "shaderInt64")
 
 NVIDIA_MATRICES = tuple(
@@ -189,7 +199,7 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> VulkanDescription:
     major, minor = (int(part) for part in str(facts["api_version"]).split("."))
     if (major, minor) < (1, 1):
         raise VulkanError(MISSING_FEATURE, f"'{name}' has Vulkan {major}.{minor}, 1.1 is needed")
-    cpu = facts.get("type") == "cpu"
+    cpu = facts.get("type") == CPU
 
     def triple(key: str) -> tuple[int, int, int]:
         x, y, z = (int(n) for n in facts[key])
@@ -199,7 +209,7 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> VulkanDescription:
         _BASELINE,
         profile=DEVICE,
         api_version=(major, minor),
-        features=tuple(facts["features"]),
+        features=tuple(name for name in facts["features"] if name in RELEVANT),
         subgroup_size=int(facts["subgroup_size"]),
         shared_memory_bytes=int(facts["shared_memory_bytes"]),
         max_workgroup_invocations=int(facts["max_workgroup_invocations"]),

@@ -27,6 +27,12 @@ TYPES: dict[int, tuple[str, int]] = {
 }
 """VkPhysicalDeviceType -> words, rank among devices."""
 
+FLOAT_CONTROLS = tuple(
+    f"shader{promise}Float{bits}"
+    for promise in ("SignedZeroInfNanPreserve", "DenormPreserve", "DenormFlushToZero", "RoundingModeRTE")
+    for bits in (16, 32, 64)
+)
+
 COMPONENTS: dict[int, str] = {
     0: "f16",
     1: "f32",
@@ -100,7 +106,8 @@ class PhysicalDevice:
         driver = struct("VkPhysicalDeviceDriverProperties")
         control = struct("VkPhysicalDeviceSubgroupSizeControlProperties", pNext=driver)
         subgroup = struct("VkPhysicalDeviceSubgroupProperties", pNext=control)
-        maintenance3 = struct("VkPhysicalDeviceMaintenance3Properties", pNext=subgroup)
+        floats = struct("VkPhysicalDeviceFloatControlsProperties", pNext=subgroup)
+        maintenance3 = struct("VkPhysicalDeviceMaintenance3Properties", pNext=floats)
         maintenance4 = struct("VkPhysicalDeviceMaintenance4Properties", pNext=maintenance3)
         identity = struct("VkPhysicalDeviceIDProperties", pNext=maintenance4)
         head = struct("VkPhysicalDeviceProperties2", pNext=identity)
@@ -118,6 +125,8 @@ class PhysicalDevice:
         self.pipeline_cache_uuid = bytes(properties.pipelineCacheUUID).hex()
         self.subgroup_size = int(subgroup.subgroupSize)
         self.subgroup_sizes = (int(control.minSubgroupSize), int(control.maxSubgroupSize))
+        self.float_controls = frozenset(name for name in FLOAT_CONTROLS if getattr(floats, name))
+        """What float arithmetic promises, by the names of the properties."""
         self.subgroup_operations = tuple(
             name for bit, name in enumerate(SUBGROUP_OPERATIONS) if subgroup.supportedOperations >> bit & 1
         )
@@ -186,6 +195,7 @@ class PhysicalDevice:
         """Everything an executable may require by name, without prefix."""
         names = {name for name, present in self.features.items() if present and useful(name)}
         names |= {shape.feature for shape in self.matrix_shapes}
+        names |= self.float_controls
         names |= {f"subgroup:{operation}" for operation in self.subgroup_operations}
         return frozenset(names)
 

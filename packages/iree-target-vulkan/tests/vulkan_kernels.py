@@ -1,0 +1,98 @@
+"""Kernels in invocation form as text, run on a device and by the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from iree_codegen.kernel import Kernel
+from iree_core_ir.interpreter import Interpreter
+from iree_core_ir.interpreters.gpu import run_workgroup
+from iree_core_ir.target import ExecutableObject, ExportObject
+from iree_core_ir.text.parser import parse_module
+from iree_core_ir.verifier import verify
+from iree_target_vulkan.description import VulkanDescription
+from iree_target_vulkan.target import compile_kernel
+
+Array = np.ndarray[Any, Any]
+Triple = tuple[int, int, int]
+
+
+@dataclass
+class KernelText:
+    """A kernel ``k``. ``bindings``: (element type, access); ``scalars``: types; names are %b0 ..., %s0 ...,
+    %wx %wy %wz and %scratch.
+    """
+
+    body: str
+    bindings: Sequence[tuple[str, str]]
+    scalars: Sequence[str] = ()
+    workgroup: Triple = (8, 1, 1)
+    subgroup: int = 8
+    index_bits: int = 32
+    scratch_bytes: int = 0
+    counts: Triple = (1, 1, 1)
+    header: str = ""
+    text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        arguments = [f"%b{i}: memref<?x{type}>" for i, (type, _) in enumerate(self.bindings)]
+        arguments += [f"%s{i}: {type}" for i, type in enumerate(self.scalars)]
+        arguments += ["%wx: index", "%wy: index", "%wz: index", "%scratch: memref<?xi8>"]
+        sizes = ", ".join(map(str, self.workgroup))
+        self.text = (
+            f"{self.header}\nfunc.func @k({', '.join(arguments)}) attributes {{iree.kernel, "
+            f"iree.bindings = {len(self.bindings)} : i64, iree.workgroup_size = array<i64: {sizes}>, "
+            f"iree.subgroup_size = {self.subgroup} : i64, iree.index_bits = {self.index_bits} : i64}} {{\n"
+            f"{self.body}\n  return\n}}\n"
+        )
+
+    def kernel(self) -> Kernel:
+        module = parse_module(self.text)
+        verify(module)
+        one: Any = ["const", 1]
+        words = sum(2 if type in ("index", "i64", "f64") else 1 for type in self.scalars)
+        export = ExportObject(
+            "k", tuple(access for _, access in self.bindings), words, (one, one, one), self.scratch_bytes,
+            tuple(16 for _ in self.bindings),
+        )  # fmt: skip
+        return Kernel("k", module, export, "by hand", "a test")
+
+    def compile(self, description: VulkanDescription) -> ExecutableObject:
+        return compile_kernel(self.kernel(), description)
+
+    def interpret(self, arrays: Sequence[Array], scalars: Sequence[Any] = ()) -> None:
+        """Write ``arrays`` in place, workgroup by workgroup, before any legalization."""
+        interpreter = Interpreter(parse_module(self.text))
+        scratch = np.zeros(self.scratch_bytes, np.int8)
+        x, y, z = self.counts
+        for id in ((i, j, k) for k in range(z) for j in range(y) for i in range(x)):
+            with np.errstate(all="ignore"):
+                run_workgroup(
+                    interpreter,
+                    "k",
+                    [*arrays, *scalars, *id, scratch],
+                    block_id=id,
+                    grid_dim=self.counts,
+                    block_dim=self.workgroup,
+                    subgroup_size=self.subgroup,
+                )
+
+    def words(self, scalars: Sequence[Any]) -> list[int]:
+        """The u32 constants of scalar arguments."""
+        found: list[int] = []
+        for type, value in zip(self.scalars, scalars, strict=True):
+            n = 2 if type in ("index", "i64", "f64") else 1
+            if type == "index":
+                raw = int(value).to_bytes(8, "little", signed=True)
+            else:
+                raw = np.asarray(value).tobytes()
+            raw = raw.ljust(4 * n, b"\0")
+            found += [int.from_bytes(raw[4 * i : 4 * i + 4], "little") for i in range(n)]
+        return found
+
+
+Run = Callable[..., list[Array]]
