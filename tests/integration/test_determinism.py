@@ -44,6 +44,16 @@ def compiled(folder: Path, model: Path, *arguments: str, **environment: str) -> 
     return (folder / "out.vmfb").read_bytes()
 
 
+@pytest.mark.parametrize("phase", ["dispatch-creation", "hal"])
+def test_another_process_continues(
+    network: tuple[str, Path], whole: bytes, phase: str, tmp_path: Path
+) -> None:
+    """It has loaded none of the modules that the phases before needed, those of packed layouts included."""
+    file = tmp_path / "left.mlir"
+    iree_flow.compile(network[1], compile_to=phase).save(file)
+    assert compiled(tmp_path / "other", file, "--compile-from", phase) == whole
+
+
 def test_hash_seeds_jobs_and_the_cache(network: tuple[str, Path], whole: bytes, tmp_path: Path) -> None:
     model = network[1]
     one = compiled(tmp_path / "a", model, "--no-cache", "--jobs", "1", PYTHONHASHSEED="1")

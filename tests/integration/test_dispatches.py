@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import iree_flow
+from iree_flow.saved_dispatch import check_saved, save
 from iree_flow.verify_dispatches import (
     OPERATIONS,
     error_over_tolerance,
@@ -28,7 +29,7 @@ def check_all(name: str, path: Path, folder: Path, seed: int, operations: int | 
     count = 0
     for check in verify_dispatches(stopped.module, stopped.session, inputs, seed=seed, operations=operations):
         if not check.ok:
-            check.save(folder)
+            save(check, folder, stopped.session)
         assert check.ok, "\n".join([*check.failures, f"saved in {folder}"])
         assert check.sampled == min(5, int(np.prod(check.workgroups))) or check.stopped, check
         for form in ("native", "kernel"):
@@ -83,7 +84,7 @@ def test_a_wrong_kernel_is_found_and_saved(first_calls: Any, tmp_path: Path) -> 
     from iree_flow.verify_dispatches import verify_call
 
     stopped, calls = first_calls
-    call = next(c for c in calls if "arith.addf" in print_op(c.executable.module))
+    call = next(c for c in calls if "arith.addf" in print_op(c.module))
     target = WrongTarget(stopped.session.target)
     session = replace(stopped.session, targets=dict.fromkeys(stopped.session.targets, target))
     device = iree_hal.create_device(target.driver, threads=1, verify=True)
@@ -92,10 +93,36 @@ def test_a_wrong_kernel_is_found_and_saved(first_calls: Any, tmp_path: Path) -> 
     assert "linalg and native differ" in check.failures[0]
     assert ("linalg", "kernel") in check.errors
     assert check.errors["linalg", "kernel"] <= 1, "the kernel IR was right"
-    path = check.save(tmp_path / "failed")
-    assert call.name in path.read_text()
-    saved = np.load(path.with_suffix(".npz"))
-    assert len(saved.files) == len(call.arguments)
+    assert check.sources, "the user's nodes are known"
+    test = save(check, tmp_path / "failed", session)
+    assert call.name in test.with_name(f"{call.name}.mlir").read_text()
+    again = check_saved(
+        test.with_name(f"{call.name}.mlir"),
+        packed_types={i: str(type) for i, type in check.packed_types.items()},
+    )
+    assert again.ok, "the real target computes the dispatch rightly on the same arguments"
+    for saved, used in zip(again.arguments, check.arguments, strict=True):
+        np.testing.assert_array_equal(saved, used)
+
+
+def test_kernel_ir_is_only_interpreted_where_native_code_differs(first_calls: Any) -> None:
+    from dataclasses import replace
+
+    import iree_hal
+    from iree_core_ir.text.printer import print_op
+    from iree_flow.verify_dispatches import verify_call
+
+    stopped, calls = first_calls
+    call = next(c for c in calls if "arith.addf" in print_op(c.module))
+    device = iree_hal.create_device(stopped.session.target.driver, threads=1, verify=True)
+    right = verify_call(call, stopped.session, device, kernels="differing")
+    assert right.ok
+    assert set(right.errors) == {("linalg", "native")}
+    target = WrongTarget(stopped.session.target)
+    session = replace(stopped.session, targets=dict.fromkeys(stopped.session.targets, target))
+    wrong = verify_call(call, session, device, kernels="differing")
+    assert not wrong.ok
+    assert ("linalg", "kernel") in wrong.errors
 
 
 @pytest.mark.parametrize(

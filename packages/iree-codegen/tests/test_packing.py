@@ -37,3 +37,23 @@ def test_panels_hold_columns_side_by_side() -> None:
     parameters = panel_parameters([], [0], 1, 2)
     packed = pack_panels([source], parameters, panel_shape((3, 4), parameters), source.dtype)
     np.testing.assert_array_equal(np.asarray(packed)[0, 1], [[2, 3], [6, 7], [10, 11]])
+
+
+def test_every_layout_is_found_by_a_process_that_loaded_nothing() -> None:
+    """Phase files name kinds: what registers itself in this package stands in its plugin."""
+    import re
+    from pathlib import Path
+
+    import iree_codegen
+    from iree_codegen.plugin import TRANSFORMS, iree_constant_transforms
+    from iree_core_ir.constant_transforms import inverse_function, transform_function
+
+    folder = Path(str(iree_codegen.__file__)).parent
+    registering = {
+        path.stem for path in folder.rglob("*.py") if re.search(r"^@constant_transform\(", path.read_text(), re.M)
+    }
+    assert registering == set(TRANSFORMS.values())
+    for kind, getter in iree_constant_transforms().items():
+        getter()
+        assert callable(transform_function(kind))
+        assert callable(inverse_function(kind))

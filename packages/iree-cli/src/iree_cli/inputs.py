@@ -340,3 +340,15 @@ def generate(shape: Sequence[int], kind: ElementType, seed: int) -> Array:
             kind.dtype
         )
     return np.asarray(random.integers(0, 2, shape)).astype(kind.dtype)
+
+
+def fill(values: dict[str, Array], signature: Signature, seed: int) -> None:
+    """Give every input without a value seeded ones. Raises CliError 14 where its sizes are not known."""
+    for number, slot in enumerate(signature.inputs):
+        if slot.name in values:
+            continue
+        if not slot.static:
+            example = type_text(tuple(1 if isinstance(s, str) else s for s in slot.shape), slot.element_type)
+            raise CliError(14, str(slot), hint=f"--input {slot.name}={example}=random")
+        shape = tuple(int(size) for size in slot.shape)
+        values[slot.name] = generate(shape, slot.element_type, seed + number)

@@ -23,7 +23,7 @@ COMMANDS = {
     "run": "Run a function of an artefact.",
     "benchmark": "Measure a function of an artefact.",
     "inspect": "Show what an artefact holds.",
-    "verify": "Check an artefact against its digests.",
+    "verify": "Check an artefact for damage, or the dispatches of a model.",
     "opt": "Run passes over IR.",
     "plugins": "List, diagnose and explain plugins.",
     "devices": "List drivers and devices.",

@@ -6,7 +6,7 @@ name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_cli.errors import CliError
-from iree_vm.artifact import Manifest, TensorSpec
+from iree_vm.artifact import FunctionSpec, Manifest, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,18 @@ def array_text(value: np.ndarray[Any, Any]) -> str:
 
 def from_manifest(manifest: Manifest) -> dict[str, Signature]:
     """The functions of an artefact by name."""
+    return from_functions(manifest.functions)
+
+
+def from_functions(functions: Iterable[FunctionSpec]) -> dict[str, Signature]:
+    """Functions by name."""
     return {
         function.name: Signature(
             function.name,
             tuple(_slot(spec) for spec in function.inputs),
             tuple(_slot(spec) for spec in function.outputs),
         )
-        for function in manifest.functions
+        for function in functions
     }
 
 
@@ -72,14 +77,14 @@ def _slot(spec: TensorSpec) -> Slot:
     return Slot(spec.name, element_type(spec.dtype), spec.shape)
 
 
-def choose(functions: Mapping[str, Signature], name: str | None) -> Signature:
+def choose(functions: Mapping[str, Signature], name: str | None, what: str = "the artefact") -> Signature:
     """The function called ``name``; left out, ``main`` or the only one. Raises CliError 11."""
     if name is None:
         name = "main" if "main" in functions else next(iter(functions), "")
         if len(functions) > 1 and name != "main":
             raise CliError(
-                11, "main", cause=f"the artefact has {', '.join(functions)}", hint="--function NAME"
+                11, "main", cause=f"{what} has {', '.join(functions)}", hint="--function NAME"
             )
     if name not in functions:
-        raise CliError(11, name, cause=f"the artefact has {', '.join(functions) or 'none'}")
+        raise CliError(11, name, cause=f"{what} has {', '.join(functions) or 'none'}")
     return functions[name]

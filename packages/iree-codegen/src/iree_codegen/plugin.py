@@ -2,4 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
 api = (1, 0)
+
+TRANSFORMS = {"cpu-panels": "packing", "channel-panels": "channel_panels"}
+"""Kind -> the module here that registers it."""
+
+
+def iree_constant_transforms() -> Mapping[str, Callable[[], Any]]:
+    return {
+        kind: partial(importlib.import_module, f"iree_codegen.{module}")
+        for kind, module in TRANSFORMS.items()
+    }

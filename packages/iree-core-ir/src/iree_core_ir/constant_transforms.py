@@ -23,7 +23,7 @@ _inverses: dict[str, Inverse] = {}
 
 
 def constant_transform(kind: str, inverse: Inverse | None = None) -> Callable[[Transform], Transform]:
-    """Register a transform under ``kind``; a plugin imports its module before using it.
+    """Register a transform under ``kind``; hook ``iree_constant_transforms`` says where plugins do so.
 
     A layout (a transform that a target asks for) has an ``inverse(array, parameters, logical shape)``,
     with which the interpreter reads it; the array may come flat.
@@ -40,20 +40,39 @@ def constant_transform(kind: str, inverse: Inverse | None = None) -> Callable[[T
 
 def transform_function(kind: str) -> Transform:
     """The transform called ``kind``. Raises CoreIrError 13."""
+    _load(kind)
     try:
         return _transforms[kind]
     except KeyError:
-        raise CoreIrError(13, f"'{kind}'", cause="known: " + ", ".join(sorted(_transforms))) from None
+        raise _unknown(f"'{kind}'", _transforms) from None
 
 
 def inverse_function(kind: str) -> Inverse:
     """What undoes the layout ``kind``. Raises CoreIrError 13."""
+    _load(kind)
     try:
         return _inverses[kind]
     except KeyError:
-        raise CoreIrError(
-            13, f"'{kind}' has no inverse", cause="known: " + ", ".join(sorted(_inverses))
-        ) from None
+        raise _unknown(f"'{kind}' has no inverse", _inverses) from None
+
+
+def _load(kind: str) -> None:
+    """Import the module of a plugin that registers ``kind``, unless some other use has done so."""
+    if kind not in _transforms:
+        from iree_core_ir.plugins import constant_transform_getters
+
+        getter = constant_transform_getters().get(kind)
+        if getter is not None:
+            getter()
+
+
+def _unknown(detail: str, known: Mapping[str, Any]) -> CoreIrError:
+    return CoreIrError(
+        13,
+        detail,
+        cause="known: " + ", ".join(sorted(known)),
+        hint="install the package whose target asked for it",
+    )
 
 
 def _untransposed(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:

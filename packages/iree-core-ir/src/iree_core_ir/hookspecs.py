@@ -50,5 +50,13 @@ def iree_passes() -> Getters:  # type: ignore[empty-body]
 
 
 @hookspec
+def iree_constant_transforms() -> Getters:  # type: ignore[empty-body]
+    """Kind -> getter that imports the module which registers it with ``@constant_transform``.
+
+    A phase file names kinds; the process that continues from it may have loaded none of their modules.
+    """
+
+
+@hookspec
 def iree_targets() -> Getters:  # type: ignore[empty-body]
     """Target name as in ``--target`` -> getter of an object with the ``Target`` protocol."""

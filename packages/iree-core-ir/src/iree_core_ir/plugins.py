@@ -35,6 +35,10 @@ def pass_getters() -> dict[str, Callable[[], Any]]:
     return {**getters(), **manager().provided("iree_passes")}
 
 
+def constant_transform_getters() -> dict[str, Callable[[], Any]]:
+    return manager().provided("iree_constant_transforms")
+
+
 def frontend_getters() -> dict[str, Callable[[], Any]]:
     return manager().provided("iree_frontends")
 

@@ -9,7 +9,9 @@ kind and runs
   some seeded workgroups between them, where the target can show it (``Target.kernel_form``),
 - the compiled object on the target's device, whole, with redzones and shuffled tiles.
 
-Sampled workgroups are compared on the bytes that they wrote.
+Sampled workgroups are compared on the bytes that they wrote. Interpreting kernel IR takes seconds a dispatch,
+so it can be left to dispatches whose native code differs, where it tells on which side the fault is.
+``saved_dispatch.py`` writes a check as a test.
 """
 
 from __future__ import annotations
@@ -18,8 +20,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from iree_core_ir.ir.types import FloatType, IndexType, TensorType
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
 from iree_flow.dialects import flow
+from iree_flow.executables import sources
 from iree_flow.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -50,19 +52,23 @@ Forms differ in the order of their sums and in their functions (a few units in t
 """
 
 
+Kernels = Literal["always", "differing"]
+"""Whose kernel IR is interpreted: of every dispatch, or of those whose native code differs."""
+
 OPERATIONS = 200_000
 """Ops of one workgroup that are interpreted unless all are asked for: a second or two."""
 
 
 @dataclass
 class DispatchCall:
-    """An executable, and the arguments of one call of its function: logical arrays, scalars; packed types."""
+    """A dispatch and the arguments of one call of its function: logical arrays and scalars."""
 
-    executable: flow.Executable
+    module: Op
     function: FuncOp
     arguments: list[Any]
     packed_types: dict[int, TensorType]
     """Argument number -> the type that a constant has in memory, where a target had it packed."""
+    sources: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -87,19 +93,20 @@ class DispatchCheck:
     failures: list[str] = field(default_factory=list)
     text: str = ""
     arguments: list[Any] = field(default_factory=list)
+    packed_types: dict[int, TensorType] = field(default_factory=dict)
+    sources: list[str] = field(default_factory=list)
+    """The user's nodes that it computes."""
+    data: bytes = b""
+    """The object that ran."""
 
     @property
     def ok(self) -> bool:
         return not self.failures
 
-    def save(self, folder: Path) -> Path:
-        """Write the dispatch and its arguments as ``name.mlir`` and ``name.npz``; the former's path."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.name}.mlir"
-        path.write_text(self.text, encoding="utf-8")
-        arrays: dict[str, Any] = {f"arg{i}": np.asarray(a) for i, a in enumerate(self.arguments)}
-        np.savez(path.with_suffix(".npz"), **arrays)
-        return path
+    @property
+    def worst(self) -> float:
+        """The largest error over the tolerance of all comparisons."""
+        return max(self.errors.values(), default=0.0)
 
 
 class _Recorder(Interpreter):
@@ -137,7 +144,7 @@ def recorded_calls(
             for i, facts in enumerate(argument_attributes(body))
             if facts.get("iree.packed") is not None
         }
-        calls.append(DispatchCall(executable, body, arguments, packed))
+        calls.append(DispatchCall(executable.module, body, arguments, packed, sources(executable.location)))
     return calls
 
 
@@ -146,21 +153,25 @@ def verify_dispatches(
     session: Session,
     inputs: Sequence[Array],
     *,
+    function: str = "main",
     seed: int = 0,
     middle: int = 3,
     operations: int | None = OPERATIONS,
     device: Any = None,
+    kernels: Kernels = "always",
 ) -> Iterator[DispatchCheck]:
-    """Check every dispatch of ``main`` (a module of phase ``dispatch-creation``), one after the other.
+    """Check every dispatch of ``function`` (a module of phase ``dispatch-creation``), one after the other.
 
     ``middle`` workgroups between the first and the last are run as kernel IR, each for at most
-    ``operations`` ops (None: to its end). ``device``: where native code runs, by default a verifying device
-    of the target's driver.
+    ``operations`` ops (None: to its end); ``kernels``: of every dispatch, or of those whose native code
+    differs. ``device``: where native code runs, by default a verifying device of the target's driver.
     """
     if device is None:
         device = iree_hal.create_device(session.target.driver, threads=1, verify=True)
-    for call in recorded_calls(module, session, inputs):
-        yield verify_call(call, session, device, seed=seed, middle=middle, operations=operations)
+    for call in recorded_calls(module, session, inputs, function):
+        yield verify_call(
+            call, session, device, seed=seed, middle=middle, operations=operations, kernels=kernels
+        )
 
 
 def verify_call(
@@ -171,26 +182,28 @@ def verify_call(
     seed: int = 0,
     middle: int = 3,
     operations: int | None = OPERATIONS,
+    kernels: Kernels = "always",
+    redraw: bool = True,
 ) -> DispatchCheck:
-    """Run the forms of one dispatch on fresh inputs and compare them."""
+    """Run the forms of one dispatch and compare them; without ``redraw`` on the call's own arguments."""
     generator = np.random.default_rng([seed, zlib.crc32(call.name.encode())])
-    check = DispatchCheck(call.name, text=print_op(call.executable.module))
+    text = print_op(call.module, locations=True)
+    check = DispatchCheck(call.name, text=text, packed_types=call.packed_types, sources=call.sources)
     dispatch = Dispatch(call.function)
-    values = _Values(call, dispatch, generator)
+    values = _Values(call, dispatch, generator, redraw)
     check.arguments = values.logical
     try:
         expected = values.interpret()
         compiled = session.target.compile_dispatch(
-            DispatchRequest(
-                call.name, print_op(call.executable.module, locations=False), session.description, {}
-            )
+            DispatchRequest(call.name, print_op(call.module, locations=False), session.description, {})
         )
         check.strategy = str(compiled.report.get("strategy", ""))
+        check.data = compiled.data
         native = values.run_native(compiled, session.target.format, device)
         check.workgroups = values.workgroup_count(compiled)
         _compare(check, "linalg", "native", expected, native)
         kernel_form = getattr(session.target, "kernel_form", None)
-        if kernel_form is not None:
+        if kernel_form is not None and (kernels == "always" or not check.ok):
             kernel = kernel_form(call.function, session.description)
             ids = sample(check.workgroups, middle, seed)
             for form in ("kernel", "legalized kernel"):
@@ -210,7 +223,9 @@ def verify_call(
 class _Values:
     """The arguments of one check, as the interpreter takes them and as they lie in memory."""
 
-    def __init__(self, call: DispatchCall, dispatch: Dispatch, generator: np.random.Generator) -> None:
+    def __init__(
+        self, call: DispatchCall, dispatch: Dispatch, generator: np.random.Generator, redraw: bool
+    ) -> None:
         self.call = call
         self.dispatch = dispatch
         self.scalars = {s.argument: call.arguments[s.argument] for s in dispatch.scalars}
@@ -222,7 +237,7 @@ class _Values:
             i = binding.argument
             given = np.asarray(call.arguments[i])
             if binding.access in (READ, READWRITE):
-                self.logical[i] = self.memory[i] = fresh(given, generator)
+                self.logical[i] = self.memory[i] = fresh(given, generator) if redraw else given
             else:
                 self.memory[i] = garbage(given.shape, given.dtype, generator)
             if binding.packed is not None:
@@ -248,7 +263,7 @@ class _Values:
 
     def interpret(self) -> list[Array]:
         with np.errstate(all="ignore"):
-            found = Interpreter(self.call.executable.module).invoke(self.call.function, self.logical)
+            found = Interpreter(self.call.module).invoke(self.call.function, self.logical)
         return [np.asarray(array) for array in found]
 
     def workgroup_count(self, compiled: ExecutableObject) -> tuple[int, int, int]:
@@ -435,6 +450,7 @@ def error_over_tolerance(expected: Array, found: Any) -> float:
 __all__ = [
     "DispatchCall",
     "DispatchCheck",
+    "Kernels",
     "error_over_tolerance",
     "fresh",
     "garbage",

@@ -12,19 +12,6 @@ import numpy as np
 
 from iree_cli import console, files, inputs, options, programs
 from iree_cli.errors import CliError
-from iree_cli.signatures import Signature, type_text
-
-
-def fill(values: dict[str, np.ndarray[Any, Any]], signature: Signature, seed: int) -> None:
-    """Give every input without a value seeded ones. Raises CliError 14 where its sizes are not known."""
-    for number, slot in enumerate(signature.inputs):
-        if slot.name in values:
-            continue
-        if not slot.static:
-            example = type_text(tuple(1 if isinstance(s, str) else s for s in slot.shape), slot.element_type)
-            raise CliError(14, str(slot), hint=f"--input {slot.name}={example}=random")
-        shape = tuple(int(size) for size in slot.shape)
-        values[slot.name] = inputs.generate(shape, slot.element_type, seed + number)
 
 
 def measure(call: Callable[[], object], calls: int | None, seconds: float, warmup: int) -> dict[str, Any]:
@@ -96,7 +83,7 @@ def command(
     values = inputs.resolve(texts, program.signature)
     if options.given(ctx, "seed") and len(values) == len(program.signature.inputs):
         raise CliError(4, "--seed", cause="every input is given")
-    fill(values, program.signature, seed)
+    inputs.fill(values, program.signature, seed)
 
     start = time.perf_counter()
     call = program.load(device=device, threads=threads, verify=verify)

@@ -100,7 +100,7 @@ def command(
     if targets:
         arguments["target"] = targets[0] if len(targets) == 1 else list(targets)
     if input_shapes:
-        arguments["input_shapes"] = _unique(input_shapes)
+        arguments["input_shapes"] = unique(input_shapes)
     if no_cache:
         arguments["cache"] = False
     if print_config:
@@ -157,7 +157,8 @@ def _default_output(source: Path, phase: str | None) -> Path:
     return Path(f"{source.stem}.vmfb" if phase is None else f"{source.stem}.{phase}.mlir")
 
 
-def _unique(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[int, ...]]:
+def unique(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[int, ...]]:
+    """``--input-shape`` by input. Raises CliError 9."""
     result: dict[str, tuple[int, ...]] = {}
     for name, sizes in shapes:
         if name in result:
