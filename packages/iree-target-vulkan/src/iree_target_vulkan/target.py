@@ -38,7 +38,7 @@ class VulkanSpirvTarget:
         return query_support(op)
 
     def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
-        from iree_codegen.layouts import constant_layout
+        from iree_codegen.gpu_layouts import constant_layout
 
         return constant_layout(dispatch, description)
 

@@ -100,8 +100,11 @@ class Context:
         return self.index_bits if isinstance(element, IndexType) else int(element.width)  # type: ignore[attr-defined]
 
     def lanes(self, type: Any) -> int:
+        """Lanes of a value in registers; a carried vector is four words."""
         if not isinstance(type, VectorType):
             return 1
+        if is_carried(type):
+            return CARRIED_WORDS
         lanes = int(type.shape[0])
         if type.rank != 1 or lanes > 4:
             raise CodegenError(UNSUPPORTED_TYPE, f"{type}: vectors have at most 4 lanes")
@@ -115,9 +118,8 @@ class Context:
         """The type of a value in a register. Raises CodegenError for one that kernels cannot hold."""
         found = self._registers.get(type)
         if found is None:
-            found = self._registers[type] = self.module.vector(
-                self._scalar(element_of(type)), self.lanes(type)
-            )
+            scalar = self.u32 if is_carried(type) else self._scalar(element_of(type))
+            found = self._registers[type] = self.module.vector(scalar, self.lanes(type))
         return found
 
     def _scalar(self, element: Any) -> int:
@@ -198,6 +200,9 @@ class Context:
         type: Any = attribute.type
         values = attribute.to_array().reshape(-1)
         lanes = self.lanes(type)
+        if is_carried(type):
+            words = np.resize(values, type.shape[0]).view(np.uint32)
+            return self.module.composite(self.type(type), *[self.u32_constant(int(w)) for w in words])
         if attribute.splat:
             return self.splat(self._scalar_constant(values[0].item(), type.element_type), type)
         scalars = [self._scalar_constant(v.item(), type.element_type) for v in values]
@@ -216,6 +221,16 @@ class Context:
         return self.module.constant(type, int(value) & ((1 << width) - 1), self.word_bits(element))
 
 
+CARRIED_WORDS = 4
+
+
+def is_carried(type: Any) -> bool:
+    """True for 16 bytes of narrow elements, which are moved and never computed with: four words."""
+    if not isinstance(type, VectorType) or type.shape[0] not in (8, 16):
+        return False
+    return int(type.shape[0]) * int(getattr(type.element_type, "width", 64)) == 128
+
+
 def narrow_bits(value: float, name: str) -> int:
     """The bits of a number of a float type below 32 bits."""
     if name == "f16":
@@ -224,4 +239,4 @@ def narrow_bits(value: float, name: str) -> int:
     return int(np.array(value).astype(row.dtype).view(np.uint16 if row.bytes == 2 else np.uint8))
 
 
-__all__ = ["CAPABILITIES", "Context", "narrow_bits"]
+__all__ = ["CAPABILITIES", "Context", "is_carried", "narrow_bits"]

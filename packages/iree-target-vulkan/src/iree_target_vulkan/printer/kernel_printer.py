@@ -13,7 +13,7 @@ from iree_codegen.dispatch import scalar_words
 from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
 from iree_codegen.kernel import BINDINGS, INDEX_BITS, SUBGROUP_SIZE, WORKGROUP_SIZE
 from iree_codegen.kernel_builder import ERROR_KIND
-from iree_core_ir.dialects.gpu_matrix import ui8
+from iree_core_ir.dialects.gpu_matrix import MMAMatrixType, ui8
 from iree_core_ir.ir.attributes import IntegerAttr
 from iree_core_ir.ir.operation import Block
 from iree_core_ir.ir.traits import PURE
@@ -22,6 +22,7 @@ from iree_target_vulkan.description import VulkanDescription
 from iree_target_vulkan.errors import LIMIT, VulkanError
 from iree_target_vulkan.executable_format import MAX_PUSH_CONSTANT_BYTES, EntryPoint, SpirvExecutable
 from iree_target_vulkan.printer import conversions, floats, integers, matrices, memory, subgroups, vectors
+from iree_target_vulkan.printer.matrices import fragment_type
 from iree_target_vulkan.printer.memory import BINDING, SCRATCH, Memory
 from iree_target_vulkan.printer.subgroups import SubgroupPrinter
 from iree_target_vulkan.spirv.module import Module
@@ -38,6 +39,10 @@ STORES = {"memref.store": 1, "vector.store": 1, "gpu.subgroup_mma_store_matrix":
 
 class KernelPrinter(SubgroupPrinter):
     """Prints one function; ``print`` gives the executable."""
+
+    def type(self, type: Any) -> int:
+        """Matrix fragments too: loops carry them."""
+        return fragment_type(self, type) if isinstance(type, MMAMatrixType) else super().type(type)
 
     def __init__(self, function: Any, description: VulkanDescription, scratch_bytes: int) -> None:
         name = function.attributes["sym_name"].value

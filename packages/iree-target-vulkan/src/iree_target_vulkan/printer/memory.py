@@ -14,6 +14,7 @@ from typing import Any
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_core_ir.ir.operation import BlockArgument, Value
 from iree_core_ir.ir.types import FloatType, IndexType, element_of, f16, i8
+from iree_target_vulkan.printer.context import is_carried
 from iree_target_vulkan.printer.values import Values, integer_constant
 
 BINDING, SCRATCH, WORKGROUP, PRIVATE = "binding", "scratch", "workgroup", "private"
@@ -102,7 +103,7 @@ class MemoryPrinter(Values):
     def _new_variable(self, memory: Memory, lanes: int) -> int:
         m = self.module
         if memory.is_buffer:
-            type = m.vector(self.buffer_type(memory.element), lanes)
+            type = self._stored_type(memory, lanes)
             key = (memory.binding, type)
             if key not in self.buffers:
                 stride = self.stored_bits(memory.element) // 8 * lanes
@@ -110,7 +111,7 @@ class MemoryPrinter(Values):
                 if memory.binding in self.shared and not self.vulkan_model:
                     m.decorate(self.buffers[key], "Coherent")
             return self.buffers[key]
-        type = m.vector(self.local_type(memory), memory.lanes)
+        type = self._stored_type(memory, memory.lanes)
         array = m.array(type, -(-memory.length // memory.lanes))
         if memory.space == WORKGROUP:
             return m.variable("Workgroup", array)
@@ -176,13 +177,13 @@ class MemoryPrinter(Values):
                         self.u32_constant(lanes.bit_length() - 1),
                     )
                 index = self.emit("IAdd", self.type(at.type), index, base)
-            type = m.vector(self.buffer_type(memory.element), lanes)
+            type = self._stored_type(memory, lanes)
             return self.emit("AccessChain", m.pointer(storage, type), variable, self.u32_constant(0), index)
-        element = self.local_type(memory)
         if lanes == memory.lanes:
-            pointer = m.pointer(storage, m.vector(element, lanes))
+            pointer = m.pointer(storage, self._stored_type(memory, lanes))
             return self.emit("AccessChain", pointer, variable, self.quotient(at, lanes))
         # One element: a lane of the vectors that the memory consists of.
+        element = self.local_type(memory)
         index, type = self.operand(at), self.type(at.type)
         bits = memory.lanes.bit_length() - 1
         if is_multiple(at, memory.lanes):
@@ -213,7 +214,7 @@ class MemoryPrinter(Values):
 
     def load_at(self, result: Value, memory: Memory, at: Value) -> int:
         """``result``'s lanes from ``memory[at]``."""
-        lanes = self.lanes(result.type)
+        lanes = self.memory_lanes(result.type)
         if not self._fits(memory, lanes):
             places = self._one_by_one(memory, at, lanes)
             scalars = [self._load(memory, pointer, 1) for pointer in places]
@@ -223,14 +224,20 @@ class MemoryPrinter(Values):
     def _load(self, memory: Memory, pointer: int, lanes: int) -> int:
         return self.emit("Load", self._stored_type(memory, lanes), pointer, *self.access(memory, write=False))
 
+    def memory_lanes(self, type: Any) -> int:
+        """Elements that a value takes in memory."""
+        return int(type.shape[0]) if is_carried(type) else self.lanes(type)
+
     def _stored_type(self, memory: Memory, lanes: int) -> int:
+        if lanes > 4:
+            return self.module.vector(self.u32, 4)
         element = self.buffer_type(memory.element) if memory.is_buffer else self.local_type(memory)
         return self.module.vector(element, lanes)
 
     def _fits(self, memory: Memory, lanes: int) -> bool:
         """True when one access does it: powers of two, and what other memory consists of."""
         if memory.is_buffer:
-            return lanes in (1, 2, 4)
+            return lanes in (1, 2, 4, 8, 16)
         return lanes in (1, memory.lanes)
 
     def _one_by_one(self, memory: Memory, at: Value, lanes: int) -> list[int]:
@@ -262,7 +269,7 @@ class MemoryPrinter(Values):
 
     def to_register(self, stored: int, memory: Memory, result: Value) -> int:
         type: Any = result.type
-        lanes = self.lanes(type)
+        lanes = self.memory_lanes(type)
         register = self.type(type)
         if self._stored_type(memory, lanes) == register:
             return stored
@@ -275,7 +282,7 @@ class MemoryPrinter(Values):
         return wide
 
     def store_at(self, value: Value, memory: Memory, at: Value) -> None:
-        lanes = self.lanes(value.type)
+        lanes = self.memory_lanes(value.type)
         stored = self.from_register(value, memory)
         access = self.access(memory, write=True)
         if self._fits(memory, lanes):
@@ -287,7 +294,7 @@ class MemoryPrinter(Values):
             self.module.do("Store", pointer, scalar, *access)
 
     def from_register(self, value: Value, memory: Memory) -> int:
-        lanes = self.lanes(value.type)
+        lanes = self.memory_lanes(value.type)
         target = self._stored_type(memory, lanes)
         register = self.type(value.type)
         if target == register:
@@ -337,7 +344,7 @@ def allocate(p: MemoryPrinter, op: Any) -> None:
     type = op.results[0].type
     space = WORKGROUP if type.memory_space.value == "workgroup" else PRIVATE
     memory = op.results[0]
-    widest = max((p.lanes(v.type) for v in accessed(memory)), default=1)
+    widest = max((p.memory_lanes(v.type) for v in accessed(memory)), default=1)
     # Only whole vectors can be its elements; other accesses take lanes one by one, fragments none.
     if widest == 3 or type.shape[0] % widest or not _whole_fragments(memory, widest):
         widest = 1

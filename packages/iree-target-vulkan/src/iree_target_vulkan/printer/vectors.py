@@ -7,6 +7,7 @@ from typing import Any
 
 from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
 from iree_core_ir.ir.types import IndexType, VectorType
+from iree_target_vulkan.printer.context import is_carried
 from iree_target_vulkan.printer.conversions import is_native_half, reinterpret
 from iree_target_vulkan.printer.floats import combine
 from iree_target_vulkan.printer.values import Values
@@ -70,6 +71,8 @@ def bitcast(p: Values, op: Any) -> int:
     """Lanes taken together or apart, low bits first."""
     source, target = op.operands[0].type, op.results[0].type
     value = p.operand(op.operands[0])
+    if is_carried(source) or is_carried(target):
+        return value if p.type(source) == p.type(target) else p.emit("Bitcast", p.type(target), value)
     n_source, n_target = p.lanes(source), p.lanes(target)
     if n_source == n_target:
         return reinterpret(p, value, source, target)
