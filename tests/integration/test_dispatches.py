@@ -98,6 +98,7 @@ def test_a_wrong_kernel_is_found_and_saved(first_calls: Any, tmp_path: Path) -> 
     assert call.name in test.with_name(f"{call.name}.mlir").read_text()
     again = check_saved(
         test.with_name(f"{call.name}.mlir"),
+        target="llvm-cpu",
         packed_types={i: str(type) for i, type in check.packed_types.items()},
     )
     assert again.ok, "the real target computes the dispatch rightly on the same arguments"

@@ -65,7 +65,7 @@ def save(check: DispatchCheck, folder: Path, session: Session) -> Path:
 def check_saved(
     path: Path,
     *,
-    target: str = "llvm-cpu",
+    target: str,
     target_options: Mapping[str, str] | None = None,
     packed_types: Mapping[int, str] | None = None,
 ) -> DispatchCheck:
