@@ -1,12 +1,13 @@
-"""Semaphores: growth, waiting, failure."""
+"""Semaphores: growth, waiting in threads and by the device, failure."""
 
 from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
-from iree_hal.conformance.backend import Context
+from iree_hal.conformance.backend import TIMEOUT, Context, contents, count_recording, in_threads
 from iree_hal.errors import OUT_OF_MEMORY, HalError
 
 
@@ -79,3 +80,103 @@ def test_callbacks_run_once(context: Context) -> None:
     semaphore.signal(2)
     semaphore.signal(3)
     assert seen == ["now", "later"]
+
+
+def test_two_threads_take_turns(context: Context) -> None:
+    ping, pong = context.device.create_semaphore(), context.device.create_semaphore()
+    order: list[str] = []
+
+    def first() -> None:
+        for i in range(1, 201):
+            order.append("ping")
+            ping.signal(i)
+            pong.wait(i, TIMEOUT)
+
+    def second() -> None:
+        for i in range(1, 201):
+            ping.wait(i, TIMEOUT)
+            order.append("pong")
+            pong.signal(i)
+
+    in_threads(first, second)
+    assert order == ["ping", "pong"] * 200
+
+
+def test_threads_wait_for_work_of_the_device(context: Context) -> None:
+    semaphore = context.device.create_semaphore()
+    out = context.buffer(np.zeros(8, np.uint32))
+    command_buffer = context.command_buffer(count_recording(8))
+    seen: list[int] = []
+
+    def await_value(value: int) -> None:
+        semaphore.wait(value, TIMEOUT)
+        seen.append(int(contents(out, np.uint32)[0]) - value)
+
+    def submit() -> None:
+        for i in range(20):
+            context.device.queue_execute(
+                command_buffer, [out], wait=(semaphore, i), signal=(semaphore, i + 1)
+            )
+
+    in_threads(submit, *(lambda v=v: await_value(v) for v in (1, 5, 10, 20)))
+    assert len(seen) == 4
+    assert min(seen) >= 0
+
+
+def test_device_waits_for_a_thread(context: Context) -> None:
+    semaphore, done = context.device.create_semaphore(), context.device.create_semaphore()
+    out = context.buffer(np.zeros(8, np.uint32))
+    command_buffer = context.command_buffer(count_recording(8))
+    context.device.queue_execute(command_buffer, [out], wait=(semaphore, 1), signal=(done, 1))
+    thread = threading.Thread(target=semaphore.signal, args=(1,))
+    assert not contents(out).any()
+    thread.start()
+    done.wait(1, TIMEOUT)
+    thread.join()
+    assert (contents(out, np.uint32) == 1).all()
+
+
+def test_failing_wakes_threads_that_wait(context: Context) -> None:
+    semaphore = context.device.create_semaphore()
+    started = threading.Barrier(4)
+    texts: list[str] = []
+
+    def wait() -> None:
+        started.wait()
+        with pytest.raises(HalError) as caught:
+            semaphore.wait(1, TIMEOUT)
+        texts.append(str(caught.value))
+
+    def fail() -> None:
+        started.wait()
+        semaphore.fail(HalError(OUT_OF_MEMORY, "on purpose"))
+
+    in_threads(wait, wait, wait, fail)
+    assert len(texts) == 3
+    assert all("on purpose" in text for text in texts)
+
+
+def test_large_values_are_values(context: Context) -> None:
+    semaphore = context.device.create_semaphore()
+    semaphore.signal(1 << 40)
+    semaphore.wait(1 << 40, 0)
+    context.device.queue_host_call(lambda: None, wait=(semaphore, 1 << 39), signal=(semaphore, (1 << 62) + 1))
+    semaphore.wait((1 << 62) + 1, TIMEOUT)
+    assert semaphore.query() == (1 << 62) + 1
+
+
+def test_only_one_of_two_signals_of_a_value_succeeds(context: Context) -> None:
+    semaphore = context.device.create_semaphore()
+    refused: list[int] = []
+
+    def signal() -> None:
+        for value in range(1, 200):
+            try:
+                semaphore.signal(value)
+            except HalError as error:
+                assert error.code == "IREE-HAL-023"
+                refused.append(value)
+
+    in_threads(signal, signal)
+    assert semaphore.query() == 199
+    assert len(refused) >= 199

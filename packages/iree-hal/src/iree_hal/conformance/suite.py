@@ -6,18 +6,29 @@ from collections.abc import Iterator
 
 import pytest
 
+from iree_hal.conformance import NOUNS
 from iree_hal.conformance.allocator import *  # noqa: F403
 from iree_hal.conformance.backend import Backend, Context
+from iree_hal.conformance.bindings import *  # noqa: F403
 from iree_hal.conformance.buffer import *  # noqa: F403
 from iree_hal.conformance.buffer_view import *  # noqa: F403
 from iree_hal.conformance.command_buffer import *  # noqa: F403
+from iree_hal.conformance.constants import *  # noqa: F403
+from iree_hal.conformance.copies import *  # noqa: F403
 from iree_hal.conformance.device import *  # noqa: F403
+from iree_hal.conformance.devices import *  # noqa: F403
 from iree_hal.conformance.driver import *  # noqa: F403
 from iree_hal.conformance.executable import *  # noqa: F403
 from iree_hal.conformance.fence import *  # noqa: F403
+from iree_hal.conformance.fills import *  # noqa: F403
+from iree_hal.conformance.kernel_errors import *  # noqa: F403
+from iree_hal.conformance.lifetime import *  # noqa: F403
 from iree_hal.conformance.queue import *  # noqa: F403
 from iree_hal.conformance.recording import *  # noqa: F403
 from iree_hal.conformance.semaphore import *  # noqa: F403
+from iree_hal.conformance.submissions import *  # noqa: F403
+from iree_hal.conformance.waves import *  # noqa: F403
+from iree_hal.conformance.workgroups import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +46,18 @@ def context(backend: Backend) -> Context:
 
 @pytest.fixture(autouse=True)
 def conformance_marks(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Apply the backend's ``never`` and ``not_yet`` marks; a mark that names no test is an error."""
+    """Apply the backend's ``never`` and ``not_yet`` marks; a mark that names no test or noun is an error."""
     declared: Backend | None = getattr(request.module, "BACKEND", None)
     if declared is not None:
         name = getattr(request.node, "originalname", request.node.name)
+        noun = request.function.__module__.rpartition(".")[2]
         for marked in (*declared.never, *declared.not_yet):
-            assert hasattr(request.module, marked), f"the backend marks an unknown test {marked}"
-        if name in declared.never:
-            pytest.skip(f"never: {declared.never[name]}")
-        if name in declared.not_yet:
-            reason = f"not yet: {declared.not_yet[name]}"
-            request.node.add_marker(pytest.mark.xfail(strict=True, reason=reason))
+            known = marked in NOUNS or hasattr(request.module, marked)
+            assert known, f"the backend marks an unknown test {marked}"
+        never = declared.never.get(name, declared.never.get(noun))
+        if never is not None:
+            pytest.skip(f"never: {never}")
+        not_yet = declared.not_yet.get(name, declared.not_yet.get(noun))
+        if not_yet is not None:
+            request.node.add_marker(pytest.mark.xfail(strict=True, reason=f"not yet: {not_yet}"))
     yield
