@@ -19,10 +19,10 @@ STRATEGIES = ("matmul", "plain-loops", "vector-loops")
 
 
 def product(
-    m: Any, n: int, k: Any, *, transposed: bool = False, type: str = "f32", constant: bool = False
+    m: Any, n: Any, k: Any, *, transposed: bool = False, type: str = "f32", constant: bool = False
 ) -> str:
-    """``relu(a b + c)``, with dynamic m or k when they are None."""
-    names = [name for name, size in (("m", m), ("k", k)) if size is None]
+    """``relu(a b + c)``, with dynamic m, n or k when they are None."""
+    names = [name for name, size in (("m", m), ("n", n), ("k", k)) if size is None]
     position = {name: 3 + i for i, name in enumerate(names)}
 
     def dims(*sizes: tuple[str, Any]) -> str:
@@ -38,14 +38,15 @@ def product(
     b_map = "(d1, d2)" if transposed else "(d2, d1)"
     mark = "iree.constant, " if constant else ""
     scalars = "".join(f"%{name}: index, " for name in names)
-    empty = "%e = tensor.empty(%m)" if m is None else "%e = tensor.empty()"
+    sizes = ", ".join(f"%{name}" for name in names if name != "k")
+    empty = f"%e = tensor.empty({sizes})"
     return f"""
 #a = affine_map<(d0, d1, d2) -> (d0, d2)>
 #b = affine_map<(d0, d1, d2) -> {b_map}>
 #c = affine_map<(d0, d1, d2) -> (d0, d1)>
 #full = affine_map<(d0, d1) -> (d0, d1)>
 #column = affine_map<(d0, d1) -> (d1)>
-func.func @product(%a: {a} {{{dims(("m", m), ("k", k))}}}, %b: {b} {{{mark}{b_dims}}}, %c: {c}, {scalars}
+func.func @product(%a: {a} {{{dims(("m", m), ("k", k))}}}, %b: {b} {{{mark}{b_dims}}}, %c: {c} {{{dims(("n", n))}}}, {scalars}
     %out: {out} {{{dims(("m", m), ("n", n))}}}) -> {out} {{
   %zero = arith.constant 0.0 : {type}
   {empty} : {out}
@@ -106,8 +107,22 @@ def test_dynamic_rows(check: Any, m: int) -> None:
 
 
 @pytest.mark.parametrize("k", [1, 30])
-def test_dynamic_depth(check: Any, k: int) -> None:
-    check(product(9, 32, None), {**inputs(9, 32, k), 3: k}, STRATEGIES)
+@pytest.mark.parametrize("n", [5, 32, 35])
+def test_dynamic_depth(check: Any, n: int, k: int) -> None:
+    check(product(9, n, None), {**inputs(9, n, k), 3: k}, STRATEGIES)
+
+
+@pytest.mark.parametrize("n", [1, 3, 16, 31, 32, 35, 100])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_dynamic_columns(check: Any, n: int, transposed: bool) -> None:
+    given = {**inputs(9, n, 24, transposed), 3: n}
+    check(product(9, None, 24, transposed=transposed), given, STRATEGIES)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 1, 1), (5, 70, 9), (17, 15, 40), (40, 40, 15)])
+def test_everything_dynamic(check: Any, m: int, n: int, k: int) -> None:
+    given = {**inputs(m, n, k), 3: m, 4: n, 5: k}
+    check(product(None, None, None), given, STRATEGIES)
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [(13, 29, 33), (1, 100, 64), (40, 64, 12)])

@@ -7,9 +7,9 @@ from typing import Any
 
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
+from iree_codegen.matmul_plan import panel_layout, plan_matmul
 from iree_codegen.packing import PANELS, panel_shape
 from iree_codegen.strategies import convolution
-from iree_codegen.strategies.matmul import panel_layout, plan_matmul
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.target import ConstantLayout
 

@@ -46,13 +46,15 @@ class MicroKernel:
     ways: int = 1
     """Independent partial sums per accumulator: hides latency when the tile is small."""
     accumulate: bool = False
+    masked: bool = False
+    """Only so many columns of B are there as the last number says."""
 
     def numbers(self) -> list[Number]:
         """The numbers that may be arguments, in argument order."""
         found: list[Number] = [self.a_row]
         for loop in self.loops:
             found += [loop.count, loop.a_step, loop.b_step]
-        return found
+        return [*found, ARGUMENT] if self.masked else found
 
 
 @dataclass
@@ -96,6 +98,9 @@ def build(spec: MicroKernel, name: str, fma: bool) -> KernelBuilder:
     vector = VectorType((spec.lanes,), spec.element)
     rows, vectors, lanes = spec.rows, spec.vectors, spec.lanes
     n = rows * vectors
+    masks: list[Value | None] = [None] * vectors
+    if spec.masked:
+        masks = [k.mask_below(k.add(resolved[-1], -v * lanes), lanes) for v in range(vectors)]
     zero = k.constant(0.0, vector)
 
     def c_at(row: int, v: int) -> Index:
@@ -109,7 +114,8 @@ def build(spec: MicroKernel, name: str, fma: bool) -> KernelBuilder:
         values = list(carried)
         for number, (a_tap, b_tap) in enumerate(spec.taps):
             base = (number % spec.ways) * n
-            loaded = [k.vload(b_memory, k.add(b, b_tap + v * lanes), lanes) for v in range(vectors)]
+            starts = [k.add(b, b_tap + v * lanes) for v in range(vectors)]
+            loaded = [k.vload(b_memory, x, lanes, mask) for x, mask in zip(starts, masks, strict=True)]
             for i in range(rows):
                 at = k.add(a, k.add(k.mul(a_row, i), a_tap))
                 scalar = k.splat(k.load(a_memory, at), lanes)

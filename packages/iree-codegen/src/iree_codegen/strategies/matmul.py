@@ -14,247 +14,64 @@ from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
-from iree_codegen.contraction import Root, direct_access, find_root, operand_forms, product_operands
+from iree_codegen.contraction import operand_forms
 from iree_codegen.dims import Dim
-from iree_codegen.dispatch import Binding, Dispatch
+from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import Lanes, vector_loop
+from iree_codegen.matmul_plan import (
+    PACKED,
+    ROWS,
+    SCRATCH,
+    MatmulPlan,
+    panel_axes,
+    panel_layout,
+    plan_matmul,
+    read_rows_in_place,
+)
 from iree_codegen.micro_kernel import ARGUMENT, Loop, MicroKernel, MicroKernels, Number
-from iree_codegen.packing import PANELS, panel_parameters
-from iree_codegen.tiles import Tile, choose_tile
+from iree_codegen.packing import PANELS
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
 
 NAME = "matmul"
 ROWS_PER_BLOCK = 256
 """Rows of A that one workgroup goes through with one panel of B."""
-MAX_PANEL = 1 << 20
-"""Largest panel (bytes) packed in scratch."""
-
-
-@dataclass
-class Operand:
-    """How a factor is addressed: elements of an argument, linear in the loops."""
-
-    binding: Binding
-    address: Affine
-
-
-@dataclass
-class MatmulPlan:
-    root: Root
-    m: int | None
-    """Loop over rows; None when there is one row."""
-    n: int
-    batch: list[int]
-    k: list[int]
-    a_operand: int
-    b_operand: int
-    a: Operand | None
-    """None: computed, packed row by row."""
-    b: Operand | None
-    layout: str
-    """Of B: ``packed``, ``rows`` or ``scratch``."""
-    tile: Tile
-    lanes: int
-
-    @property
-    def width(self) -> int:
-        """Columns of a tile."""
-        return self.tile.vectors * self.lanes
-
-    @property
-    def rows(self) -> Dim:
-        return 1 if self.m is None else self.root.extents[self.m]
-
-    @property
-    def columns(self) -> int:
-        extent = self.root.extents[self.n]
-        assert isinstance(extent, int)
-        return extent
-
-    @property
-    def depth(self) -> Dim:
-        return dim_ops.total([self.root.extents[i] for i in self.k])
-
-
-def is_product(op: Any) -> bool:
-    """A sum of products with a plain result; operands may be indexed by windows."""
-    return product_operands(op) is not None and op.indexing_maps[op.n_inputs].is_projected_permutation
-
-
-def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
-    """The plan, the same when constants are laid out and when code is generated."""
-    if description.vector_bits < 128:
-        return None
-    root = find_root(dispatch, is_product)
-    if root is None:
-        return None
-    element = root.op.outputs[0].type.element_type
-    lanes = description.vector_bits // (32 if element is f32 else 64)
-    n = _column_loop(root, lanes)
-    if n is None:
-        return None
-    maps = root.op.indexing_maps
-    used = [frozenset().union(*[e.dims_used() for e in m.results]) for m in maps]
-    a_operand, b_operand = (0, 1) if n in used[1] else (1, 0)
-    if n in used[a_operand]:
-        return None
-    parallel = [i for i in root.op.parallel_dims if root.extents[i] != 1]
-    rows = [i for i in parallel if i in used[a_operand] and i not in used[b_operand]]
-    m = max(rows, key=lambda i: (_static_size(root.extents[i]), _order(root, i))) if rows else None
-    batch = [i for i in parallel if i not in (m, n)]
-    if any(i not in used[a_operand] and i not in used[b_operand] for i in batch):
-        return None
-    k = list(root.op.reduction_dims)
-    extents = root.extents
-    columns = extents[n]
-    if not isinstance(columns, int) or columns == 1 or any(extent == 0 for extent in extents):
-        return None
-    if any(i not in used[0] or i not in used[1] for i in k):
-        return None
-    a = _operand(dispatch, root, a_operand)
-    b = _operand(dispatch, root, b_operand)
-    layout = _layout(root, dispatch, n, k, b_operand, b, lanes)
-    depth = dim_ops.total([extents[i] for i in k])
-    if a is None and not isinstance(depth, int):
-        return None
-    n_rows = extents[m] if m is not None else 1
-    tile = choose_tile(
-        n_rows if isinstance(n_rows, int) else None,
-        -(-columns // lanes),
-        depth if isinstance(depth, int) else 256,
-        description.registers,
-        unaligned=layout == "rows" and columns % lanes != 0,
-    )
-    if layout == "rows" and columns < tile.vectors * lanes:
-        layout = "scratch"
-    plan = MatmulPlan(root, m, n, batch, k, a_operand, b_operand, a, b, layout, tile, lanes)
-    if layout == "scratch" and not (isinstance(depth, int) and depth * plan.width * 4 <= MAX_PANEL):
-        return None
-    return plan
-
-
-def _order(root: Root, loop: int) -> int:
-    """Position of a parallel loop among the result's dims."""
-    return root.result_vars.index(root.vars[loop]) if root.vars[loop] in root.result_vars else -1
-
-
-def _static_size(extent: Dim) -> int:
-    """A size to compare loops by; one known at run time counts as large."""
-    return extent if isinstance(extent, int) else 1 << 30
-
-
-def _column_loop(root: Root, lanes: int) -> int | None:
-    """The loop along which vectors run: the one the result is contiguous along, unless it is much shorter
-    than a vector and the next one is not (interleaved results, such as those of transposed convolutions)."""
-    found: list[int] = []
-    for var, dim in zip(reversed(root.result_vars), reversed(root.result_dims), strict=True):
-        if dim != 1 and var in root.vars:
-            found.append(root.vars.index(var))
-    if not found:
-        parallel = root.op.parallel_dims
-        return parallel[-1] if parallel else None
-    extents = [root.extents[i] for i in found]
-    short = isinstance(extents[0], int) and 2 * extents[0] <= lanes
-    if short and len(found) > 1 and _static_size(extents[1]) >= lanes:
-        return found[1]
-    return found[0]
-
-
-def _operand(dispatch: Dispatch, root: Root, number: int) -> Operand | None:
-    """The factor as elements of an argument at a linear address; None when it is computed."""
-    found = direct_access(dispatch, root.op.operands[number], operand_forms(root, number))
-    if found is None:
-        return None
-    binding = dispatch.binding_of(found[0])
-    if binding is None:
-        return None
-    address = indexing.linearize(found[1], binding.dims)
-    if any(v.definition is not None or v not in root.vars for v, _ in address.terms):
-        return None
-    return Operand(binding, address)
-
-
-def _layout(
-    root: Root, dispatch: Dispatch, n: int, k: list[int], number: int, b: Operand | None, lanes: int
-) -> str:
-    if b is None:
-        return "scratch"
-    if b.binding.constant and _panel_axes(root, b, n, k) is not None:
-        return "packed"
-    if b.address.coefficient(root.vars[n]) == 1 or root.extents[n] == 1:
-        return "rows"
-    return "scratch"
-
-
-def _panel_axes(root: Root, b: Operand, n: int, k: list[int]) -> tuple[list[int], list[int], int] | None:
-    """(axes of other loops, axes of the reduction loops, axis of the columns) of B's argument."""
-    strides = dim_ops.strides(b.binding.dims)
-    axis_of: dict[int, int] = {}
-    for loop, var in enumerate(root.vars):
-        coefficient = b.address.coefficient(var)
-        if coefficient == 0:
-            continue
-        axes = [
-            i
-            for i, (s, d) in enumerate(zip(strides, b.binding.dims, strict=True))
-            if s == coefficient and d != 1
-        ]
-        if len(axes) != 1 or root.extents[loop] != b.binding.dims[axes[0]]:
-            return None
-        axis_of[loop] = axes[0]
-    if b.address.constant != 0 or not all(isinstance(d, int) for d in b.binding.dims):
-        return None
-    used = [i for i, d in enumerate(b.binding.dims) if d != 1]
-    if sorted(axis_of.values()) != used:
-        return None
-    if n not in axis_of and root.extents[n] != 1:
-        return None
-    units = [i for i, d in enumerate(b.binding.dims) if d == 1]
-    outer = [axis_of[i] for i in range(len(root.vars)) if i in axis_of and i != n and i not in k]
-    inner = [axis_of[i] for i in k if i in axis_of]
-    if n in axis_of:
-        columns = axis_of[n]
-    elif units:
-        columns = units.pop()
-    else:
-        return None
-    return [*units, *outer], inner, columns
-
-
-def panel_layout(plan: MatmulPlan) -> tuple[int, dict[str, Any]] | None:
-    """(argument, parameters of the panel transform) that this plan wants."""
-    if plan.layout != "packed" or plan.b is None:
-        return None
-    axes = _panel_axes(plan.root, plan.b, plan.n, plan.k)
-    assert axes is not None
-    parameters = panel_parameters(axes[0], axes[1], axes[2], plan.width)
-    return plan.b.binding.argument, parameters
 
 
 def matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
     plan = plan_matmul(dispatch, description)
     if plan is None:
         return None
-    if plan.layout == "packed" and plan.b is not None:
+    if plan.layout == PACKED and plan.b is not None:
         wanted = panel_layout(plan)
         assert wanted is not None
         given = plan.b.binding.packed
         if given is None:
             # The constant was not laid out for us: read it as it is.
             direct = plan.b.address.coefficient(plan.root.vars[plan.n]) == 1
-            plan.layout = "rows" if direct and plan.columns >= plan.width else "scratch"
-            if plan.layout == "scratch":
-                depth = plan.depth
-                if not (isinstance(depth, int) and depth * plan.width * 4 <= MAX_PANEL):
-                    return None
+            plan.layout = ROWS if direct else SCRATCH
+            read_rows_in_place(plan, description)
+            if plan.layout == SCRATCH and not plan.fits_scratch:
+                return None
         elif json.loads(given) != {"kind": PANELS, "parameters": wanted[1]}:
             return None
     return _Emitter(dispatch, description, plan).emit()
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """The columns that a workgroup does."""
+
+    number: Index
+    first: Index
+    """The first column it stores."""
+    start: Index
+    """The first column it computes."""
+    masked: bool
+    """B's rows may end inside."""
 
 
 class _Emitter:
@@ -283,7 +100,7 @@ class _Emitter:
         self.n_base, self.n_in = Var("n0"), Var("n", plan.width)
         self.tile = self.frame.scratch_view(plan.tile.rows * plan.width, self.element)
         self.panel: Value | None = None
-        if plan.layout == "scratch":
+        if plan.layout == SCRATCH:
             depth = plan.depth
             assert isinstance(depth, int)
             self.panel = self.frame.scratch_view(depth * plan.width, self.element)
@@ -298,16 +115,16 @@ class _Emitter:
         tile_rows = plan.tile.rows
         n_tiles = dim_ops.ceildiv(plan.rows, tile_rows)
         per_block = max(1, ROWS_PER_BLOCK // tile_rows)
-        if plan.layout == "scratch" and isinstance(n_tiles, int):
+        if plan.layout == SCRATCH and isinstance(n_tiles, int):
             # One workgroup uses a panel it packed for all rows.
             per_block = max(1, n_tiles)
         blocks = dim_ops.ceildiv(n_tiles, per_block)
-        panels = -(-plan.columns // plan.width)
+        panels = dim_ops.ceildiv(plan.columns, plan.width)
         batch_extents = [self.root.extents[i] for i in plan.batch]
         total = dim_ops.mul(dim_ops.mul(blocks, panels), dim_ops.total(batch_extents))
         number: Index = self.frame.ids[0]
         block, number = k.mod(number, k.dim(blocks)), k.floordiv(number, k.dim(blocks))
-        panel, number = k.mod(number, panels), k.floordiv(number, panels)
+        panel, number = k.mod(number, k.dim(panels)), k.floordiv(number, k.dim(panels))
         if total == 1:
             block = panel = number = 0
         values: dict[Var, Index] = {}
@@ -317,8 +134,9 @@ class _Emitter:
             number = k.floordiv(number, extent)
         n0 = k.mul(panel, plan.width)
         start = n0
-        if plan.layout == "rows" and plan.columns % plan.width:
-            start = k.min(n0, plan.columns - plan.width)
+        if plan.layout == ROWS and not plan.masked and not plan.whole_panels:
+            # Rows of B end with the last column: the last panel is moved back.
+            start = k.min(n0, k.dim(dim_ops.sub(plan.columns, plan.width)))
         at = Bindings(k).child({**values, self.n_base: start})
         if self.panel is not None:
             self._pack_panel(at)
@@ -328,12 +146,20 @@ class _Emitter:
             last = k.add(first, per_block)
         if isinstance(n_tiles, int) and n_tiles <= per_block:
             first, last = 0, n_tiles
-        k.loop(first, last, 1, (), lambda t: self._tile_row(t, at, n0, start, panel))
+
+        def tiles(masked: bool) -> None:
+            k.loop(first, last, 1, (), lambda t: self._tile_row(t, at, _Panel(panel, n0, start, masked)))
+
+        if plan.masked and not isinstance(plan.columns, int):
+            whole = k.compare("sle", k.add(n0, plan.width), k.dim(plan.columns))
+            k.if_(whole, lambda: tiles(False), lambda: tiles(True))
+        else:
+            tiles(plan.masked)
         self.frame.private = self.tiles.functions
         shape = f"{plan.tile.rows}x{plan.tile.vectors} tiles of {plan.lanes} lanes, B {plan.layout}"
         return self.frame.finish([total], self.frame.scratch_bytes, NAME, shape)
 
-    def _tile_row(self, t: Index, at: Bindings, n0: Index, start: Index, panel: Index) -> None:
+    def _tile_row(self, t: Index, at: Bindings, panel: _Panel) -> None:
         plan, k = self.plan, self.kernel
         rows = plan.tile.rows
         m0 = k.mul(t, rows)
@@ -342,25 +168,25 @@ class _Emitter:
             first = m0
             if extent % rows:
                 first = k.min(m0, extent - rows)
-            self._one_tile(at.child({self.m_base: first}), rows, k.sub(m0, first), n0, start, panel)
+            self._one_tile(at.child({self.m_base: first}), rows, k.sub(m0, first), panel)
             return
         limit = k.dim(extent)
-        fits = k.compare("sle", k.add(m0, rows), limit)
 
         def full() -> None:
-            self._one_tile(at.child({self.m_base: m0}), rows, 0, n0, start, panel)
+            # The last tile is moved back; rows that are there already are not stored again.
+            first = k.min(m0, k.add(limit, -rows))
+            self._one_tile(at.child({self.m_base: first}), rows, k.sub(m0, first), panel)
 
         def single() -> None:
-            k.loop(
-                m0, limit, 1, (), lambda m: self._one_tile(at.child({self.m_base: m}), 1, 0, n0, start, panel)
-            )
+            k.loop(m0, limit, 1, (), lambda m: self._one_tile(at.child({self.m_base: m}), 1, 0, panel))
 
-        k.if_(fits, full, single)
+        if rows == 1:
+            full()
+        else:
+            k.if_(k.compare("sge", limit, rows), full, single)
 
-    def _one_tile(
-        self, at: Bindings, rows: int, first_row: Index, n0: Index, start: Index, panel: Index
-    ) -> None:
-        """Accumulate a tile and run the epilogue on its rows from ``first_row`` and columns from ``n0``."""
+    def _one_tile(self, at: Bindings, rows: int, first_row: Index, panel: _Panel) -> None:
+        """Accumulate a tile and run the epilogue on its rows from ``first_row`` and the panel's columns."""
         plan, k = self.plan, self.kernel
         numbers: list[Index] = []
 
@@ -371,7 +197,7 @@ class _Emitter:
             return ARGUMENT
 
         a_memory, a_start, a_row, a_steps = self._a_side(at, rows)
-        b_memory, b_start, b_steps = self._b_side(at, panel)
+        b_memory, b_start, b_steps = self._b_side(at, panel.number)
         row_number = number(a_row)
         levels = merged_levels([self.root.extents[i] for i in plan.k], a_steps, b_steps)
         loops: list[Loop] = []
@@ -388,10 +214,12 @@ class _Emitter:
             ways //= 2
         spec = MicroKernel(
             rows, plan.tile.vectors, plan.lanes, self.element, row_number, tuple(loops), taps,
-            c_row=plan.width, ways=ways,
+            c_row=plan.width, ways=ways, masked=panel.masked,
         )  # fmt: skip
+        if panel.masked:
+            numbers.append(k.sub(k.dim(plan.columns), panel.start))
         self.tiles.call(k, spec, (a_memory, a_start), (b_memory, b_start), (self.tile, 0), numbers)
-        self._epilogue(at, rows, first_row, n0, start)
+        self._epilogue(at, rows, first_row, panel)
 
     # -- the factors ----------------------------------------------------------------------------
 
@@ -416,18 +244,18 @@ class _Emitter:
         plan, k = self.plan, self.kernel
         extents = [self.root.extents[i] for i in plan.k]
         packed_steps = [dim_ops.mul(s, plan.width) for s in dim_ops.strides(extents)]
-        if plan.layout == "scratch":
+        if plan.layout == SCRATCH:
             assert self.panel is not None
             return self.panel, 0, packed_steps
         assert plan.b is not None
         memory = self.frame.binding_args[plan.b.binding.index]
-        if plan.layout == "packed":
-            axes = _panel_axes(self.root, plan.b, plan.n, plan.k)
+        if plan.layout == PACKED:
+            axes = panel_axes(self.root, plan.b, plan.n, plan.k)
             assert axes is not None
             dims = plan.b.binding.dims
-            depth = plan.depth
-            assert isinstance(depth, int)
-            n_panels = -(-plan.columns // plan.width)
+            depth, columns = plan.depth, plan.columns
+            assert isinstance(depth, int) and isinstance(columns, int)
+            n_panels = -(-columns // plan.width)
             strides = dim_ops.strides(dims)
             position: Index = 0
             for axis in axes[0]:
@@ -468,11 +296,9 @@ class _Emitter:
         operand = self.root.op.operands[plan.b_operand]
         forms = self._forms(operand_forms(self.root, plan.b_operand))
         memory = self._panel_memory(plan.width)
-        valid = (
-            k.min(k.sub(plan.columns, at.values[self.n_base]), plan.width)
-            if plan.columns % plan.width
-            else plan.width
-        )
+        valid: Index = plan.width
+        if not plan.whole_panels:
+            valid = k.min(k.sub(k.dim(plan.columns), at.values[self.n_base]), plan.width)
 
         def nest(level: int, at: Bindings, place: list[Affine]) -> None:
             if level < len(plan.k):
@@ -529,7 +355,7 @@ class _Emitter:
 
     # -- the results ----------------------------------------------------------------------------
 
-    def _epilogue(self, at: Bindings, rows: int, first_row: Index, n0: Index, start: Index) -> None:
+    def _epilogue(self, at: Bindings, rows: int, first_row: Index, panel: _Panel) -> None:
         plan, k = self.plan, self.kernel
         root = self.root
         results = self.dispatch.results
@@ -549,12 +375,10 @@ class _Emitter:
             return k.binary("arith.addf", self.elements.element(root.op.outputs[0], own, point), total)
 
         self.elements.overrides[root.value] = sums
-        shift = k.sub(n0, start)
+        shift = k.sub(panel.first, panel.start)
         end: Index = plan.width
-        if plan.columns % plan.width:
-            end = k.min(k.sub(plan.columns, start), plan.width)
-            if plan.layout == "rows":
-                end = plan.width
+        if panel.masked or (plan.layout != ROWS and not plan.whole_panels):
+            end = k.min(k.sub(k.dim(plan.columns), panel.start), plan.width)
 
         def row(i: Index) -> None:
             inner = at.child({self.m_in: i})
