@@ -13,7 +13,10 @@ ACCESSES = ("read", "write", "readwrite")
 @dataclass(frozen=True)
 class ExportSpec:
     """A kernel's needs: ``bindings`` is one of read, write, readwrite per binding, ``alignments`` bytes per
-    binding (default 1 each), ``scratch_bytes`` of worker memory.
+    binding (default 1 each), ``scratch_bytes`` of memory that a workgroup has to itself.
+
+    ``write`` promises every byte of the range a dispatch binds: a device may hand out fresh memory and give
+    all of it back. Bytes outside of the range are never touched.
     """
 
     name: str

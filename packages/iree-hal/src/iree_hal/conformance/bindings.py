@@ -85,6 +85,7 @@ def test_a_binding_may_end_with_its_buffer(context: Context) -> None:
 
 
 def test_kinds_of_memory_mix(context: Context) -> None:
+    makers: dict[str, Callable[[Any], Any]] = {"h": lambda a: a, "b": context.buffer, "w": Buffer.wrap}
     for kinds in ("hbw", "bwh", "whb", "bbh", "hhb"):
         makers: dict[str, Callable[[Any], Any]] = {
             "h": lambda array: array,
