@@ -18,13 +18,14 @@ from iree_hal.device import check_counts
 from iree_hal.errors import ACCESS, BAD_ARGUMENTS, EXECUTABLE_MISMATCH, PROGRAM, HalError
 from iree_hal.executable import Executable
 from iree_hal.recording import ARENA_BYTES, Recording
+from iree_hal.replay import written_slots
 from iree_target_vulkan.buffer import VulkanBuffer
 from iree_target_vulkan.command_writer import Span
 from iree_target_vulkan.executable import VulkanExecutable
 from iree_target_vulkan.executable_format import EntryPoint
 from iree_target_vulkan.frame import Frame, Row
 from iree_target_vulkan.memory import DEVICE
-from iree_target_vulkan.schedule import Step, written_slots
+from iree_target_vulkan.schedule import Step
 
 if TYPE_CHECKING:
     from iree_target_vulkan.logical_device import LogicalDevice
@@ -54,7 +55,7 @@ class VulkanCommandBuffer(CommandBuffer):
             if not isinstance(executable, VulkanExecutable) or executable.device is not device:
                 raise HalError(EXECUTABLE_MISMATCH, f"'{executable.name}' was loaded by another device")
         self.executables: tuple[VulkanExecutable, ...] = tuple(executables)  # type: ignore[arg-type]
-        slots = written_slots(recording, [e.exports for e in executables])
+        slots = written_slots(recording, executables)
         self.written = tuple(slot in slots for slot in range(1, recording.n_bindings))
         """Whether a command may write binding i."""
         self._n = recording.n_bindings - 1
@@ -128,10 +129,8 @@ class VulkanCommandBuffer(CommandBuffer):
 
     def new_frame(self, hosts: Sequence[Any], params: Sequence[int], timing: str = "") -> Frame:
         """Record a frame."""
-        try:
-            values = self.evaluate(params)
-        except (TypeError, ValueError) as error:
-            raise HalError(BAD_ARGUMENTS, f"parameters {tuple(params)!r}", cause=str(error)) from None
+        check_counts(self.recording, hosts, params)
+        values = self.evaluate(params)
         rows: list[Row] = []
         for host in hosts:
             if isinstance(host, VulkanBuffer):

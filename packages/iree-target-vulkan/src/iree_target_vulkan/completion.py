@@ -36,7 +36,7 @@ class Completions:
         self._lock = threading.Lock()
 
     def add(self, number: int, finish: Finish, signal: Fence) -> None:
-        """Once submission ``number`` is complete, call ``finish`` and reach ``signal``, which failures fail."""
+        """Once submission ``number`` is complete, call ``finish`` and reach ``signal``; failures fail it."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None:

@@ -1,11 +1,13 @@
 """The executable format ``vulkan-spirv``: a JSON header and the words of one SPIR-V module.
 
 ``b"IVKS"``, u32 length of the header, the header (UTF-8, padded with spaces so that the words are aligned
-to 4 bytes), the words; little-endian. Shared by both halves, so it imports neither.
+to 4 bytes), the words; little-endian. The header holds a digest of the words. Shared by both halves, so it
+imports neither.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -64,6 +66,7 @@ class SpirvExecutable:
             "spirv_version": list(self.spirv_version),
             "capabilities": list(self.capabilities),
             "features": list(self.features),
+            "digest": _digest(self.words),
         }
         text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 4)
@@ -91,10 +94,17 @@ class SpirvExecutable:
                 )
             entry = {name: _entry_point(facts) for name, facts in header["entry"].items()}
             major, minor = header["spirv_version"]
+            intact = header["digest"] == _digest(words)
             lists = [tuple(str(name) for name in header[key]) for key in ("capabilities", "features")]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise VulkanError(EXECUTABLE, f"unreadable header: {error}") from error
+        if not intact:  # drivers crash on damaged words
+            raise VulkanError(EXECUTABLE, "damaged vulkan-spirv executable", hint="compile the model again")
         return cls(entry, words, (int(major), int(minor)), lists[0], lists[1])
+
+
+def _digest(words: bytes) -> str:
+    return hashlib.blake2b(words, digest_size=16).hexdigest()
 
 
 def _entry_point(facts: Mapping[str, Any]) -> EntryPoint:

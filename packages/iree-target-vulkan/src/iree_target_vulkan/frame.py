@@ -18,7 +18,7 @@ from iree_hal.storage import Bytes
 from iree_target_vulkan.binding import ffi
 from iree_target_vulkan.command_writer import CommandWriter, Span
 from iree_target_vulkan.frame_writer import Timed, write_segment
-from iree_target_vulkan.memory import DEVICE, READBACK, UPLOAD, Range
+from iree_target_vulkan.memory import DEVICE, READBACK, SHARED, UPLOAD, Range
 from iree_target_vulkan.schedule import HostStep, Segment, schedule
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 SMALL_BYTES = 64 << 10
 """Up to this, bytes are moved while holding the interpreter: giving it up costs more."""
 DIRECT_BYTES = 16 << 10
-"""Host rows up to this are used where the host wrote them: a copy on the device takes longer."""
+"""Results up to this are written to the host's memory by the kernels: a copy on the device takes longer."""
+SHARED_BYTES = 1 << 30
+"""Inputs up to this are written to the device's memory by the host, where it can."""
 
 Row = Span | int
 """A row of the binding table: memory of the device, or as many bytes of the host."""
@@ -130,17 +132,15 @@ class Frame:
         if self.device.memory.unified:
             span = self.take(UPLOAD, nbytes)
             return HostRow(slot, span, span, span)
-        if nbytes <= DIRECT_BYTES and not (read and written):
-            kind = READBACK if written else UPLOAD
-            span = self.take(kind, nbytes)
-            return HostRow(slot, span, span, span)
-        span = self.take(DEVICE, nbytes)
-        return HostRow(
-            slot,
-            span,
-            self.take(UPLOAD, nbytes) if read else None,
-            self.take(READBACK, nbytes) if written else None,
-        )
+        if written and not read and nbytes <= DIRECT_BYTES:
+            span = self.take(READBACK, nbytes)
+            return HostRow(slot, span, None, span)
+        if read and self.device.memory.shared and nbytes <= SHARED_BYTES:
+            span = upload = self.take(SHARED, nbytes)
+        else:
+            span = self.take(DEVICE, nbytes)
+            upload = self.take(UPLOAD, nbytes) if read else span
+        return HostRow(slot, span, upload, self.take(READBACK, nbytes) if written else None)
 
     def _make_status(self, plan: Sequence[Segment | HostStep]) -> None:
         n = sum(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from iree_target_vulkan.frame import Frame, HostRow
 
 EACH, TOTAL = "each", "total"
-"""Timing: after every command, which also runs them one after the other; or of the whole segment."""
+"""Timing: after every command, which also runs them one after the other; or of the whole segment, without
+the copies of host arrays in and out."""
 MAX_INDEX_BYTES = 1 << 31
 POISON = b"\xff"
 
@@ -66,7 +67,7 @@ class _Writer:
     def run(self, segment: Segment, hosts: Sequence[HostRow]) -> None:
         frame, writer = self.frame, self.writer
         writer.begin()
-        if self.timing:
+        if self.timing == EACH:
             self._stamp(-1, "", "start")
         if frame.owner.verify:
             self._poison(segment, hosts)
@@ -74,17 +75,20 @@ class _Writer:
             if row.upload is not None and row.upload is not row.used and row.slot in segment.needed:
                 writer.copy(row.upload, row.used)
                 self._after(-1, "", "upload")
+        writer.barrier()
+        if self.timing == TOTAL:
+            self._stamp(-1, "", "start")
         for wave in segment.waves:
             writer.barrier()
             self._wave(wave)
         writer.barrier()
+        if self.timing == TOTAL:
+            self._stamp(-1, "", "total")
         for row in hosts:
             if row.readback is not None and row.readback is not row.used:
                 for start, end in segment.written.get(row.slot, ()):
                     writer.copy(row.used.part(start, end - start), row.readback.part(start, end - start))
                     self._after(-1, "", "readback")
-        if self.timing == TOTAL:
-            self._stamp(-1, "", "total")
         writer.to_host()
 
     def _poison(self, segment: Segment, hosts: Sequence[HostRow]) -> None:

@@ -23,16 +23,20 @@ from iree_target_vulkan.physical_device import MemoryType
 if TYPE_CHECKING:
     from iree_target_vulkan.logical_device import LogicalDevice
 
-DEVICE, UPLOAD, READBACK = "device", "upload", "readback"
-"""Kinds of memory: fastest for the device; written by the host; read by the host."""
-KINDS = (DEVICE, UPLOAD, READBACK)
+DEVICE, SHARED, UPLOAD, READBACK = "device", "shared", "upload", "readback"
+"""Kinds of memory: fastest for the device; the same, but written by the host across the bus (where the device
+has that); the host's, written by it; the host's, read by it.
+"""
+KINDS = (DEVICE, SHARED, UPLOAD, READBACK)
 
 _LOCAL, _VISIBLE, _COHERENT, _CACHED = 1, 2, 4, 8
 _HOST = _VISIBLE | _COHERENT
 USAGE = 0x1 | 0x2 | 0x20 | 0x100
 """Transfers, storage buffers, indirect counts."""
 
-BLOCK_BYTES = {DEVICE: 64 << 20, UPLOAD: 16 << 20, READBACK: 16 << 20}
+BLOCK_BYTES = {DEVICE: 64 << 20, SHARED: 16 << 20, UPLOAD: 16 << 20, READBACK: 16 << 20}
+MIN_SHARED_HEAP = 1 << 30
+"""A smaller window to the device's memory is left to others."""
 KEPT_HOST_BYTES = 256 << 20
 """Empty blocks of host memory kept for reuse; of the device's own memory, an eighth of it is."""
 ALIGNMENT = 256
@@ -141,6 +145,8 @@ class MemoryPool:
         types = [t for t in physical.memory_types if usable >> t.index & 1]
         self.types = choose_types(types)
         self.unified = self.types[DEVICE].has(_LOCAL | _HOST | _CACHED)
+        self.shared = self.types[SHARED].has(_LOCAL | _HOST)
+        """Whether SHARED is the device's own memory; else it is UPLOAD."""
         self.max_bytes = min(physical.max_allocation_bytes, physical.max_buffer_bytes)
 
     def _usable_types(self) -> int:
@@ -284,9 +290,13 @@ def choose_types(types: Sequence[MemoryType]) -> dict[str, MemoryType]:
     everything = _LOCAL | _HOST | _CACHED
     if any(t.has(everything) for t in types):
         return dict.fromkeys(KINDS, best((everything, special), (everything, 0)))
+    upload = best((_HOST, special | _LOCAL | _CACHED), (_HOST, special | _LOCAL), (_HOST, 0))
+    shared = best((_LOCAL | _HOST, special), (0, 0))
+    window = shared.has(_LOCAL | _HOST) and shared.heap_bytes >= MIN_SHARED_HEAP
     return {
         DEVICE: best((_LOCAL, special | _VISIBLE), (_LOCAL, special), (_LOCAL, 0), (0, 0)),
-        UPLOAD: best((_HOST, special | _LOCAL | _CACHED), (_HOST, special | _LOCAL), (_HOST, 0)),
+        SHARED: shared if window else upload,
+        UPLOAD: upload,
         READBACK: best((_HOST | _CACHED, special | _LOCAL), (_HOST | _CACHED, 0), (_HOST, 0)),
     }
 

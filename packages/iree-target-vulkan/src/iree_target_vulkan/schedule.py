@@ -190,15 +190,3 @@ def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             result.append((start, end))
     return result
-
-
-def written_slots(recording: Recording, exports: Sequence[Sequence[ExportSpec]]) -> frozenset[int]:
-    """The slots that any command may write, whatever the parameters."""
-    found: set[int] = set()
-    for command in recording.commands:
-        if isinstance(command, Dispatch):
-            accesses = exports[command.executable][command.export].bindings
-            found |= {r.slot for r, a in zip(command.bindings, accesses, strict=True) if a != READ}
-        elif isinstance(command, Fill | Copy):
-            found.add(command.target.slot)
-    return frozenset(found)
