@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "ci"))
 
 import fresh  # noqa: E402
+import wheels  # noqa: E402
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -98,7 +99,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """sdists and wheels of every package in dist/; every wheel must be pure Python."""
+    """sdists and wheels of every package in dist/; every wheel pure Python and with its license."""
     session.install(*CONSTRAINTS, "build", *fresh.BUILD_BACKEND)
     output = ROOT / "dist"
     shutil.rmtree(output, ignore_errors=True)
@@ -106,11 +107,11 @@ def build(session: nox.Session) -> None:
         session.run(
             "python", "-m", "build", "--no-isolation", "-o", str(output), f"packages/{name}", silent=True
         )
-    wheels = sorted(output.glob("*.whl"))
-    impure = [wheel.name for wheel in wheels if not wheel.name.endswith("-py3-none-any.whl")]
-    if impure or len(wheels) != len(fresh.ALL):
-        session.error(f"{len(wheels)} wheels of {len(fresh.ALL)} packages, not pure: {impure}")
-    session.log(f"{len(wheels)} pure wheels in {output}")
+    built = sorted(output.glob("*.whl"))
+    found = [f"{wheel.name}: {problem}" for wheel in built for problem in wheels.problems(wheel)]
+    if found or len(built) != len(fresh.ALL):
+        session.error(f"{len(built)} wheels of {len(fresh.ALL)} packages; {'; '.join(found)}")
+    session.log(f"{len(built)} pure wheels, each with its license, in {output}")
 
 
 @nox.session
