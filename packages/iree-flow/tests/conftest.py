@@ -17,11 +17,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session", autouse=True)
 def fixture_target() -> Iterator[None]:
-    """Registers the targets ``fixture`` (accepts all) and ``picky`` (refuses matmul) as a plugin would."""
-    from fixture_target import FixtureTarget
+    """Registers the targets ``fixture`` (accepts all), ``picky`` (refuses matmul) and ``lattice`` (particular
+    about layouts and alignment) as a plugin would.
+    """
+    from fixture_target import FixtureTarget, LatticeTarget
 
     def getters() -> dict[str, Callable[[], Any]]:
-        return {"fixture": FixtureTarget, "picky": lambda: FixtureTarget(refuses="linalg.matmul")}
+        return {
+            "fixture": FixtureTarget,
+            "picky": lambda: FixtureTarget("picky", refuses="linalg.matmul"),
+            "lattice": LatticeTarget,
+        }
 
     manager().register(SimpleNamespace(__name__="fixture", api=(1, 0), iree_targets=getters))
     yield

@@ -1,4 +1,4 @@
-"""The smallest target: it carries each dispatch's IR."""
+"""The smallest target: it carries each dispatch's IR; and one that is as particular as a GPU."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ class FixtureTarget:
     name = "fixture"
     driver = "null"
     format = "null"
+    option_names: tuple[str, ...] = ("colour",)
 
-    def __init__(self, refuses: str = "") -> None:
+    def __init__(self, name: str = "", refuses: str = "") -> None:
+        self.name = name or self.name
         self.refuses = refuses
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
-        return TargetDescription(self.name)
+        return TargetDescription(self.name, options=tuple(sorted(options.items())))
 
     def query_support(self, op: Any, description: TargetDescription) -> Support:
         return Support.no("not today") if op.name == self.refuses else Support.yes()
@@ -51,3 +53,29 @@ class FixtureTarget:
         one = ["const", 1]
         export = ExportObject(request.name, tuple(bindings), words, (one, one, one))
         return ExecutableObject(request.text.encode(), (export,), (), {"strategy": "none", "why": "fixture"})
+
+
+class LatticeTarget(FixtureTarget):
+    """Wants matrices turned, coarse alignment, and nothing bound in the middle of a buffer."""
+
+    name = "lattice"
+    option_names = ("colour", "lattice-profile")
+
+    def describe(self, options: Mapping[str, str]) -> TargetDescription:
+        given = tuple(sorted(options.items()))
+        return TargetDescription(self.name, ("grid",), given, binding_alignment=256, slice_alignment=256)
+
+    def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
+        args = dispatch.regions[0].block.args
+        facts = argument_attributes(dispatch)
+        wishes = []
+        for i, arg in enumerate(args):
+            constant = facts[i].get("iree.constant") is not None
+            if constant and isinstance(arg.type, TensorType) and arg.type.rank == 2:
+                turned = arg.type.with_shape(arg.type.shape[::-1])
+                wishes.append(ConstantLayout(i, "transpose", {"permutation": [1, 0]}, turned))
+        return wishes
+
+    def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
+        made = super().compile_dispatch(request)
+        return ExecutableObject(made.data, made.exports, ("lattice:grid",), made.report)

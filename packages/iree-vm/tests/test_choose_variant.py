@@ -95,7 +95,7 @@ def test_the_higher_rank_wins_and_others_are_not_opened(install: Any) -> None:
     assert (choice.variant.name, choice.device.driver_name) == ("b", "fast")
     assert (slow.opened, fast.opened) == ([], ["1"])
     assert [(r.name, r.taken) for r in choice.rows] == [("a", False), ("b", True)]
-    assert "not tried: on slow://0 of rank 1" in str(choice)
+    assert "not tried: slow://0 ranks 1" in str(choice)
     assert "runs on fast:0" in str(choice)
 
 

@@ -60,6 +60,10 @@ class TargetDescription:
     target: str
     features: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    binding_alignment: int = 64
+    """Buffers in the arena and constants in their segment begin at multiples of this."""
+    slice_alignment: int = 1
+    """A binding in the middle of another buffer (a slice) begins at a multiple of this, else it is copied."""
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -132,6 +136,8 @@ class Target(Protocol):
     """Runtime driver that runs its objects."""
     format: str
     """Executable format, the key of the runtime's loaders."""
+    option_names: Sequence[str]
+    """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it."""
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
         """Validate ``options`` and resolve them to a machine. Raises a coded error for a bad one."""

@@ -43,22 +43,24 @@ def aligned(size: int, alignment: int = ALIGNMENT) -> int:
     return -(-size // alignment) * alignment
 
 
-def plan(buffers: Sequence[ArenaBuffer]) -> list[Zone]:
-    """Place every buffer; returns the zones, the static one first, then in order of appearance."""
+def plan(buffers: Sequence[ArenaBuffer], alignment: int = ALIGNMENT) -> list[Zone]:
+    """Place every buffer at a multiple of ``alignment``; returns the zones, the static one first, then in
+    order of appearance.
+    """
     zones: dict[tuple[Hashable, ...], Zone] = {}
     for buffer in buffers:
         zones.setdefault(buffer.factors, Zone(buffer.factors)).buffers.append(buffer)
     ordered = sorted(zones.values(), key=lambda zone: bool(zone.factors))
     for zone in ordered:
-        _place(zone)
+        _place(zone, alignment)
     return ordered
 
 
-def _place(zone: Zone) -> None:
+def _place(zone: Zone, alignment: int) -> None:
     """First fit by decreasing size; ties by start."""
     placed: list[ArenaBuffer] = []
     for buffer in sorted(zone.buffers, key=lambda b: (-b.coefficient, b.start)):
-        size = aligned(buffer.coefficient)
+        size = aligned(buffer.coefficient, alignment)
         overlapping = sorted(
             (other for other in placed if other.start <= buffer.end and buffer.start <= other.end),
             key=lambda other: other.offset,
@@ -67,19 +69,19 @@ def _place(zone: Zone) -> None:
         for other in overlapping:
             if other.offset - offset >= size:
                 break
-            offset = max(offset, other.offset + aligned(other.coefficient))
+            offset = max(offset, other.offset + aligned(other.coefficient, alignment))
         buffer.offset = offset
         placed.append(buffer)
         zone.peak = max(zone.peak, offset + size)
-    zone.total = sum(aligned(b.coefficient) for b in zone.buffers)
-    zone.lower_bound = _lower_bound(zone.buffers)
+    zone.total = sum(aligned(b.coefficient, alignment) for b in zone.buffers)
+    zone.lower_bound = _lower_bound(zone.buffers, alignment)
 
 
-def _lower_bound(buffers: Sequence[ArenaBuffer]) -> int:
+def _lower_bound(buffers: Sequence[ArenaBuffer], alignment: int) -> int:
     """The largest sum of sizes live at one time: no plan can be smaller."""
     events: dict[int, int] = {}
     for buffer in buffers:
-        size = aligned(buffer.coefficient)
+        size = aligned(buffer.coefficient, alignment)
         events[buffer.start] = events.get(buffer.start, 0) + size
         events[buffer.end + 1] = events.get(buffer.end + 1, 0) - size
     live = best = 0

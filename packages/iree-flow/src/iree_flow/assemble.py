@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
-from iree_core_ir.dialects.func import FuncOp
-from iree_core_ir.ir.types import FunctionType, TensorType
 from iree_flow import lower_vm
+from iree_flow.arena import ALIGNMENT
 from iree_flow.dialects import stream
 from iree_flow.errors import FlowError
+from iree_flow.functions import function_spec, public_functions
 from iree_flow.session import Session
-from iree_flow.symbolic_dims import argument_dim_names, argument_names, result_dim_names, result_names
+from iree_flow.variants import SHARED, Part
 from iree_hal.compiler import dialect as hal
 from iree_vm.artifact import (
     Artifact,
@@ -22,41 +22,48 @@ from iree_vm.artifact import (
     DebugInfo,
     DispatchInfo,
     ExportEntry,
-    FunctionSpec,
-    TensorSpec,
 )
 
 PRODUCERS = ("iree-base", "iree-core-ir", "iree-codegen", "iree-flow", "iree-hal", "iree-vm")
 
 
-def assemble(module: ModuleOp, session: Session) -> Artifact:
-    """Write the module of phase ``hal`` as an artefact in a temporary file."""
-    functions = [
-        op
-        for op in module.regions[0].block
-        if isinstance(op, FuncOp) and op.regions[0].blocks and _is_public(op)
-    ]
-    if not functions:
+def assemble(parts: Sequence[Part], session: Session) -> Artifact:
+    """Write the modules of phase ``hal`` as an artefact in a temporary file, a variant each.
+
+    A single variant has the common members; several have programs, debug information and folders of
+    executables of their own. Raises FlowError 6.
+    """
+    specs = {spec.name: spec for spec in map(function_spec, public_functions(parts[0][0]))}
+    if not specs:
         raise FlowError(6, session.name)
-    specs = {function.sym_name.value: _function_spec(function) for function in functions}
-    program = lower_vm.lower(module, session.name, specs)
     with ArtifactWriter(None, session.name, producer=_producers()) as writer:
         for spec in specs.values():
             writer.add_function(spec)
         for dim, limits in lower_vm.dim_ranges(specs).items():
             writer.add_dim(dim, limits)
-        infos = _executables(module, session, writer)
-        for op in module.regions[0].block:
-            if isinstance(op, stream.ConstantSegment):
-                writer.add_constant(_segment(op, session.constants), size=op.size.value)
-        writer.set_debug(DebugInfo.of(infos))
-        writer.set_bytecode(program.serialize())
+        shared: dict[str, int] = {}
+        for module, view in parts:
+            target = view.target
+            folder = f"{view.current}/" if len(parts) > 1 else ""
+            numbers, features, infos = _executables(module, view, writer, folder)
+            constants = _constants(module, view, writer, shared)
+            program = lower_vm.lower(module, session.name, specs).serialize()
+            own: dict[str, Any] = {}
+            if folder:
+                own = {"bytecode": program, "debug": DebugInfo.of(infos)}
+            else:
+                writer.set_bytecode(program)
+                writer.set_debug(DebugInfo.of(infos))
+            writer.add_variant(
+                view.current,
+                target.name,
+                target.driver,
+                numbers,
+                features=features,
+                constants=constants,
+                **own,
+            )
         return writer.finish(session.report)
-
-
-def _is_public(op: FuncOp) -> bool:
-    visibility: Any = op.attributes.get("sym_visibility")
-    return visibility is None or visibility.value != "private"
 
 
 def _producers() -> dict[str, str]:
@@ -69,42 +76,10 @@ def _producers() -> dict[str, str]:
     return found
 
 
-ELEMENT_TYPE = "iree.element_type"
-"""Argument and result attribute of frontends: ``ui8`` for a tensor of unsigned integers."""
-
-
-def _function_spec(function: FuncOp) -> FunctionSpec:
-    """The signature as the user wrote it; anonymous dynamic dims get a name of their own."""
-    signature: Any = function.attributes["hal.signature"]
-    type: FunctionType = signature.value
-    counter = iter(range(1 << 30))
-    dims = list(argument_dim_names(function).values())
-    inputs = [
-        _tensor(name, t, d, counter, function.arg_attr(i, ELEMENT_TYPE))
-        for i, (name, t, d) in enumerate(zip(argument_names(function), type.inputs, dims, strict=True))
-    ]
-    results = zip(result_names(function), type.results, result_dim_names(function), strict=True)
-    outputs = [
-        _tensor(name, t, d, counter, function.result_attr(i, ELEMENT_TYPE))
-        for i, (name, t, d) in enumerate(results)
-    ]
-    name: Any = function.attributes["sym_name"]
-    return FunctionSpec(name.value, tuple(inputs), tuple(outputs), name.value)
-
-
-def _tensor(name: str, type: Any, dims: Any, counter: Iterator[int], element: Any) -> TensorSpec:
-    """``element``: the attribute that names the element type where the IR's is signless, or None."""
-    if not isinstance(type, TensorType):
-        return TensorSpec(name, str(type), ())
-    shape: list[int | str] = []
-    for axis, size in enumerate(type.shape):
-        given = dims[axis] if axis < len(dims) else ""
-        shape.append(size if size >= 0 else given or f"dim_{next(counter)}")
-    return TensorSpec(name, str(type.element_type) if element is None else element.value, tuple(shape))
-
-
-def _executables(module: ModuleOp, session: Session, writer: ArtifactWriter) -> list[DispatchInfo]:
-    """Add every executable and the one variant."""
+def _executables(
+    module: ModuleOp, session: Session, writer: ArtifactWriter, folder: str
+) -> tuple[list[int], list[str], list[DispatchInfo]]:
+    """Add every executable; gives their numbers, the features they need, and what to know of each."""
     infos: list[DispatchInfo] = []
     numbers: list[int] = []
     features: dict[str, None] = {}
@@ -130,12 +105,31 @@ def _executables(module: ModuleOp, session: Session, writer: ArtifactWriter) -> 
         features.update(dict.fromkeys(needed))
         data: Any = op.data
         blob = session.constants.array(data.key).tobytes()
-        numbers.append(
-            writer.add_executable(op.sym_name.value, op.format.value, blob, exports, features=needed)
-        )
-    target = session.target
-    writer.add_variant(target.name, target.name, target.driver, numbers, features=sorted(features))
-    return infos
+        name = f"{folder}{op.sym_name.value}"
+        numbers.append(writer.add_executable(name, op.format.value, blob, exports, features=needed))
+    return numbers, sorted(features), infos
+
+
+def _constants(
+    module: ModuleOp, session: Session, writer: ArtifactWriter, shared: dict[str, int]
+) -> list[int]:
+    """The numbers of the module's segments, in its order; shared ones are added with the first variant."""
+    numbers = []
+    for op in module.regions[0].block:
+        if not isinstance(op, stream.ConstantSegment):
+            continue
+        name = op.sym_name.value
+        if name not in shared:
+            alignment = max(ALIGNMENT, session.description.binding_alignment)
+            number = writer.add_constant(
+                _segment(op, session.constants), size=op.size.value, alignment=alignment
+            )
+            if name.startswith(SHARED):
+                shared[name] = number
+        else:
+            number = shared[name]
+        numbers.append(number)
+    return numbers
 
 
 def _strings(items: Any) -> tuple[str, ...]:

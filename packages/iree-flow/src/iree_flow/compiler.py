@@ -16,13 +16,14 @@ from iree_flow.assemble import assemble
 from iree_flow.errors import FlowError
 from iree_flow.options import CompileOptions
 from iree_flow.phase_file import PhaseFile, read_phase, write_phase
-from iree_flow.pipeline import PHASE_NAMES, PHASES
+from iree_flow.pipeline import COMMON_PHASES, PHASE_NAMES, PHASES
 from iree_flow.session import Session
+from iree_flow.variants import pack, share_constants, split, unpack
 from iree_vm.artifact import Artifact
 
 
 def compile(source: Any, *, target: str | Sequence[str] = "llvm-cpu", **options: Any) -> Any:
-    """Compile ``source`` for ``target``.
+    """Compile ``source`` for ``target``, or for several into one artefact with a variant of each.
 
     ``source``: a path (``.onnx``, ``.mlir``), bytes, an in-memory model of an installed frontend, MLIR text,
     or a ``ModuleOp``. ``options``: the fields of ``CompileOptions``; ``target_cpu=...`` and the like reach
@@ -49,25 +50,34 @@ def compile(source: Any, *, target: str | Sequence[str] = "llvm-cpu", **options:
 
 
 def run(module: ModuleOp, session: Session, first: int) -> Artifact | PhaseFile:
-    """Run the phases from number ``first`` on."""
+    """Run the phases from number ``first`` on: the common ones once, the others for each target.
+
+    Behind the common ones, ``module`` is what ``variants.pack`` makes.
+    """
     options = session.options
     total = len(PHASE_NAMES) + 2
     if options.dump_phases_to is not None:
         Path(options.dump_phases_to).mkdir(parents=True, exist_ok=True)
+    parts = [(module, session)] if first <= len(COMMON_PHASES) else unpack(module, session)
     for number, (name, phase) in enumerate(list(PHASES.items())[first:], first):
         session.progress("phase", number + 1, total, name)
         started = time.process_time()
-        phase(module, session)
-        verify(module)
+        if number == len(COMMON_PHASES):
+            parts = split(module, session)
+        if name == "stream":
+            share_constants(parts, session)
+        for part, view in parts:
+            phase(part, view)
+            verify(part)
         session.report.phases.append((name, time.process_time() - started))
         if options.dump_phases_to is not None:
             path = Path(options.dump_phases_to) / f"{number}-{name}.mlir"
-            write_phase(PhaseFile(name, module, session), path)
+            write_phase(PhaseFile(name, pack(parts), session), path)
         if options.compile_to == name:
-            return PhaseFile(name, module, session)
+            return PhaseFile(name, pack(parts), session)
     session.progress("phase", total - 1, total, "artefact")
     started = time.process_time()
-    artifact = assemble(module, session)
+    artifact = assemble(parts, session)
     session.report.phases.append(("artefact", time.process_time() - started))
     session.progress("phase", total, total, "done")
     return artifact

@@ -47,6 +47,12 @@ def compile_executables(module: ModuleOp, session: Session) -> None:
         op.erase()
 
 
+def executable_format(session: Session) -> str:
+    """The format of the target's objects for the machine that it was asked to compile for."""
+    of = getattr(session.target, "format_of", None)
+    return str(session.target.format if of is None else of(session.description))
+
+
 def _function(op: flow.Executable) -> FuncOp:
     return next(f for f in op.module.regions[0].block if isinstance(f, FuncOp))
 
@@ -102,7 +108,7 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
     attributes: dict[str, Attribute] = {
         "sym_name": name,
         "target": StringAttr(session.target.name),
-        "format": StringAttr(session.target.format),
+        "format": StringAttr(executable_format(session)),
         "features": ArrayAttr([StringAttr(f) for f in compiled.features]),
         "data": DenseResourceAttr(key, TensorType([len(compiled.data)], i8)),
     }

@@ -18,12 +18,13 @@ class CompileOptions:
     """What ``iree_flow.compile`` accepts; the command line has the same names with dashes."""
 
     target: Sequence[str] = ("llvm-cpu",)
+    """Several: the artefact holds a variant of each, and the best that fits is picked when it is loaded."""
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Input name -> fixed shape, replacing dynamic dims."""
     frontend: str | None = None
     """Force a frontend by name instead of asking each."""
     target_options: Mapping[str, str] = field(default_factory=dict)
-    """Options of the target, such as ``cpu`` and ``features``; the target validates them."""
+    """Options of targets, such as ``cpu`` and ``features``: each reaches the targets that have it."""
     compile_to: str | None = None
     """Stop behind this phase; the result is a PhaseFile."""
     compile_from: str | None = None
@@ -77,8 +78,8 @@ class CompileOptions:
             raise FlowError(4, "input_shapes", cause="shapes are fixed in phase input")
         if not self.target:
             raise FlowError(12, "target: at least one is needed")
-        if len(self.target) > 1:
-            raise FlowError(12, "target: one target per artefact", cause="several variants are not built yet")
+        if len(set(self.target)) != len(self.target):
+            raise FlowError(12, "target: " + ", ".join(self.target), cause="one is there twice")
         if self.jobs is not None and self.jobs < 1:
             raise FlowError(12, f"jobs={self.jobs}")
 

@@ -9,18 +9,21 @@ from typing import Any
 
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
-from iree_core_ir.ir.attributes import StringAttr
+from iree_core_ir.ir.attributes import ArrayAttr, StringAttr
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.text.printer import print_op
 from iree_core_ir.verifier import verify
 from iree_flow.errors import FlowError
 
-PHASE, NAME, REPORT = "iree.phase", "iree.name", "iree.report"
+PHASE, NAME, TARGETS = "iree.phase", "iree.name", "iree.targets"
 
 
 @dataclass
 class PhaseFile:
-    """A module stopped behind ``phase``; ``save`` writes it so that ``compile_from`` continues."""
+    """A module stopped behind ``phase``; ``save`` writes it so that ``compile_from`` continues.
+
+    With several targets, from ``global-optimization`` on, it is a module of modules named by target.
+    """
 
     phase: str
     module: ModuleOp
@@ -43,10 +46,11 @@ def write_phase(file: PhaseFile, path: Path) -> None:
     attributes = file.module.attributes
     attributes[PHASE] = StringAttr(file.phase)
     attributes[NAME] = StringAttr(file.session.name)
+    attributes[TARGETS] = ArrayAttr([StringAttr(name) for name in _asked(file.phase, file.session)])
     try:
         text = print_op(file.module, locations=True)
     finally:
-        del attributes[PHASE], attributes[NAME]
+        del attributes[PHASE], attributes[NAME], attributes[TARGETS]
     file.session.constants.save(constants_path(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -56,6 +60,11 @@ def write_phase(file: PhaseFile, path: Path) -> None:
         raise FlowError(11, str(path), cause=str(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _asked(phase: str, session: Any) -> tuple[str, ...]:
+    """The targets that the IR of a phase depends on."""
+    return () if phase == "input" else tuple(session.options.target)
 
 
 def read_phase(source: Any, session: Any) -> ModuleOp:
@@ -79,6 +88,15 @@ def read_phase(source: Any, session: Any) -> ModuleOp:
             str(path),
             cause=f"the file is of phase {phase.value if phase is not None else 'unknown'}",
             hint=f"compile_from={phase.value}" if phase is not None else "write it with compile_to",
+        )
+    targets: Any = module.attributes.pop(TARGETS, None)
+    written = () if targets is None else tuple(item.value for item in targets)
+    if written != _asked(phase.value, session):
+        raise FlowError(
+            11,
+            str(path),
+            cause=f"it was written for the targets {', '.join(written) or 'unknown'}",
+            hint="give the same targets, in this order: " + " ".join(f"--target={name}" for name in written),
         )
     session.name = name.value if name is not None else session.name
     verify(module)

@@ -1,6 +1,7 @@
 """The pipeline, top to bottom: source -> linalg -> dispatches -> stream -> executables -> artefact.
 
-Each phase takes the module and the session and changes the module in place. What a phase leaves behind can
+Each phase takes the module and the session and changes the module in place. With several targets the phases
+behind placement see one clone a target, and the session that target alone. What a phase leaves behind can
 be printed, parsed and continued from (``compile_to``, ``compile_from``, ``dump_phases_to``).
 """
 
@@ -89,3 +90,6 @@ PHASES: dict[str, Phase] = {
 """The phases in order; behind the last one the artefact is written."""
 
 PHASE_NAMES = tuple(PHASES)
+
+COMMON_PHASES = ("input", "placement")
+"""The first phases: with several targets they run once, the others for each target on a clone."""

@@ -26,6 +26,7 @@ class ArenaRow:
     peak: int
     lower_bound: int
     sum_of_temporaries: int
+    target: str = ""
 
 
 @dataclass
@@ -55,6 +56,9 @@ class CompileReport:
     """Source nodes whose result the host must read before it can go on."""
     dispatches: list[DispatchRow] = field(default_factory=list)
     constant_bytes: int = 0
+    """Constants as stored: what several variants use counts once."""
+    shared_bytes: int = 0
+    """Those that several variants use."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,15 +71,21 @@ class CompileReport:
             placed[key] = placed.get(key, 0) + 1
         lines = ["placement"]
         lines += [f"  {count} ops on {target}: {why}" for (target, why), count in placed.items()]
-        total = sum(dispatch.object_bytes for dispatch in self.dispatches)
-        lines.append(f"kernels ({len(self.dispatches)}, {total} bytes)")
-        for dispatch in self.dispatches:
-            lines.append(f"  {dispatch.name}: {dispatch.strategy} ({dispatch.why})")
-            lines.append(f"    from {_shortened(dispatch.sources)}")
-        lines.append(f"constants: {self.constant_bytes} bytes in one segment")
+        targets = dict.fromkeys(dispatch.target for dispatch in self.dispatches)
+        for target in targets:
+            dispatches = [dispatch for dispatch in self.dispatches if dispatch.target == target]
+            total = sum(dispatch.object_bytes for dispatch in dispatches)
+            lines.append(f"kernels of {target} ({len(dispatches)}, {total} bytes)")
+            for dispatch in dispatches:
+                lines.append(f"  {dispatch.name}: {dispatch.strategy} ({dispatch.why})")
+                lines.append(f"    from {_shortened(dispatch.sources)}")
+        lines.append(
+            f"constants: {self.constant_bytes} bytes, of which {self.shared_bytes} of several variants"
+        )
         lines.append("arena, bytes: peak / lower bound / sum of temporaries")
         for arena in self.arenas:
-            where = f"  @{arena.function} region {arena.region}"
+            of = f"{arena.target} " if len(targets) > 1 else ""
+            where = f"  {of}@{arena.function} region {arena.region}"
             factors = f" times {arena.factors}" if arena.factors else ""
             lines.append(f"{where}: {arena.peak} / {arena.lower_bound} / {arena.sum_of_temporaries}{factors}")
         lines += [f"read back by the host: {source}" for source in self.read_backs]

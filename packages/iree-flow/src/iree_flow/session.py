@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.pass_manager import Pass, PassContext, PassManager
 from iree_core_ir.plugins import find_target
+from iree_flow.errors import FlowError
 from iree_flow.options import CompileOptions
 from iree_flow.report import CompileReport
 
@@ -24,27 +26,43 @@ class Session:
     descriptions: dict[str, Any] = field(default_factory=dict)
     """Target name -> what it said about the hardware to compile for."""
     name: str = "module"
+    current: str = ""
+    """The target whose variant is compiled; empty while the phases are common to all."""
 
     def load_targets(self) -> None:
-        """Find the requested targets. Raises PluginError 3 (not installed) or the target's own errors."""
+        """Find the requested targets. Raises PluginError 3 (not installed), FlowError 3 for an option that
+        none of them has, or the targets' own errors.
+        """
         for name in self.options.target:
-            target = find_target(name)
-            self.targets[name] = target
-            self.descriptions[name] = target.describe(dict(self.options.target_options))
+            self.targets[name] = find_target(name)
+        routed = route_options(self.options.target_options, self.targets)
+        for name, target in self.targets.items():
+            self.descriptions[name] = target.describe(routed[name])
+
+    def view(self, target: str) -> Session:
+        """This compilation as the variant of ``target`` sees it; constants and report are the same."""
+        return replace(self, current=target)
 
     @property
     def target(self) -> Any:
-        """The one target of the variant."""
-        return self.targets[self.options.target[0]]
+        """The target of the variant; in common phases the first."""
+        return self.targets[self.current or self.options.target[0]]
 
     @property
     def description(self) -> Any:
-        return self.descriptions[self.options.target[0]]
+        return self.descriptions[self.current or self.options.target[0]]
 
     def context(self) -> PassContext:
+        """What passes get: ``targets`` are (target, description) pairs, all in common phases."""
+        names = [self.current] if self.current else self.options.target
         return PassContext(
             constants=self.constants,
-            options={"report": self.report, "target": self.target, "description": self.description},
+            options={
+                "report": self.report,
+                "target": self.target,
+                "description": self.description,
+                "targets": [(self.targets[name], self.descriptions[name]) for name in names],
+            },
         )
 
     def run(self, module: Any, *passes: Pass) -> None:
@@ -54,3 +72,33 @@ class Session:
     def progress(self, event: str, done: int, total: int, text: str) -> None:
         if self.options.progress is not None:
             self.options.progress(event, done, total, text)
+
+
+def route_options(options: Mapping[str, str], targets: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Each option to the targets that have it (``option_names``), under the name the target gives it.
+
+    Raises FlowError 3 for an option that none has.
+    """
+    routed: dict[str, dict[str, str]] = {name: {} for name in targets}
+    for option, value in options.items():
+        owners = 0
+        for name, target in targets.items():
+            for known in target.option_names:
+                if _same_option(known, option):
+                    routed[name][known] = value
+                    owners += 1
+        if not owners:
+            names = sorted({f"target_{o}" for target in targets.values() for o in target.option_names})
+            raise FlowError(
+                3,
+                f"target_{option}",
+                cause=f"{', '.join(targets)} has no such option",
+                hint="one of " + ", ".join(name.replace("-", "_") for name in names)
+                if names
+                else "leave it out",
+            )
+    return routed
+
+
+def _same_option(a: str, b: str) -> bool:
+    return a.replace("-", "_") == b.replace("-", "_")

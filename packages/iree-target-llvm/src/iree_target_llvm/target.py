@@ -12,7 +12,7 @@ from iree_core_ir.target import (
     Support,
     TargetDescription,
 )
-from iree_target_llvm.description import CpuDescription, describe
+from iree_target_llvm.description import OPTIONS, CpuDescription, describe
 
 if TYPE_CHECKING:
     from iree_codegen.kernel import Kernel
@@ -25,6 +25,7 @@ class LlvmCpuTarget:
 
     name = "llvm-cpu"
     driver = "local-task"
+    option_names = OPTIONS
     distributions = ("iree-target-llvm", "llvmlite")
     """Distributions whose versions decide what objects look like."""
 

@@ -134,7 +134,8 @@ def _in_order(
             rank, path = best.rank, best.path
         own = driver is None or variant.driver == driver
         order = (-rank, not own, -len(required_features(manifest, variant)), position)
-        why[variant.name] = f"not tried: on {path} of rank {rank}"
+        where = f"{path} ranks {rank}" if device is None else f"it was made for {path}"
+        why[variant.name] = f"not tried: {where}"
         ranked.append((order, variant, path))
     for _, variant, path in sorted(ranked, key=lambda entry: entry[0]):
         yield variant, path

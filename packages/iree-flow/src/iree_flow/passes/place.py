@@ -1,13 +1,14 @@
 """``place``: asks the targets which ops they support and writes the placement report.
 
-With one target every op goes to it. An op it refuses is an error that lists *all* refused ops with their
-source nodes; partial support is noted with its reasons.
+Every op goes to every target: each makes a variant of the whole program. What a target refuses is an error
+that lists *all* refused ops with their source nodes; partial support is noted with its reasons.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.operation import Op
@@ -22,28 +23,39 @@ class Place(Pass):
     name: ClassVar[str] = "place"
 
     def run(self, module: Op, context: PassContext) -> None:
-        target = context.options["target"]
-        description = context.options["description"]
         report = context.options.get("report")
         refused: list[str] = []
-        for function in module.regions[0].block:
-            if not isinstance(function, FuncOp) or not function.regions[0].blocks:
-                continue
-            for block in function.regions[0].blocks:
-                for op in block:
-                    if fusion.kind_of(op) is None:
-                        continue
-                    support = target.query_support(op, description)
-                    source = op.location.user_text()
-                    if not support:
-                        refused.append(f"'{op.name}' ({'; '.join(support.reasons)}) at {source}")
-                    if report is not None:
-                        why = "; ".join(support.reasons) or "supported"
-                        report.placement.append(PlacementRow(op.name, target.name, why, [source]))
+        for target, description in context.options["targets"]:
+            found, rows = _ask(target, description, module)
+            refused += found
+            if report is not None:
+                report.placement += rows
         if refused:
+            targets = ", ".join(target.name for target, _ in context.options["targets"])
             raise FlowError(
                 7,
                 "; ".join(refused),
-                cause=f"target {target.name} refuses {len(refused)} op(s)",
+                cause=f"target {targets} refuses {len(refused)} op(s)",
                 hint="choose another target with --target, or install one that supports them",
             )
+
+
+def _ask(target: Any, description: Any, module: Op) -> tuple[list[str], list[PlacementRow]]:
+    """What one target refuses, and a row for every op."""
+    refused: list[str] = []
+    rows: list[PlacementRow] = []
+    for op in _ops(module):
+        support = target.query_support(op, description)
+        source = op.location.user_text()
+        if not support:
+            refused.append(f"'{op.name}' ({'; '.join(support.reasons)}) at {source}")
+        rows.append(PlacementRow(op.name, target.name, "; ".join(support.reasons) or "supported", [source]))
+    return refused, rows
+
+
+def _ops(module: Op) -> Iterator[Op]:
+    """The dense ops of all functions, in order."""
+    for function in module.regions[0].block:
+        if isinstance(function, FuncOp):
+            for block in function.regions[0].blocks:
+                yield from (op for op in block if fusion.kind_of(op) is not None)

@@ -1,0 +1,44 @@
+"""Sessions: target options reach the targets that have them, views see one target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from iree_flow.errors import FlowError
+from iree_flow.options import CompileOptions
+from iree_flow.session import Session
+
+
+def session(target: Any, **options: Any) -> Session:
+    made = Session(CompileOptions.from_arguments(target, options))
+    made.load_targets()
+    return made
+
+
+def test_an_option_reaches_every_target_that_has_it() -> None:
+    made = session(("fixture", "lattice"), target_colour="red", target_lattice_profile="fine")
+    assert made.descriptions["lattice"].options == (("colour", "red"), ("lattice-profile", "fine"))
+    assert made.descriptions["fixture"].options == (("colour", "red"),)
+
+
+def test_an_option_that_no_target_has() -> None:
+    with pytest.raises(
+        FlowError, match=r"IREE-FLOW-003.*target_shape.*fixture has no such.*target_colour"
+    ) as caught:
+        session("fixture", target_shape="round")
+    assert caught.value.status == 2
+    with pytest.raises(FlowError, match=r"IREE-FLOW-003.*target_lattice_profile"):
+        session("fixture", target_lattice_profile="fine")
+
+
+def test_views_see_their_target_and_share_the_rest() -> None:
+    made = session(("fixture", "lattice"))
+    assert [t.name for t, _ in made.context().options["targets"]] == ["fixture", "lattice"]
+    view = made.view("lattice")
+    assert view.target is made.targets["lattice"]
+    assert view.description is made.descriptions["lattice"]
+    assert view.constants is made.constants
+    assert view.report is made.report
+    assert [t.name for t, _ in view.context().options["targets"]] == ["lattice"]
