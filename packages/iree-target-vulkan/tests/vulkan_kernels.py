@@ -96,3 +96,87 @@ class KernelText:
 
 
 Run = Callable[..., list[Array]]
+
+
+def elementwise(
+    lines: Sequence[str],
+    inputs: Sequence[str],
+    result: str,
+    n: int,
+    *,
+    lanes: int = 1,
+    index_bits: int = 32,
+    header: str = "",
+) -> KernelText:
+    """A kernel that does one op per line on ``n`` elements; the results of line k begin at k * n.
+
+    A line is an op with operands %a, %b, %c (of types ``inputs``); ``{a}`` ``{b}`` ``{c}`` ``{r}`` stand for
+    the types in ``lanes`` lanes, ``{i1}`` for i1 there.
+    """
+    group = 8 * lanes
+    assert n % group == 0
+
+    def spelled(type: str) -> str:
+        return type if lanes == 1 else f"vector<{lanes}x{type}>"
+
+    names = "abc"[: len(inputs)]
+    types = {name: spelled(type) for name, type in zip(names, inputs, strict=True)}
+    types |= {"r": spelled(result), "i1": spelled("i1")}
+    body = [
+        f"%eight = arith.constant 8 : index",
+        f"%lanes = arith.constant {lanes} : index",
+        "%t = gpu.thread_id x",
+        "%m = arith.muli %wx, %eight : index",
+        "%place = arith.addi %m, %t : index",
+        "%i = arith.muli %place, %lanes : index",
+    ]
+    for number, (name, type) in enumerate(zip(names, inputs, strict=True)):
+        if lanes == 1:
+            body.append(f"%{name} = memref.load %b{number}[%i] : memref<?x{type}>")
+        else:
+            body.append(f"%{name} = vector.load %b{number}[%i] : memref<?x{type}>, {spelled(type)}")
+    out = len(inputs)
+    for number, line in enumerate(lines):
+        body += [
+            f"%n{number} = arith.constant {number * n} : index",
+            f"%i{number} = arith.addi %i, %n{number} : index",
+            f"%r{number} = {line.format(**types)}",
+        ]
+        if lanes == 1:
+            body.append(f"memref.store %r{number}, %b{out}[%i{number}] : memref<?x{result}>")
+        else:
+            body.append(f"vector.store %r{number}, %b{out}[%i{number}] : memref<?x{result}>, {spelled(result)}")
+    bindings = [(type, "read") for type in inputs] + [(result, "write")]
+    return KernelText(
+        "\n".join(f"  {line}" for line in body), bindings, counts=(n // group, 1, 1), index_bits=index_bits,
+        header=header,
+    )  # fmt: skip
+
+
+def check_elementwise(
+    run: Run,
+    lines: Sequence[str],
+    operands: Sequence[Array],
+    inputs: Sequence[str],
+    result: tuple[str, Any],
+    *,
+    lanes: int = 1,
+    same: Callable[[Array, Array], None] | None = None,
+) -> None:
+    """Each line on the device gives what the interpreter gives, bit by bit unless ``same`` compares."""
+    n = len(operands[0])
+    name, dtype = result
+    kernel = elementwise(lines, inputs, name, n, lanes=lanes)
+    out = np.full(n * len(lines), 77).astype(dtype)
+    expected = [*operands, out.copy()]
+    kernel.interpret(expected)
+    got = run(kernel, [*operands, out])[-1]
+    for number, line in enumerate(lines):
+        a, b = (array[number * n : (number + 1) * n] for array in (got, expected[-1]))
+        if same is not None:
+            same(a, b)
+            continue
+        bits = f"u{np.dtype(dtype).itemsize}"
+        wrong = np.flatnonzero(a.view(bits) != b.view(bits))
+        where = [tuple(o[i] for o in operands) for i in wrong[:5]]
+        assert not wrong.size, f"{line}: {wrong.size} of {n} differ, at {where}: {a[wrong[:5]]}, not {b[wrong[:5]]}"
