@@ -236,3 +236,17 @@ def test_cpu_devices_get_no_barriers() -> None:
     kernel = check(product(16, 32, 64), matmul, CPU)
     assert all(op.name != "gpu.barrier" for op in kernel.module.walk())
     assert kernel.strategy == shared_product.NAME
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "sizes"),
+    [
+        ("k,nk->n", {"n": 20, "k": 140}),
+        ("k,nk->n", {"n": 19, "k": 75}),
+        ("mk,k->m", {"m": 9, "k": 64}),
+        ("bmk,bnk->bmn", {"b": 2, "m": 3, "n": 10, "k": 36}),
+    ],
+)
+def test_few_rows_along_the_depth(subscripts: str, sizes: dict[str, int]) -> None:
+    kernel = check(contraction(subscripts, **sizes), matmul, GPU)
+    assert "a subgroup per column" in kernel.why

@@ -6,6 +6,7 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.kernel import Kernel
 from iree_codegen.scalars import NotVectorizable
+from iree_codegen.strategies.gpu.dot_product import dot_product
 from iree_codegen.strategies.gpu.fragment_product import fragment_product
 from iree_codegen.strategies.gpu.products import Product, find_product
 from iree_codegen.strategies.gpu.register_product import register_product
@@ -32,7 +33,12 @@ def _product(
     dispatch: Dispatch, product: Product, description: InvocationDescription, vectors: bool
 ) -> Kernel | None:
     rows = product.rows.extent
-    if description.prefers_barriers and not (isinstance(rows, int) and rows <= FEW_ROWS):
+    few = isinstance(rows, int) and rows <= FEW_ROWS
+    if description.prefers_barriers and few:
+        kernel = dot_product(dispatch, product, description)
+        if kernel is not None:
+            return kernel
+    if description.prefers_barriers and not few:
         kernel = fragment_product(dispatch, product, description, vectors=vectors)
         if kernel is not None:
             return kernel
