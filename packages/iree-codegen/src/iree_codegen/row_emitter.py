@@ -25,6 +25,7 @@ from iree_codegen.invocation_elements import InvocationElements, is_aligned, lan
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.plan import Group, Plan, Step, element_bytes
 from iree_codegen.row_reduction import combiner, identity
+from iree_codegen.selection import Selection
 from iree_codegen.team import Team
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
@@ -402,7 +403,10 @@ class RowEmitter:
         assert isinstance(op, StructuredOp) and inner.range is not None
         kinds = [combiner(op, i) for i in _count(len(op.outputs))]
         if any(kind is None for kind in kinds) or any(o.regions for o in op.body):
-            raise NoRows(f"the results of {op.name} cannot be joined from parts")
+            selection = Selection.of(op)
+            if selection is None or not self.team.whole:
+                raise NoRows(f"the results of {op.name} cannot be joined from parts")
+            return self._selected(inner, selection, at)
         names = [str(kind) for kind in kinds]
         loops = self.elements.loop_forms(op, 0, inner.forms)
         given = iter(inner.reduced)
@@ -428,6 +432,28 @@ class RowEmitter:
             known = k.constant_of(initial)
             neutral = known is not None and known == identity(name, types[number])
             results.append(total if neutral else k.pure(name, (initial, total), total.type))
+        return [results[v.index] for v in inner.step.values]
+
+    def _selected(self, inner: Inner, selection: Selection, at: Bindings) -> list[Value]:
+        """As ``_reduced`` where the order counts: every member has one piece of the row."""
+        k, op = self.kernel, selection.op
+        assert inner.range is not None
+        loops = self.elements.loop_forms(op, 0, inner.forms)
+        given = iter(inner.reduced)
+        filled = [next(given) if form is None else form for form in loops]
+        where = [f if loop is not None else indexing.ZERO for f, loop in zip(filled, loops, strict=True)]
+        starts = [self.elements._initial(op, i, where, Point(at)) for i in _count(len(op.outputs))]
+        extent, var = k.dim(inner.range.extent), inner.range.var
+        piece = k.ceildiv(extent, self.team.size)
+        first = k.mul(self.team.lane, piece)
+        last = k.min(k.add(first, piece), extent)
+
+        def one(i: Index, *state: Value) -> list[Value]:
+            return self.elements.body(op, filled, Point(at.child({var: i})), state)
+
+        found = k.loop(first, last, 1, starts, one)
+        used = k.compare("ult", first, extent)
+        results = self.team.ordered(found, used, lambda a, b: selection.join(k, self.elements.scalar, a, b))
         return [results[v.index] for v in inner.step.values]
 
     def _joined_lanes(self, name: str, vector: Value, lanes: int) -> Value:

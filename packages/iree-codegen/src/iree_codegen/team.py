@@ -14,7 +14,7 @@ from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.kernel_builder import Index
 from iree_codegen.row_reduction import COMBINERS, identity
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, f32, i32, index
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, element_of, f32, i32, i64, index
 
 Combine = Callable[[list[Value], list[Value]], list[Value]]
 """Joins two partial results; the first comes earlier in the row."""
@@ -107,17 +107,24 @@ class Team:
             distance //= 2
         return value
 
-    def ordered(self, values: Sequence[Value], combine: Combine) -> list[Value]:
-        """Partial results of all members joined in order of their lanes, by any ``combine``."""
-        wide = [self._widened("arith.addi", v) for v in values]
+    def ordered(self, values: Sequence[Value], used: Value, combine: Combine) -> list[Value]:
+        """Partial results of all members joined in order of their lanes by any ``combine``; those of members
+        that are not ``used`` (an i1, true for the first ones) are left out. Whole workgroups only."""
+        k = self.kernel
+        types = [v.type for v in values]
 
-        def narrow(a: list[Value], b: list[Value]) -> list[Value]:
-            first = [self._narrowed(x, v.type) for x, v in zip(a, values, strict=True)]
-            second = [self._narrowed(x, v.type) for x, v in zip(b, values, strict=True)]
-            return [self._widened("arith.addi", x) for x in combine(first, second)]
+        def wide(parts: Sequence[Value]) -> list[Value]:
+            return [self._widened("arith.addi", v) for v in parts]
 
-        joined = self._tree(wide, narrow)
-        return [self._narrowed(x, v.type) for x, v in zip(joined, values, strict=True)]
+        def narrow(parts: Sequence[Value]) -> list[Value]:
+            return [self._narrowed(v, type) for v, type in zip(parts, types, strict=True)]
+
+        def step(a: list[Value], b: list[Value]) -> list[Value]:
+            present = k.cmpi("ne", b[-1], k.constant(0, i32))
+            joined = wide(combine(narrow(a[:-1]), narrow(b[:-1])))
+            return [*(k.select(present, x, y) for x, y in zip(joined, a, strict=False)), a[-1]]
+
+        return narrow(self._tree([*wide(values), k.cast("arith.extui", used, i32)], step)[:-1])
 
     def _tree(self, values: list[Value], combine: Combine) -> list[Value]:
         """Through shared memory, in halves. Whole workgroups only."""
@@ -167,7 +174,7 @@ class Team:
                 zero = False
             return k.cast("arith.extui" if zero else "arith.extsi", value, i32)
         if isinstance(element, IndexType):
-            return k.cast("arith.index_cast", value, i32)
+            return k.cast("arith.index_cast", value, i32 if self.frame.index_bits == 32 else i64)
         return value
 
     def _narrowed(self, value: Value, type: Any) -> Value:

@@ -46,7 +46,7 @@ class RowPlanner(InvocationPlanner):
 
 def rows(dispatch: Dispatch, description: InvocationDescription) -> Kernel | None:
     for max_lanes in (4, 1):
-        plan = _plan(dispatch)
+        plan = _plan(dispatch, description)
         if plan is None:
             return None
         extent = max(_known(e) for group in plan.groups for e in _extents(dispatch, group))
@@ -61,27 +61,24 @@ def rows(dispatch: Dispatch, description: InvocationDescription) -> Kernel | Non
 
 def _kernel(
     dispatch: Dispatch, description: InvocationDescription, plan: Plan, extent: int, max_lanes: int
-) -> Kernel | None:
-    size, whole = _team(dispatch, description, plan, extent, max_lanes)
-    subgroup = description.subgroup_size
-    invocations = size if whole else subgroup * _subgroups(description)
-    for attempt in (whole, True):
-        if attempt and not whole:
-            size, invocations = max(size, subgroup), max(size, subgroup)
+) -> Kernel:
+    whole = not _suits_subgroup(description, plan, extent, max_lanes)
+    while True:
+        size = _members(description, extent) if whole else description.subgroup_size
+        invocations = size if whole else size * _subgroups(description)
         frame = GpuFrame(dispatch, description, (invocations,), elements=RowElements)
-        team = Team(frame, size, whole=attempt)
-        emitter = RowEmitter(frame, plan, team, max_lanes=max_lanes)
+        emitter = RowEmitter(frame, plan, Team(frame, size, whole=whole), max_lanes=max_lanes)
         try:
             count = emitter.run()
         except NoRows:
-            if attempt:
+            if whole:
                 raise
+            whole = True
             continue
         if any(op.name == "cf.assert" for op in frame.kernel.func.walk()):
             raise NoRows("checks inside")
-        why = f"{'workgroups' if attempt else 'subgroups'} of {size} per row"
+        why = f"{'workgroups' if whole else 'subgroups'} of {size} per row"
         return frame.finish(frame.folded(count), emitter.scratch_bytes, NAME, why)
-    return None
 
 
 def _subgroups(description: InvocationDescription) -> int:
@@ -91,32 +88,42 @@ def _subgroups(description: InvocationDescription) -> int:
     return max(1, min(INVOCATIONS, description.max_workgroup_invocations) // description.subgroup_size)
 
 
-def _team(
-    dispatch: Dispatch, description: InvocationDescription, plan: Plan, extent: int, max_lanes: int
-) -> tuple[int, bool]:
-    """(members, whether they are a whole workgroup) for rows of up to ``extent`` elements."""
-    subgroup = description.subgroup_size
-    combined = all(
-        combines_in_subgroup(str(combiner(step.values[0].defining_op, i)), element_of(v.type), description)
+def _suits_subgroup(description: InvocationDescription, plan: Plan, extent: int, max_lanes: int) -> bool:
+    """Whether a subgroup is to do rows of ``extent`` elements."""
+    if description.prefers_barriers and extent > description.subgroup_size * max_lanes * SUBGROUP_VECTORS:
+        return False
+    return all(
+        _joins_in_subgroup(step.values[0].defining_op, description)
         for group in plan.groups
         for step in group.steps
         if step.reduces
-        for i, v in enumerate(step.values)
     )
-    if combined and (not description.prefers_barriers or extent <= subgroup * max_lanes * SUBGROUP_VECTORS):
-        return subgroup, False
+
+
+def _joins_in_subgroup(op: Any, description: InvocationDescription) -> bool:
+    kinds = [combiner(op, i) for i in range(len(op.outputs))]
+    return all(
+        kind is not None and combines_in_subgroup(kind, element_of(v.type), description)
+        for kind, v in zip(kinds, op.outputs, strict=True)
+    )
+
+
+def _members(description: InvocationDescription, extent: int) -> int:
+    """Invocations of a workgroup that does rows of ``extent`` elements."""
+    if not description.prefers_barriers:
+        return description.subgroup_size
     limit = min(description.max_workgroup_invocations, description.max_workgroup_size[0])
     most = min(limit, INVOCATIONS if extent <= INVOCATIONS * 32 else 1024)
-    size = subgroup
+    size = min(description.subgroup_size, limit)
     while size * 2 <= most and size * PER_MEMBER < extent:
         size *= 2
-    return size, True
+    return size
 
 
 # -- which dispatches --------------------------------------------------------------------------------
 
 
-def _plan(dispatch: Dispatch) -> Plan | None:
+def _plan(dispatch: Dispatch, description: InvocationDescription) -> Plan | None:
     """The plan whose groups have outer loops for teams; None when invocations do better alone."""
     plan = RowPlanner(dispatch).plan()
     cooperative = False
@@ -125,7 +132,7 @@ def _plan(dispatch: Dispatch) -> Plan | None:
             return None
         if len(group.steps) == 1 and not group.outer:
             step = group.steps[0]
-            if not step.reduces or not _wants_team(dispatch, step):
+            if not step.reduces or not _wants_team(dispatch, description, step):
                 return None
             group.outer = list(step.loops)
             cooperative = True
@@ -162,7 +169,7 @@ def _reduction_size(dispatch: Dispatch, op: Any) -> int:
     return _known(_reduction_extent(dispatch, op)) if isinstance(op, StructuredOp) else 1
 
 
-def _wants_team(dispatch: Dispatch, step: Step) -> bool:
+def _wants_team(dispatch: Dispatch, description: InvocationDescription, step: Step) -> bool:
     """A reduction that stands alone: its memory runs along the reduction, or there are few results."""
     op: Any = step.values[0].defining_op
     size = _known(_reduction_extent(dispatch, op))
@@ -171,6 +178,8 @@ def _wants_team(dispatch: Dispatch, step: Step) -> bool:
     results = _known(dim_ops.total(step.dims))
     if results <= 64:
         return True
+    if not description.prefers_barriers and not _joins_in_subgroup(op, description):
+        return False
     along = across = 0
     last: Var | None = step.loops[-1] if step.loops else None
     for access in step.walk.accesses:
