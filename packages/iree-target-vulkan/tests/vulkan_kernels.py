@@ -145,7 +145,9 @@ def elementwise(
         if lanes == 1:
             body.append(f"memref.store %r{number}, %b{out}[%i{number}] : memref<?x{result}>")
         else:
-            body.append(f"vector.store %r{number}, %b{out}[%i{number}] : memref<?x{result}>, {spelled(result)}")
+            body.append(
+                f"vector.store %r{number}, %b{out}[%i{number}] : memref<?x{result}>, {spelled(result)}"
+            )
     bindings = [(type, "read") for type in inputs] + [(result, "write")]
     return KernelText(
         "\n".join(f"  {line}" for line in body), bindings, counts=(n // group, 1, 1), index_bits=index_bits,
@@ -179,4 +181,6 @@ def check_elementwise(
         bits = f"u{np.dtype(dtype).itemsize}"
         wrong = np.flatnonzero(a.view(bits) != b.view(bits))
         where = [tuple(o[i] for o in operands) for i in wrong[:5]]
-        assert not wrong.size, f"{line}: {wrong.size} of {n} differ, at {where}: {a[wrong[:5]]}, not {b[wrong[:5]]}"
+        assert not wrong.size, (
+            f"{line}: {wrong.size} of {n} differ, at {where}: {a[wrong[:5]]}, not {b[wrong[:5]]}"
+        )

@@ -27,7 +27,9 @@ def check(run: Run, body: str, inputs: np.ndarray[Any, Any], n: int = 64, index_
   {body}
   memref.store %y, %b1[%i] : memref<?xi32>
 """
-    kernel = KernelText(text, [("i32", "read"), ("i32", "write")], counts=(n // 8, 1, 1), index_bits=index_bits)
+    kernel = KernelText(
+        text, [("i32", "read"), ("i32", "write")], counts=(n // 8, 1, 1), index_bits=index_bits
+    )
     expected = [inputs, np.zeros_like(inputs)]
     kernel.interpret(expected)
     np.testing.assert_array_equal(run(kernel, [inputs, np.zeros_like(inputs)])[-1], expected[-1])

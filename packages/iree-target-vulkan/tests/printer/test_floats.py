@@ -46,7 +46,10 @@ def same_numbers(ulps: int = 0, *, zeros: bool = True) -> Callable[[Array, Array
         a, b = got.astype(np.float64), expected.astype(np.float64)
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
         tiny = np.abs(b) < float(info.tiny)
-        a, b = (np.where(tiny, 0.0 * np.sign(x), x) if not zeros else np.where(tiny & (b != 0), 0.0, x) for x in (a, b))
+        a, b = (
+            np.where(tiny, 0.0 * np.sign(x), x) if not zeros else np.where(tiny & (b != 0), 0.0, x)
+            for x in (a, b)
+        )
         finite = np.isfinite(b)
         np.testing.assert_array_equal(a[~finite & ~np.isnan(b)], b[~finite & ~np.isnan(b)])
         step = np.abs(b[finite]) * float(info.eps) * ulps
@@ -65,7 +68,9 @@ def test_binary(run: Run, type: str, lanes: int) -> None:
     a, b = operands(NATIVE[type], 1)
     a, b = (x[: len(x) // 96 * 96] for x in (a, b))
     lines = [f"arith.{name} %a, %b : {{a}}" for name in BINARY] + ["math.copysign %a, %b : {a}"]
-    check_elementwise(run, lines, [a, b], [type, type], (type, NATIVE[type]), lanes=lanes, same=same_numbers())
+    check_elementwise(
+        run, lines, [a, b], [type, type], (type, NATIVE[type]), lanes=lanes, same=same_numbers()
+    )
 
 
 @pytest.mark.parametrize("lanes", [1, 4])
@@ -74,7 +79,9 @@ def test_rounded_within_what_vulkan_promises(run: Run, type: str, lanes: int) ->
     """Quotients within 2.5 units, roots through the reciprocal root within 3.5."""
     a, b = operands(NATIVE[type], 2)
     lines = ["arith.divf %a, %b : {a}"]
-    check_elementwise(run, lines, [a, b], [type, type], (type, NATIVE[type]), lanes=lanes, same=same_numbers(3))
+    check_elementwise(
+        run, lines, [a, b], [type, type], (type, NATIVE[type]), lanes=lanes, same=same_numbers(3)
+    )
     check_elementwise(
         run, ["math.sqrt %a : {a}"], [a], [type], (type, NATIVE[type]), lanes=lanes, same=same_numbers(4)
     )
@@ -148,7 +155,13 @@ def test_functions(run: Run, name: str) -> None:
     for type, dtype in NATIVE.items():
         a = rng.uniform(low, high, 256).astype(dtype)
         check_elementwise(
-            run, [f"math.{name} %a : {{a}}"], [a], [type], (type, dtype), lanes=4, same=same_numbers(16, zeros=False)
+            run,
+            [f"math.{name} %a : {{a}}"],
+            [a],
+            [type],
+            (type, dtype),
+            lanes=4,
+            same=same_numbers(16, zeros=False),
         )
 
 
@@ -156,4 +169,6 @@ def test_powers(run: Run) -> None:
     rng = np.random.default_rng(10)
     a, b = rng.uniform(0.01, 30, 256).astype(np.float32), rng.uniform(-8, 8, 256).astype(np.float32)
     lines = ["math.powf %a, %b : {a}", "math.atan2 %a, %b : {a}", "arith.remf %a, %b : {a}"]
-    check_elementwise(run, lines, [a, b], ["f32", "f32"], ("f32", np.float32), same=same_numbers(8, zeros=False))
+    check_elementwise(
+        run, lines, [a, b], ["f32", "f32"], ("f32", np.float32), same=same_numbers(8, zeros=False)
+    )

@@ -58,7 +58,9 @@ def test_bits(run: Run, type: str, lanes: int) -> None:
 def test_booleans(run: Run, lanes: int) -> None:
     rng = np.random.default_rng(4)
     a, b = rng.random((2, 64)) < 0.5
-    lines = [f"arith.{name} %a, %b : {{a}}" for name in BINARY if "div" not in name and not name.startswith("sh")]
+    lines = [
+        f"arith.{name} %a, %b : {{a}}" for name in BINARY if "div" not in name and not name.startswith("sh")
+    ]
     lines += [f"arith.cmpi {predicate}, %a, %b : {{a}}" for predicate in PREDICATES]
     check_elementwise(run, lines, [a, b], ["i1", "i1"], ("i1", np.bool_), lanes=lanes)
 
@@ -77,7 +79,9 @@ def test_extended(run: Run, type: str, lanes: int, half: int) -> None:
     for number in range(len(lines)):
         kernel.body = kernel.body.replace(f"%r{number} = ", f"%r{number}:2 = ")
         for store in ("memref", "vector"):
-            kernel.body = kernel.body.replace(f"{store}.store %r{number},", f"{store}.store %r{number}#{half},")
+            kernel.body = kernel.body.replace(
+                f"{store}.store %r{number},", f"{store}.store %r{number}#{half},"
+            )
     kernel.__post_init__()
     expected = [a, b, np.zeros(2 * n, dtype)]
     kernel.interpret(expected)
@@ -90,7 +94,9 @@ def test_constant_divisors(run: Run, type: str, divisor: int) -> None:
     a, _ = operands(WIDTHS[type], 6)
     lines = []
     for name in ("divsi", "divui", "remsi", "remui", "floordivsi", "ceildivsi"):
-        lines.append(f"arith.constant {divisor} : {{a}}\n  %q{len(lines)} = arith.{name} %a, %r{len(lines)} : {{a}}")
+        lines.append(
+            f"arith.constant {divisor} : {{a}}\n  %q{len(lines)} = arith.{name} %a, %r{len(lines)} : {{a}}"
+        )
     n = len(a)
     from vulkan_kernels import elementwise
 

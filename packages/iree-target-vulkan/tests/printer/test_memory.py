@@ -81,7 +81,7 @@ def test_local_memory(run: Run, space: str, type: str, store: int, load: int) ->
     kernel = KernelText(body, [(type, "read"), (type, "write")], workgroup=(group, 1, 1))
     a = random(type, 64)
     got = run(kernel, [a, np.zeros_like(a)])[-1]
-    expected = a.reshape(-1, load)[::-1].reshape(-1)
+    expected = np.ascontiguousarray(a.reshape(-1, load)[::-1]).reshape(-1)
     np.testing.assert_array_equal(got.view(np.uint8), expected.view(np.uint8))
 
 

@@ -134,7 +134,9 @@ def test_ids(run: Run, index_bits: int) -> None:
   %v = arith.index_cast %i : index to i32
   memref.store %v, %b0[%i] : memref<?xi32>
 """
-    kernel = KernelText(body, [("i32", "write")], workgroup=(4, 3, 2), counts=(2, 3, 2), index_bits=index_bits)
+    kernel = KernelText(
+        body, [("i32", "write")], workgroup=(4, 3, 2), counts=(2, 3, 2), index_bits=index_bits
+    )
     got = run(kernel, [np.zeros(24 * 12, np.int32)])[-1]
     np.testing.assert_array_equal(got, np.arange(24 * 12))
 

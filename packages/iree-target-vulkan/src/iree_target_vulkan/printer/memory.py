@@ -214,12 +214,18 @@ class MemoryPrinter(Values):
 
     def load_at(self, result: Value, memory: Memory, at: Value) -> int:
         """``result``'s lanes from ``memory[at]``."""
-        lanes = self.memory_lanes(result.type)
+        type: Any = result.type
+        lanes = self.lanes(type)
         if not self._fits(memory, lanes):
-            places = self._one_by_one(memory, at, lanes)
-            scalars = [self._load(memory, pointer, 1) for pointer in places]
-            return self.to_register(self.construct(self._stored_type(memory, lanes), scalars), memory, result)
-        return self.to_register(self._load(memory, self.pointer(memory, at, lanes), lanes), memory, result)
+            stored = [self._load(memory, pointer, 1) for pointer in self._one_by_one(memory, at, lanes)]
+            return self.construct(
+                self.type(type), [self.widened(s, memory, type.element_type) for s in stored]
+            )
+        found = self._load(memory, self.pointer(memory, at, lanes), lanes)
+        wide = self.widened(found, memory, type)
+        if wide != found and not isinstance(element_of(type), FloatType):
+            self.narrow_ids[result] = (found, self.stored_bits(element_of(type)))
+        return wide
 
     def _load(self, memory: Memory, pointer: int, lanes: int) -> int:
         return self.emit("Load", self._stored_type(memory, lanes), pointer, *self.access(memory, write=False))
@@ -267,40 +273,37 @@ class MemoryPrinter(Values):
         lane = self.emit("BitwiseAnd", type, index, self.word(memory.lanes - 1, like.type))
         return self.emit("AccessChain", pointer, variable, row, lane)
 
-    def to_register(self, stored: int, memory: Memory, result: Value) -> int:
-        type: Any = result.type
-        lanes = self.memory_lanes(type)
+    def widened(self, stored: int, memory: Memory, type: Any) -> int:
+        """What was loaded, as ``type`` lies in registers."""
+        lanes = self.lanes(type)
         register = self.type(type)
         if self._stored_type(memory, lanes) == register:
             return stored
-        element = element_of(type)
         wide = self.emit("UConvert", self.module.vector(self.u32, lanes), stored)
         if register == self.bool_type(type):
             return self.emit("INotEqual", register, wide, self.word(0, type))
-        if not isinstance(element, FloatType):
-            self.narrow_ids[result] = (stored, self.stored_bits(element))
         return wide
 
     def store_at(self, value: Value, memory: Memory, at: Value) -> None:
-        lanes = self.memory_lanes(value.type)
-        stored = self.from_register(value, memory)
+        type: Any = value.type
+        lanes = self.lanes(type)
         access = self.access(memory, write=True)
         if self._fits(memory, lanes):
+            stored = self.narrowed(self.operand(value), memory, type)
             self.module.do("Store", self.pointer(memory, at, lanes), stored, *access)
             return
-        element = self._stored_type(memory, 1)
-        for lane, pointer in enumerate(self._one_by_one(memory, at, lanes)):
-            scalar = self.emit("CompositeExtract", element, stored, lane)
-            self.module.do("Store", pointer, scalar, *access)
+        scalars = self.lanes_of(self.operand(value), type)
+        for scalar, pointer in zip(scalars, self._one_by_one(memory, at, lanes), strict=True):
+            self.module.do("Store", pointer, self.narrowed(scalar, memory, type.element_type), *access)
 
-    def from_register(self, value: Value, memory: Memory) -> int:
-        lanes = self.memory_lanes(value.type)
-        target = self._stored_type(memory, lanes)
-        register = self.type(value.type)
-        if target == register:
-            return self.operand(value)
-        word = self.unsigned(value) if register == self.bool_type(value.type) else self.operand(value)
-        return self.emit("UConvert", target, word)
+    def narrowed(self, value: int, memory: Memory, type: Any) -> int:
+        """A value in registers as it lies in ``memory``."""
+        target = self._stored_type(memory, self.lanes(type))
+        if target == self.type(type):
+            return value
+        if self.type(type) == self.bool_type(type):
+            value = self.select(value, self.word_type(type), self.word(1, type), self.word(0, type))
+        return self.emit("UConvert", target, value)
 
 
 SCOPE_WORKGROUP, SCOPE_SUBGROUP = 2, 3
