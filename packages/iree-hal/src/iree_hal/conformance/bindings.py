@@ -87,11 +87,6 @@ def test_a_binding_may_end_with_its_buffer(context: Context) -> None:
 def test_kinds_of_memory_mix(context: Context) -> None:
     makers: dict[str, Callable[[Any], Any]] = {"h": lambda a: a, "b": context.buffer, "w": Buffer.wrap}
     for kinds in ("hbw", "bwh", "whb", "bbh", "hhb"):
-        makers: dict[str, Callable[[Any], Any]] = {
-            "h": lambda array: array,
-            "b": context.buffer,
-            "w": Buffer.wrap,
-        }
         arrays = [ramp(100), 10 * ramp(100), np.zeros(100, np.float32)]
         rows = [makers[kind](array) for kind, array in zip(kinds, arrays, strict=True)]
         context.run(add_recording(100), rows)
