@@ -84,6 +84,8 @@ class VulkanCommandBuffer(CommandBuffer):
 
         Raises HalError BAD_ARGUMENTS, ACCESS, and what Frame raises.
         """
+        if self.device.lost is not None:
+            self.device.check()
         key, hosts = self.key(bindings, params)
         frame = self.idle(key)
         return key, frame or self.new_frame(hosts, params), hosts

@@ -15,7 +15,6 @@ from iree_base import debug
 from iree_target_vulkan.binding import (
     ERROR_INCOMPATIBLE_DRIVER,
     NULL,
-    address,
     array,
     check,
     enumerated,
@@ -185,6 +184,17 @@ def instance() -> Instance:
         return _instance
 
 
+def messages() -> list[str]:
+    """What the validation layers said so far; nothing is created for the question."""
+    return list(_instance.messages) if _instance is not None else []
+
+
+def clear_messages() -> None:
+    """Forget what they said."""
+    if _instance is not None:
+        _instance.messages.clear()
+
+
 def check_fork() -> None:
     """Raises VulkanError FORKED in a child forked from a process that had used Vulkan."""
     if _forked:
@@ -224,4 +234,4 @@ def _close() -> None:
             _instance = None
 
 
-__all__ = ["Instance", "address", "check_fork", "forked", "instance", "validating"]
+__all__ = ["Instance", "check_fork", "clear_messages", "forked", "instance", "messages", "validating"]

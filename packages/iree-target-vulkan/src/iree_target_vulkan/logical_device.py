@@ -7,6 +7,7 @@ memory pool and pipelines serve every HAL device. Submissions are numbered on on
 from __future__ import annotations
 
 import atexit
+import copy
 import os
 import threading
 from collections import deque
@@ -144,13 +145,18 @@ class LogicalDevice:
 
     # ------------------------------------------------------------------ the queue
 
+    def check(self) -> None:
+        """Raises VulkanError DEVICE_LOST, FORKED or UNUSABLE_DEVICE when nothing can run here any more."""
+        if self.lost is not None:
+            raise copy.copy(self.lost)
+
     def submit(self, info: Any, values: Any) -> int:
         """Submit ``info`` (a VkSubmitInfo that signals the timeline with ``values[0]``); its number.
 
         Raises VulkanError DEVICE_LOST, FORKED, HalError OUT_OF_MEMORY.
         """
         if self.lost is not None:
-            raise self.lost
+            self.check()
         with self._lock:
             number = self.submitted + 1
             values[0] = number

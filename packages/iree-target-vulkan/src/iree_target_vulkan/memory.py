@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ _HOST = _VISIBLE | _COHERENT
 USAGE = 0x1 | 0x2 | 0x20 | 0x100
 """Transfers, storage buffers, indirect counts."""
 
+SEPARATE_VARIABLE = "IREE_VULKAN_SEPARATE_MEMORY"
+"""Set to 1, a device that shares the host's memory is treated like one with its own, and with ``no-window`` like
+one whose own the host cannot write either: so that a processor can test those paths.
+"""
 BLOCK_BYTES = {DEVICE: 64 << 20, SHARED: 16 << 20, UPLOAD: 16 << 20, READBACK: 16 << 20}
 MIN_SHARED_HEAP = 1 << 30
 """A smaller window to the device's memory is left to others."""
@@ -144,8 +149,9 @@ class MemoryPool:
         usable = self._usable_types()
         types = [t for t in physical.memory_types if usable >> t.index & 1]
         self.types = choose_types(types)
-        self.unified = self.types[DEVICE].has(_LOCAL | _HOST | _CACHED)
-        self.shared = self.types[SHARED].has(_LOCAL | _HOST)
+        separate = os.environ.get(SEPARATE_VARIABLE, "")
+        self.unified = self.types[DEVICE].has(_LOCAL | _HOST | _CACHED) and not separate
+        self.shared = self.types[SHARED].has(_LOCAL | _HOST) and separate != "no-window"
         """Whether SHARED is the device's own memory; else it is UPLOAD."""
         self.max_bytes = min(physical.max_allocation_bytes, physical.max_buffer_bytes)
 
@@ -166,6 +172,8 @@ class MemoryPool:
     def allocate(self, kind: str, nbytes: int) -> Range:
         """``nbytes`` undefined bytes at a multiple of ALIGNMENT. Raises HalError OUT_OF_MEMORY."""
         size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        if self._device.lost is not None:
+            self._device.check()
         with self._lock:
             found = self._find(kind, size)
             if found is None:
@@ -244,7 +252,7 @@ class MemoryPool:
             memory, memory_token = device.own("VkDeviceMemory", "vkAllocateMemory", info)
             check(lib.vkBindBufferMemory(device.handle, buffer, memory, 0), "vkBindBufferMemory")
             pointer = NULL
-            if self.types[kind].has(_VISIBLE):
+            if self.types[kind].has(_VISIBLE) and (self.unified or kind != DEVICE):
                 out = ffi.new("void**")
                 check(
                     lib.vkMapMemory(device.handle, memory, 0, WHOLE_SIZE, 0, out),
