@@ -81,6 +81,13 @@ def test_several_targets_are_a_list(flow):
     assert flow[0][1]["target"] == ["a", "b"]
 
 
+def test_options_of_any_target_are_handed_on(flow, capsys):
+    assert run("model.onnx", "--target-far-away-thing=1", "--target-other", "x y") == 0
+    assert flow[0][1] == {"target_far_away_thing": "1", "target_other": "x y"}
+    assert run("model.onnx", "--tarjet-other", "x") == 2
+    assert run("model.onnx", "--target-other") == 2
+
+
 def test_a_phase_has_its_own_default_name(flow, tmp_path):
     assert run("model.onnx", "--compile-to", "stream") == 0
     assert (tmp_path / "model.stream.mlir").exists()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -136,8 +136,10 @@ class Target(Protocol):
     """Runtime driver that runs its objects."""
     format: str
     """Executable format, the key of the runtime's loaders."""
-    option_names: Sequence[str]
-    """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it."""
+    option_names: Collection[str]
+    """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it. A mapping
+    gives a line of help for each.
+    """
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
         """Validate ``options`` and resolve them to a machine. Raises a coded error for a bad one."""

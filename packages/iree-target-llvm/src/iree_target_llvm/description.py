@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from iree_core_ir.target import TargetDescription
 from iree_target_llvm.errors import OPTION, TRIPLE, LlvmError
 
-OPTIONS = ("cpu", "features", "triple")
+OPTIONS = {
+    "cpu": "host (default), generic or a level such as x86-64-v3.",
+    "features": "CPU features to add or leave out: +A,-B.",
+    "triple": "Another machine, as LLVM names it: aarch64-unknown-linux-gnu.",
+}
+"""What ``describe`` takes, with a line of help each."""
 
 ARCHITECTURES = {
     "x86_64": "x86_64",

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from iree_cli import console, files, options, progress
+from iree_cli import console, files, options, progress, target_options
 from iree_cli.errors import CliError
 
 _SHAPE = re.compile(r"\d+(x\d+)*|")
@@ -35,29 +35,16 @@ class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
         return name, tuple(int(size) for size in sizes.split("x") if size)
 
 
-def _complete_targets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from iree_cli import discovery
-
-    try:
-        return [
-            name for name in discovery.names("iree.compiler", "iree_targets") if name.startswith(incomplete)
-        ]
-    except Exception:  # completion never fails, it completes nothing
-        return []
-
-
-@click.command()
+@click.command(cls=target_options.CommandWithTargets)
 @click.argument("source", type=options.INPUT_FILE)
 @click.option("-o", "--output", type=options.OUTPUT_FILE, help="Default: the source's name with .vmfb, here.")
 @click.option(
     "--target",
     "targets",
     multiple=True,
-    shell_complete=_complete_targets,
-    help="May be repeated. Default: the host's CPU.",
+    shell_complete=target_options.complete_targets,
+    help="May be repeated: a variant of each, the best is picked at load. Default: the host's CPU.",
 )
-@click.option("--target-cpu", metavar="NAME", help="The CPU to compile for. Default: the host's.")
-@click.option("--target-features", metavar="+A,-B", help="CPU features to add or leave out.")
 @click.option(
     "--input-shape",
     "input_shapes",
@@ -178,15 +165,17 @@ def _check_stdout(phase: str | None, as_json: bool, report: bool) -> None:
 def _effective(arguments: dict[str, Any]) -> dict[str, Any]:
     """What the compiler makes of the arguments, where it is installed and says so."""
     import_flow()
-    from iree_core_ir import plugins
     from iree_flow.options import CompileOptions
+    from iree_flow.session import Session
 
     rest = {name: value for name, value in arguments.items() if name != "target"}
     target = arguments.get("target", CompileOptions().target)
-    checked = CompileOptions.from_arguments(target, rest)
-    resolved: dict[str, Any] = {"targets": list(checked.target)}
-    for name in checked.target:
-        description = plugins.find_target(name).describe(dict(checked.target_options))
-        if "target_features" not in arguments:
-            resolved["target_features"] = description.features
+    session = Session(CompileOptions.from_arguments(target, rest))
+    session.load_targets()
+    resolved: dict[str, Any] = {"targets": list(session.targets)}
+    for name, owner in session.targets.items():
+        for option in owner.option_names:
+            shown = f"target_{option.replace('-', '_')}"
+            if option.endswith("features") and shown not in arguments:
+                resolved[shown] = session.descriptions[name].features
     return resolved

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import iree_vm
-from iree_cli import console, files, inputs, options, progress, signatures
+from iree_cli import console, files, inputs, options, progress, signatures, target_options
 from iree_cli.commands.compile import ShapeType, import_flow, unique
 from iree_cli.errors import CliError
 
@@ -24,8 +24,6 @@ ARTIFACT_SUFFIX = ".vmfb"
 _ZIP = b"PK\3\4"
 OF_SOURCES = (
     "targets",
-    "target_cpu",
-    "target_features",
     "input_shapes",
     "function_name",
     "texts",
@@ -52,12 +50,16 @@ class Plan:
     kernels: bool
 
 
-@click.command()
+@click.command(cls=target_options.CommandWithTargets)
 @click.argument("paths", metavar="FILES...", nargs=-1, required=True, type=options.INPUT_FILE)
 @click.option("--source", type=options.INPUT_FILE, help="What the one artefact given was compiled from.")
-@click.option("--target", "targets", multiple=True, help="Default: the host's CPU.")
-@click.option("--target-cpu", metavar="NAME", help="As for iree compile.")
-@click.option("--target-features", metavar="+A,-B", help="As for iree compile.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    shell_complete=target_options.complete_targets,
+    help="Default: the host's CPU.",
+)
 @click.option("--input-shape", "input_shapes", multiple=True, type=ShapeType(), help="As for iree compile.")
 @options.function_option
 @options.input_option
@@ -70,11 +72,10 @@ class Plan:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     paths: tuple[Path, ...],
     source: Path | None,
     targets: tuple[str, ...],
-    target_cpu: str | None,
-    target_features: str | None,
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     function_name: str | None,
     texts: tuple[str, ...],
@@ -82,6 +83,7 @@ def command(
     kernels: bool,
     save_to: Path | None,
     as_json: bool,
+    **of_targets: Any,
 ) -> None:
     """Check FILES: artefacts whole, and sources (ONNX, MLIR) dispatch by dispatch.
 
@@ -92,8 +94,7 @@ def command(
 
     Native code is not sandboxed: this finds damage and wrong code, not malice.
     """
-    named = {"target_cpu": target_cpu, "target_features": target_features}
-    arguments: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    arguments: dict[str, Any] = target_options.given(of_targets)
     if input_shapes:
         arguments["input_shapes"] = unique(input_shapes)
     plan = Plan(targets or (None,), arguments, function_name, texts, seed, save_to, kernels)
@@ -104,9 +105,9 @@ def command(
         hint = "iree verify MODEL.vmfb --source FILE"
         raise CliError(4, "--source", cause="it belongs to one artefact", hint=hint)
     if source is None and all(artifacts):
-        for name in OF_SOURCES:
+        for name in (*OF_SOURCES, *of_targets):
             if options.given(ctx, name):
-                option = next(p.opts[0] for p in ctx.command.params if p.name == name)
+                option = next(p.opts[0] for p in ctx.command.get_params(ctx) if p.name == name)
                 hint = "give a source, or --source FILE"
                 raise CliError(4, option, cause="only artefacts are checked", hint=hint)
 
