@@ -124,6 +124,16 @@ def models(session: nox.Session) -> None:
 
 
 @nox.session
+def vulkan(session: nox.Session) -> None:
+    """Every model on this machine's Vulkan device under the validation layers, then ten minutes of soak."""
+    install(session, list(fresh.ALL), "pip", *fresh.TEST, *fresh.CHECKS, "-r", "ci/requirements-models.txt")
+    session.install(*CONSTRAINTS, "--no-deps", "timm")
+    session.run("pytest", "-q", "-rA", "tests/models/test_models_vulkan.py", *session.posargs, env=LIMITS)
+    soak = ["--target", "vulkan-spirv", "--driver", "vulkan", "--profile", "device", "--minutes", "10"]
+    session.run("python", "benchmarks/soak.py", *soak, env={**LIMITS, "IREE_VULKAN_VALIDATION": "1"})
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """The long sweeps: everything marked slow."""
     install(

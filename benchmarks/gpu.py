@@ -236,7 +236,7 @@ def cases() -> list[Case]:
 
 
 def gpu_times(device: Any, call: Callable[[], Any], repeats: int) -> list[float]:
-    """Microseconds of each command buffer that ``call`` runs, by timestamps, ``repeats`` times."""
+    """Microseconds of the device's work in ``call``, by timestamps, ``repeats`` times; host copies apart."""
     times = []
     for _ in range(repeats):
         with device.profiling(per_dispatch=False) as profile:
