@@ -193,3 +193,68 @@ def test_more_constants_than_can_be_pushed_with_a_check(run: Run, description: A
     assert (entry.push_constant_words, entry.constants_binding, entry.status_binding) == (1, 1, 2)
     got = run(kernel, [np.zeros(8, np.int32)], [np.int32(i) for i in range(20)])[-1]
     np.testing.assert_array_equal(got, 19)
+
+
+@pytest.mark.parametrize(("type", "lanes"), [("f16", 8), ("bf16", 8), ("i8", 16)])
+def test_carried_vectors(run: Run, type: str, lanes: int) -> None:
+    """16 bytes of narrow elements go through shared memory, a loop and a choice as they are."""
+    vector = f"vector<{lanes}x{type}>"
+    memory = f"memref<{8 * lanes}x{type}, #gpu.address_space<workgroup>>"
+    body = f"""
+  %m = memref.alloca() : {memory}
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c3 = arith.constant 3 : index
+  %c7 = arith.constant 7 : index
+  %lanes = arith.constant {lanes} : index
+  %zero = arith.constant dense<0{"" if type == "i8" else ".0"}> : {vector}
+  %t = gpu.thread_id x
+  %i = arith.muli %t, %lanes : index
+  %x = vector.load %b0[%i] : memref<?x{type}>, {vector}
+  vector.store %x, %m[%i] : {memory}, {vector}
+  gpu.barrier
+  %o = arith.subi %c7, %t : index
+  %j = arith.muli %o, %lanes : index
+  %y = scf.for %k = %c0 to %c3 step %c1 iter_args(%a = %zero) -> ({vector}) {{
+    %v = vector.load %m[%j] : {memory}, {vector}
+    %q = arith.cmpi eq, %k, %c1 : index
+    %z = arith.select %q, %v, %a : {vector}
+    scf.yield %z : {vector}
+  }}
+  %w = vector.bitcast %y : {vector} to vector<4xi32>
+  %u = vector.bitcast %w : vector<4xi32> to {vector}
+  vector.store %u, %b1[%i] : memref<?x{type}>, {vector}
+"""
+    a = random(type, 8 * lanes)
+    got = run(KernelText(body, [(type, "read"), (type, "write")]), [a, np.zeros_like(a)])[-1]
+    expected = np.ascontiguousarray(a.reshape(8, lanes)[::-1]).reshape(-1)
+    np.testing.assert_array_equal(got.view(np.uint8), expected.view(np.uint8))
+
+
+@pytest.mark.parametrize("offset", [0, 4, 6])
+def test_offsets_into_vectors(run: Run, offset: int) -> None:
+    """Memory of vectors read through lanes and vectors at constant distances."""
+    memory = "memref<48xf32, #gpu.address_space<workgroup>>"
+    body = f"""
+  %m = memref.alloca() : {memory}
+  %c4 = arith.constant 4 : index
+  %d = arith.constant {offset} : index
+  %e = arith.constant {offset // 4 * 4} : index
+  %t = gpu.thread_id x
+  %i = arith.muli %t, %c4 : index
+  %x = vector.load %b0[%i] : memref<?xf32>, vector<4xf32>
+  vector.store %x, %m[%i] : {memory}, vector<4xf32>
+  gpu.barrier
+  %p = arith.addi %t, %d : index
+  %y = memref.load %m[%p] : {memory}
+  %q = arith.addi %i, %e : index
+  %z = vector.load %b0[%q] : memref<?xf32>, vector<4xf32>
+  %s = vector.broadcast %y : f32 to vector<4xf32>
+  %r = arith.addf %s, %z : vector<4xf32>
+  vector.store %r, %b1[%i] : memref<?xf32>, vector<4xf32>
+"""
+    a = random("f32", 48)
+    got = run(KernelText(body, [("f32", "read"), ("f32", "readwrite")]), [a, np.zeros(32, np.float32)])[-1]
+    base = offset // 4 * 4
+    expected = a[offset : offset + 8, None] + a[base : base + 32].reshape(8, 4)
+    np.testing.assert_array_equal(got.reshape(8, 4), expected)

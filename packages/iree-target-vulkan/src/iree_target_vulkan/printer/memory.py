@@ -148,7 +148,8 @@ class MemoryPrinter(Values):
                 return self.emit(
                     "IMul", index, self.operand(op.operands[0]), self.word(factor // by, at.type)
                 )
-        if op is not None and op.name == "arith.addi" and all(is_multiple(v, by) for v in op.operands):
+        if op is not None and op.name == "arith.addi" and any(is_multiple(v, by) for v in op.operands):
+            # The sum is a multiple, so the other operand is one too.
             return self.emit("IAdd", index, *(self.quotient(v, by) for v in op.operands))
         return self.emit("ShiftRightLogical", index, self.operand(at), self.u32_constant(by.bit_length() - 1))
 
@@ -183,15 +184,33 @@ class MemoryPrinter(Values):
             pointer = m.pointer(storage, self._stored_type(memory, lanes))
             return self.emit("AccessChain", pointer, variable, self.quotient(at, lanes))
         # One element: a lane of the vectors that the memory consists of.
-        element = self.local_type(memory)
-        index, type = self.operand(at), self.type(at.type)
-        bits = memory.lanes.bit_length() - 1
-        if is_multiple(at, memory.lanes):
-            row, lane = self.quotient(at, memory.lanes), self.word(0, at.type)
-        else:
-            row = self.emit("ShiftRightLogical", type, index, self.u32_constant(bits))
-            lane = self.emit("BitwiseAnd", type, index, self.word(memory.lanes - 1, at.type))
-        return self.emit("AccessChain", m.pointer(storage, element), variable, row, lane)
+        row, lane = self._row_and_lane(at, memory.lanes)
+        return self.emit("AccessChain", m.pointer(storage, self.local_type(memory)), variable, row, lane)
+
+    def _row_and_lane(self, at: Value, lanes: int) -> tuple[int, int]:
+        """Which vector of ``lanes`` an element lies in, and where. Whole vectors of a constant are added
+        last, where drivers see them as an offset."""
+        if is_multiple(at, lanes):
+            return self.quotient(at, lanes), self.word(0, at.type)
+        type = self.type(at.type)
+        base, whole = at, 0
+        op = at.defining_op
+        if op is not None and op.name == "arith.addi" and is_multiple(op.operands[1], lanes):
+            offset = integer_constant(op.operands[1])
+            if offset is not None:
+                base, whole = op.operands[0], offset // lanes
+        row, lane = self._split_index(self.operand(base), type, at, lanes)
+        return (self.emit("IAdd", type, row, self.word(whole, at.type)) if whole else row), lane
+
+    def _split_index(self, index: int, type: int, like: Value, lanes: int) -> tuple[int, int]:
+        key = ("split", index, lanes)
+        for scope in self.scopes:
+            if key in scope:
+                return scope[key], scope["lane", index, lanes]
+        row = self.emit("ShiftRightLogical", type, index, self.u32_constant(lanes.bit_length() - 1))
+        lane = self.emit("BitwiseAnd", type, index, self.word(lanes - 1, like.type))
+        self.scopes[-1][key], self.scopes[-1]["lane", index, lanes] = row, lane
+        return row, lane
 
     def access(self, memory: Memory, *, write: bool) -> tuple[Any, ...]:
         """The memory operands of a load or store."""
@@ -215,7 +234,7 @@ class MemoryPrinter(Values):
     def load_at(self, result: Value, memory: Memory, at: Value) -> int:
         """``result``'s lanes from ``memory[at]``."""
         type: Any = result.type
-        lanes = self.lanes(type)
+        lanes = self.memory_lanes(type)
         if not self._fits(memory, lanes):
             stored = [self._load(memory, pointer, 1) for pointer in self._one_by_one(memory, at, lanes)]
             return self.construct(
@@ -268,14 +287,13 @@ class MemoryPrinter(Values):
         variable = self.variable(memory, memory.lanes)
         if memory.lanes == 1:
             return self.emit("AccessChain", pointer, variable, index)
-        bits = self.u32_constant(memory.lanes.bit_length() - 1)
-        row = self.emit("ShiftRightLogical", type, index, bits)
-        lane = self.emit("BitwiseAnd", type, index, self.word(memory.lanes - 1, like.type))
-        return self.emit("AccessChain", pointer, variable, row, lane)
+        return self.emit(
+            "AccessChain", pointer, variable, *self._split_index(index, type, like, memory.lanes)
+        )
 
     def widened(self, stored: int, memory: Memory, type: Any) -> int:
         """What was loaded, as ``type`` lies in registers."""
-        lanes = self.lanes(type)
+        lanes = self.memory_lanes(type)
         register = self.type(type)
         if self._stored_type(memory, lanes) == register:
             return stored
@@ -286,7 +304,7 @@ class MemoryPrinter(Values):
 
     def store_at(self, value: Value, memory: Memory, at: Value) -> None:
         type: Any = value.type
-        lanes = self.lanes(type)
+        lanes = self.memory_lanes(type)
         access = self.access(memory, write=True)
         if self._fits(memory, lanes):
             stored = self.narrowed(self.operand(value), memory, type)
@@ -298,7 +316,7 @@ class MemoryPrinter(Values):
 
     def narrowed(self, value: int, memory: Memory, type: Any) -> int:
         """A value in registers as it lies in ``memory``."""
-        target = self._stored_type(memory, self.lanes(type))
+        target = self._stored_type(memory, self.memory_lanes(type))
         if target == self.type(type):
             return value
         if self.type(type) == self.bool_type(type):
