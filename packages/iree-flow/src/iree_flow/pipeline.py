@@ -64,7 +64,7 @@ def dispatch_creation(module: Any, session: Session) -> None:
 
 
 def stream(module: Any, session: Session) -> None:
-    """Dispatches become recorded regions over one arena each; constants become one segment."""
+    """Dispatches become recorded regions over one arena each; constants lie in segments."""
     session.run(module, ScheduleStream(), Canonicalize(), Cse())
 
 
