@@ -11,7 +11,7 @@ from vm_models import add_function, add_model, add_recording, dynamic_model, ran
 from iree_vm import Artifact, VmError, load
 from iree_vm.artifact import FunctionSpec
 from iree_vm.host_program import HostProgram
-from iree_vm.load import Module
+from iree_vm.loading import Module
 
 X, Y = random(16), random(16, seed=1)
 

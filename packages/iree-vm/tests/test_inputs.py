@@ -12,7 +12,7 @@ from vm_models import add_model, dynamic_model, random, tensor
 from iree_vm import VmError, load
 from iree_vm.artifact import Dim, FunctionSpec
 from iree_vm.inputs import Input, check_inputs
-from iree_vm.load import Module
+from iree_vm.loading import Module
 
 X, Y = random(4, 3), random(4, 3, seed=1)
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import traceback
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
@@ -22,20 +23,35 @@ from iree_base.errors import IreeError, PluginError
 
 @dataclass
 class PluginRecord:
-    """What became of one entry point: ``status`` is ``ok``, ``failed``, ``incompatible`` or ``disabled``."""
+    """What became of one entry point: ``status`` is ``ok``, ``failed``, ``incompatible`` or ``disabled``.
+
+    ``dist`` is the installed distribution it comes from; its metadata is read when somebody asks.
+    """
 
     name: str
     group: str
     value: str
-    distribution: str
-    version: str
+    dist: Distribution | None = field(default=None, repr=False)
     status: str = "ok"
     traceback: str = ""
     reason: str = ""
-    bug_url: str = ""
     plugin: Any = field(default=None, repr=False)
     owns: dict[str, list[str]] = field(default_factory=dict)
     """Hook name -> names this plugin provides through it."""
+
+    @cached_property
+    def distribution(self) -> str:
+        return "?" if self.dist is None else self.dist.name
+
+    @cached_property
+    def version(self) -> str:
+        return "?" if self.dist is None else self.dist.version
+
+    @cached_property
+    def bug_url(self) -> str:
+        """Where to report: the distribution's project URL of issues, or nothing."""
+        urls = [] if self.dist is None else self.dist.metadata.get_all("Project-URL") or []
+        return next((u.split(",", 1)[1].strip() for u in urls if "issue" in u.lower()), "")
 
 
 class PluginManager:
@@ -59,22 +75,12 @@ class PluginManager:
             self._load(entry, names)
 
     def _load(self, entry: EntryPoint, allowed: set[str] | None) -> None:
-        dist = entry.dist
-        record = PluginRecord(
-            name=entry.name,
-            group=self.group,
-            value=entry.value,
-            distribution=dist.name if dist else "?",
-            version=dist.version if dist else "?",
-        )
+        record = PluginRecord(entry.name, self.group, entry.value, entry.dist)
         self.records.append(record)
         if allowed is not None and entry.name not in allowed:
             record.status, record.reason = "disabled", "not named in IREE_PLUGINS"
             return
         try:
-            if dist is not None:
-                urls = dist.metadata.get_all("Project-URL") or []
-                record.bug_url = next((u.split(",", 1)[1].strip() for u in urls if "issue" in u.lower()), "")
             plugin = entry.load()
             self.register(plugin, record)
         except Exception as error:
@@ -103,11 +109,7 @@ class PluginManager:
         if record is not None:
             record.plugin = plugin
         else:
-            self.records.append(
-                PluginRecord(
-                    name=name, group=self.group, value=name, distribution="?", version="?", plugin=plugin
-                )
-            )
+            self.records.append(PluginRecord(name, self.group, name, plugin=plugin))
 
     def provided(self, hook: str) -> dict[str, Any]:
         """All ``name -> getter`` mappings that plugins return from ``hook``.

@@ -87,8 +87,7 @@ def _unused(group: str) -> list[PluginRecord]:
             entry.name,
             group,
             entry.value,
-            entry.dist.name if entry.dist else "?",
-            entry.dist.version if entry.dist else "?",
+            entry.dist,
             status="disabled",
             reason=f"{host} is not installed",
         )
@@ -99,14 +98,7 @@ def _unused(group: str) -> list[PluginRecord]:
 def _commands() -> list[PluginRecord]:
     result = []
     for entry in sorted(entry_points(group=main.GROUP), key=lambda entry: entry.name):
-        record = PluginRecord(
-            entry.name,
-            main.GROUP,
-            entry.value,
-            entry.dist.name if entry.dist else "?",
-            entry.dist.version if entry.dist else "?",
-            owns={"command": [entry.name]},
-        )
+        record = PluginRecord(entry.name, main.GROUP, entry.value, entry.dist, owns={"command": [entry.name]})
         try:
             main.load_extension(entry)
         except Exception as error:

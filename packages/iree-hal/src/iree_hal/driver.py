@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager
 from iree_hal import hookspecs
-from iree_hal.device import Device
 from iree_hal.device_info import DeviceInfo, Diagnosis, match_device, split_path
 from iree_hal.errors import OPTION, HalError
-from iree_hal.executable_loader import ExecutableLoader
+
+if TYPE_CHECKING:
+    from iree_hal.device import Device
+    from iree_hal.executable_loader import ExecutableLoader
 
 API = (1, 0)
 """Version of the runtime plugin contract."""

@@ -6,14 +6,19 @@
     module = iree_vm.load("model.vmfb")
     y = module.main(x)
 
-Importing this imports neither the compiler nor LLVM.
+Importing this imports neither the compiler nor LLVM; names are imported when they are used.
 """
 
-from iree_vm.artifact import Artifact, ArtifactWriter, verify
-from iree_vm.context import Context
-from iree_vm.errors import VmError
-from iree_vm.load import Module, Pending, load
-from iree_vm.native import NativeModule
+from typing import TYPE_CHECKING
+
+from iree_base.lazy import attach
+
+if TYPE_CHECKING:
+    from iree_vm.artifact import Artifact, ArtifactWriter, verify
+    from iree_vm.context import Context
+    from iree_vm.errors import VmError
+    from iree_vm.loading import Module, Pending, load
+    from iree_vm.native import NativeModule
 
 __all__ = [
     "Artifact",
@@ -26,3 +31,18 @@ __all__ = [
     "load",
     "verify",
 ]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "Artifact": "iree_vm.artifact",
+        "ArtifactWriter": "iree_vm.artifact",
+        "Context": "iree_vm.context",
+        "Module": "iree_vm.loading",
+        "NativeModule": "iree_vm.native",
+        "Pending": "iree_vm.loading",
+        "VmError": "iree_vm.errors",
+        "load": "iree_vm.loading",
+        "verify": "iree_vm.artifact",
+    },
+)

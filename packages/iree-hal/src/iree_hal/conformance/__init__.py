@@ -8,12 +8,11 @@ A test module of a driver is::
     BACKEND = Backend("my-driver", executable=my_kernels, never={"test_x": "why it cannot be"})
 
 ``never`` marks are skipped: the device is not meant to do it. ``not_yet`` marks are expected failures; one
-that passes fails the run, so the mark goes when the work is done. Both carry a reason. Needs pytest.
+that passes fails the run, so the mark goes when the work is done. Both carry a reason. The suite
+needs pytest, the kernels do not.
 """
 
 from __future__ import annotations
-
-import importlib.util
 
 NOUNS = (
     "allocator",
@@ -39,8 +38,3 @@ NOUNS = (
     "workgroups",
 )
 """The suite's files, a noun each."""
-
-if importlib.util.find_spec("pytest") is not None:  # the kernels are of use without it
-    import pytest
-
-    pytest.register_assert_rewrite(*(f"iree_hal.conformance.{noun}" for noun in NOUNS))

@@ -7,28 +7,31 @@ from collections.abc import Iterator
 import pytest
 
 from iree_hal.conformance import NOUNS
-from iree_hal.conformance.allocator import *  # noqa: F403
-from iree_hal.conformance.backend import Backend, Context
-from iree_hal.conformance.bindings import *  # noqa: F403
-from iree_hal.conformance.buffer import *  # noqa: F403
-from iree_hal.conformance.buffer_view import *  # noqa: F403
-from iree_hal.conformance.command_buffer import *  # noqa: F403
-from iree_hal.conformance.constants import *  # noqa: F403
-from iree_hal.conformance.copies import *  # noqa: F403
-from iree_hal.conformance.device import *  # noqa: F403
-from iree_hal.conformance.devices import *  # noqa: F403
-from iree_hal.conformance.driver import *  # noqa: F403
-from iree_hal.conformance.executable import *  # noqa: F403
-from iree_hal.conformance.fence import *  # noqa: F403
-from iree_hal.conformance.fills import *  # noqa: F403
-from iree_hal.conformance.kernel_errors import *  # noqa: F403
-from iree_hal.conformance.lifetime import *  # noqa: F403
-from iree_hal.conformance.queue import *  # noqa: F403
-from iree_hal.conformance.recording import *  # noqa: F403
-from iree_hal.conformance.semaphore import *  # noqa: F403
-from iree_hal.conformance.submissions import *  # noqa: F403
-from iree_hal.conformance.waves import *  # noqa: F403
-from iree_hal.conformance.workgroups import *  # noqa: F403
+
+pytest.register_assert_rewrite(*(f"iree_hal.conformance.{noun}" for noun in NOUNS))
+
+from iree_hal.conformance.allocator import *  # noqa: E402, F403
+from iree_hal.conformance.backend import Backend, Context  # noqa: E402
+from iree_hal.conformance.bindings import *  # noqa: E402, F403
+from iree_hal.conformance.buffer import *  # noqa: E402, F403
+from iree_hal.conformance.buffer_view import *  # noqa: E402, F403
+from iree_hal.conformance.command_buffer import *  # noqa: E402, F403
+from iree_hal.conformance.constants import *  # noqa: E402, F403
+from iree_hal.conformance.copies import *  # noqa: E402, F403
+from iree_hal.conformance.device import *  # noqa: E402, F403
+from iree_hal.conformance.devices import *  # noqa: E402, F403
+from iree_hal.conformance.driver import *  # noqa: E402, F403
+from iree_hal.conformance.executable import *  # noqa: E402, F403
+from iree_hal.conformance.fence import *  # noqa: E402, F403
+from iree_hal.conformance.fills import *  # noqa: E402, F403
+from iree_hal.conformance.kernel_errors import *  # noqa: E402, F403
+from iree_hal.conformance.lifetime import *  # noqa: E402, F403
+from iree_hal.conformance.queue import *  # noqa: E402, F403
+from iree_hal.conformance.recording import *  # noqa: E402, F403
+from iree_hal.conformance.semaphore import *  # noqa: E402, F403
+from iree_hal.conformance.submissions import *  # noqa: E402, F403
+from iree_hal.conformance.waves import *  # noqa: E402, F403
+from iree_hal.conformance.workgroups import *  # noqa: E402, F403
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from iree_vm.artifact import Dim, FunctionSpec
 from iree_vm.bytecode import encoding
 from iree_vm.bytecode.assembler import assemble
 from iree_vm.host_program import HostProgram
-from iree_vm.load import Module
+from iree_vm.loading import Module
 
 
 @pytest.fixture
