@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,28 @@ import pytest
 from iree_target_vulkan.errors import VulkanError
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    with contextlib.suppress(ValueError):  # another package's conftest may have added it
+        parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """``golden(name, text)`` compares with ``golden/<name>`` in the folder of the test file."""
+    update = request.config.getoption("--update-golden", default=False)
+    folder = Path(request.path).parent / "golden"
+
+    def check(name: str, text: str) -> None:
+        path = folder / name
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path} is missing: run with --update-golden and review it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
 
 
 def _validation_layer() -> bool:
@@ -38,6 +61,7 @@ def no_validation_messages() -> Iterator[None]:
     module = sys.modules.get("iree_target_vulkan.instance")
     found = module.messages() if module is not None else []
     if found:
+        assert module is not None
         module.clear_messages()
         pytest.fail("\n".join(found))
 

@@ -123,7 +123,7 @@ def elementwise(
     types = {name: spelled(type) for name, type in zip(names, inputs, strict=True)}
     types |= {"r": spelled(result), "i1": spelled("i1")}
     body = [
-        f"%eight = arith.constant 8 : index",
+        "%eight = arith.constant 8 : index",
         f"%lanes = arith.constant {lanes} : index",
         "%t = gpu.thread_id x",
         "%m = arith.muli %wx, %eight : index",

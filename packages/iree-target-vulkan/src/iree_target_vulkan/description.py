@@ -1,7 +1,8 @@
 """What device to compile for: named profiles, or the facts of a running device.
 
 A profile lists limits and features by their Vulkan names. ``--target-vulkan-profile=device`` asks the runtime
-half for the device of this machine; the artefact then needs that device or one that has as much.
+half for the device of this machine; the artefact then needs that device or one that has as much. It is the
+default where there is a device, as the CPU's target compiles for the CPU it runs on.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from iree_codegen.invocation_description import InvocationDescription
+from iree_hal.device_info import DeviceInfo, match_device
 from iree_target_vulkan.errors import MISSING_FEATURE, OPTION, VulkanError
 
 TARGET = "vulkan-spirv"
 OPTIONS = ("vulkan-profile", "vulkan-features", "vulkan-device")
 DEVICE = "device"
+FALLBACK = "desktop"
+"""The profile for machines without a device."""
 CPU = "processor"
 """How the driver calls a device that is the CPU."""
 
@@ -134,9 +138,12 @@ def describe(options: Mapping[str, str]) -> VulkanDescription:
             raise VulkanError(
                 OPTION, f"--target-{name}", hint="one of " + ", ".join(f"--target-{o}" for o in OPTIONS)
             )
-    name = options.get("vulkan-profile", DEVICE if "vulkan-device" in options else "desktop")
+    selector = options.get("vulkan-device", "")
+    name = options.get("vulkan-profile") or (DEVICE if selector or _devices() else FALLBACK)
+    if selector and name != DEVICE:
+        raise VulkanError(OPTION, f"--target-vulkan-device with --target-vulkan-profile={name}")
     if name == DEVICE:
-        base = from_device(options.get("vulkan-device", ""))
+        base = from_device(selector)
     elif name in PROFILES:
         base = PROFILES[name]
     else:
@@ -178,20 +185,27 @@ def _completed(base: VulkanDescription, options: Mapping[str, str]) -> VulkanDes
     )
 
 
-def from_device(selector: str) -> VulkanDescription:
-    """The description of a device of this machine, read by the runtime half."""
+def _devices() -> tuple[DeviceInfo, ...]:
+    """The Vulkan devices of this machine; none without a Vulkan loader or driver."""
     from iree_target_vulkan.driver import DRIVER
 
-    devices = DRIVER.devices()
-    wanted = [d for d in devices if not selector or selector.lower() in (d.path.lower(), d.name.lower())]
-    wanted = wanted or [d for d in devices if selector.lower() in f"{d.path} {d.name}".lower()]
-    if not wanted:
+    return DRIVER.devices()
+
+
+def from_device(selector: str) -> VulkanDescription:
+    """The description of a device of this machine: the one the driver would open for ``selector``.
+
+    Raises VulkanError OPTION on a machine without one, HalError NO_DEVICE for a selector that fits none.
+    """
+    devices = _devices()
+    if not devices:
         raise VulkanError(
             OPTION,
-            f"--target-vulkan-device={selector}" if selector else "no Vulkan device on this machine",
-            hint="iree devices lists them; or name a profile: " + ", ".join(PROFILES),
+            "no Vulkan device on this machine",
+            hint="name a profile: " + ", ".join(f"--target-vulkan-profile={name}" for name in PROFILES),
         )
-    return from_facts(wanted[0].name, wanted[0].facts)
+    found = devices[match_device(devices, selector.removeprefix("vulkan://"), "vulkan")]
+    return from_facts(found.name, found.facts)
 
 
 def from_facts(name: str, facts: Mapping[str, Any]) -> VulkanDescription:

@@ -40,6 +40,7 @@ class VulkanSpirvTarget:
     def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
         from iree_codegen.gpu_layouts import constant_layout
 
+        assert isinstance(description, VulkanDescription)
         return constant_layout(dispatch, description)
 
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
@@ -92,6 +93,6 @@ def compile_kernel(kernel: Kernel, description: VulkanDescription) -> Executable
         from iree_target_vulkan.spirv.disassembler import disassemble
 
         debug.log(debug.TARGET_TEXT, f"; SPIR-V of '{kernel.name}'\n{disassemble(executable.words)}")
-    report = {"strategy": kernel.strategy, "why": kernel.why, **kernel.notes}
+    report = {"strategy": kernel.strategy, "why": kernel.why, "profile": description.profile, **kernel.notes}
     features = tuple(FEATURE_PREFIX + name for name in executable.features)
     return ExecutableObject(executable.serialize(), (kernel.export,), features, report)

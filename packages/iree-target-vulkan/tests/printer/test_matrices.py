@@ -76,7 +76,14 @@ def product(a: str, c: str, k: int, *, transpose: bool, space: str, lanes: int) 
     ],
 )
 def test_products(
-    validate: Callable[[bytes], None], a: str, c: str, k: int, shape: str, space: str, lanes: int, transpose: bool
+    validate: Callable[[bytes], None],
+    a: str,
+    c: str,
+    k: int,
+    shape: str,
+    space: str,
+    lanes: int,
+    transpose: bool,
 ) -> None:
     lanes = lanes or (16 if "8" in a else 8)
     compiled = product(a, c, k, transpose=transpose, space=space, lanes=lanes).compile(HOPPER)

@@ -22,8 +22,8 @@ def subgroup(description: Any) -> int:
 def each(subgroup: int, lines: list[str], type: str, n: int) -> KernelText:
     """One invocation per element in subgroups: line k makes %rk of %x, stored at k * n."""
     body = [
-        "%g = arith.constant {0} : index".format(4 * subgroup),
-        "%s = arith.constant {0} : index".format(subgroup),
+        f"%g = arith.constant {4 * subgroup} : index",
+        f"%s = arith.constant {subgroup} : index",
         "%sg = gpu.subgroup_id : index",
         "%lane = gpu.lane_id",
         "%l = arith.muli %sg, %s : index",
