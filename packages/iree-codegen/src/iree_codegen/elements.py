@@ -637,12 +637,8 @@ class Elements:
         rank = indices.type.rank
         k = self.kernel
         where = forms[axis : axis + rank]
-        raw = self.element(indices, where, point)
-        if element_of(raw.type) is not index:
-            raw = k.cast("arith.index_cast", raw, index)
         extent = self.dispatch.dims(source)[axis]
-        size = k.value(k.dim(extent))
-        valid = k.cmpi("ult", raw, size)
+        raw, valid = self.checked_index(self.element(indices, where, point), extent)
         everywhere = valid
         if lanes_of(valid) > 1:
             if point.mask is not None:
@@ -652,6 +648,12 @@ class Elements:
         k.check(everywhere, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
         own = (*forms[:axis], indexing.opaque(raw, extent), *forms[axis + rank :])
         return self.element(source, own, point)
+
+    def checked_index(self, raw: Value, extent: Dim) -> tuple[Value, Value]:
+        """A computed integer as an index, and whether it is in ``[0, extent)``."""
+        k = self.kernel
+        place = raw if element_of(raw.type) is index else k.cast("arith.index_cast", raw, index)
+        return place, k.cmpi("ult", place, k.value(k.dim(extent)))
 
 
 def _is_multiple(number: Dim, divisor: int) -> bool:

@@ -17,6 +17,7 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Elements
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_codegen.invocation_description import InvocationDescription
+from iree_codegen.invocation_elements import InvocationElements
 from iree_codegen.kernel import INDEX_BITS, SUBGROUP_SIZE, WORKGROUP_SIZE, Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_core_ir.dialects.gpu import AddressSpaceAttr, DimensionAttr, ReductionAttr, ShuffleModeAttr
@@ -48,7 +49,7 @@ class GpuFrame(KernelFrame):
         workgroup_size: Sequence[int],
         *,
         name: str | None = None,
-        elements: type[Elements] = Elements,
+        elements: type[Elements] = InvocationElements,
     ) -> None:
         x, y, z = [*workgroup_size, 1, 1, 1][:3]
         self.description = description
@@ -62,6 +63,8 @@ class GpuFrame(KernelFrame):
         }
         super().__init__(dispatch, fma=description.fma, name=name, attributes=attributes, elements=elements)
         self.shared_bytes = 0
+        if isinstance(self.elements, InvocationElements):
+            self.elements.index_bits = self.index_bits
 
     # -- who this invocation is ----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index, lanes_of
 from iree_codegen.scalars import NotVectorizable
 from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import IntegerType, element_of, index
 
 
 def is_multiple(number: Dim, divisor: int) -> bool:
@@ -76,6 +77,17 @@ def lane(at: Bindings, number: int) -> Bindings:
 
 class InvocationElements(Elements):
     """As ``Elements``, with aligned vectors of few lanes."""
+
+    index_bits = 32
+    """Width of the kernel's indices."""
+
+    def checked_index(self, raw: Value, extent: Dim) -> tuple[Value, Value]:
+        """As in ``Elements``; wider integers are compared before they are cut to the width of an index."""
+        k, element = self.kernel, element_of(raw.type)
+        if not isinstance(element, IntegerType) or element.width <= self.index_bits:
+            return super().checked_index(raw, extent)
+        size = k.cast("arith.index_castui", k.value(k.dim(extent)), element)
+        return k.cast("arith.index_cast", raw, index), k.cmpi("ult", raw, size)
 
     def load(self, memory: Memory, forms: Sequence[Affine], point: Point) -> Value:
         k, at = self.kernel, point.at

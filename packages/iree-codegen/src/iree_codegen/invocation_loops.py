@@ -26,6 +26,10 @@ SCRATCH_LIMIT = 64 << 20
 """Bytes of scratch of all workgroups together that a kernel stays below where it can."""
 PRIVATE_LIMIT = 512
 """Bytes of intermediates that an invocation keeps in memory of its own, instead of scratch."""
+BYTES_EACH = 32
+MOST_VECTORS = 4
+BUSY = 1 << 18
+"""Invocations that keep a large device busy."""
 NOT_IN_VECTORS = frozenset({"linalg_ext.gather"})
 """Ops whose operands lie at computed places: their lanes are done one by one."""
 
@@ -60,11 +64,11 @@ class InvocationEmitter(LoopEmitter):
 
     # -- sharing ---------------------------------------------------------------------------------------
 
-    def _id(self) -> Index:
-        """The invocation's number in the grid."""
-        k = self.kernel
+    def _id(self, several: int = 1, number: int = 0) -> Index:
+        """The invocation's number in the grid; with ``several`` items each, its item ``number``."""
+        k, n = self.kernel, self.frame.n_invocations
         index = self.frame.workgroup_index(self.bound)
-        return k.add(k.mul(index, self.frame.n_invocations), self.frame.local_id())
+        return k.add(k.mul(index, n * several), k.add(self.frame.local_id(), number * n))
 
     def _share(self, total: Dim, tile: int, body: Callable[[Index], None]) -> Dim:
         """Invocation ``i`` does outer index ``i``; with scratch, few workgroups stride over all."""
@@ -148,27 +152,51 @@ class InvocationEmitter(LoopEmitter):
         memories = [self._memory(step, n, set(step.loops)) for n in range(len(step.values))]
         extents = [*(v.extent for v in rest), vectors]
 
-        def at_vector(at: Bindings, i: Index, count: int) -> None:
+        def values(at: Bindings, i: Index, count: int) -> tuple[Point, list[Value]]:
             point = Point(at.child({var: i}, var if count > 1 else None, count, count > 1))
-            values = [self.elements.element_through(v, step.forms, point) for v in step.values]
-            for value, memory in zip(values, memories, strict=True):
+            return point, [self.elements.element_through(v, step.forms, point) for v in step.values]
+
+        def store(point: Point, found: list[Value]) -> None:
+            for value, memory in zip(found, memories, strict=True):
                 self.elements.store(value, memory, step.forms, point)
 
-        def body(number: Index) -> None:
+        def place(number: Index) -> tuple[Bindings, Index]:
             *outer, last = self._split(number, extents)  # type: ignore[arg-type]
-            at = Bindings(k).child(dict(zip(rest, outer, strict=True)))
-            start = k.mul(last, lanes)
+            return Bindings(k).child(dict(zip(rest, outer, strict=True))), k.mul(last, lanes)
+
+        total = dim_ops.total(extents)  # type: ignore[arg-type]
+        several = self._vectors_each(step, lanes, total) if whole else 1
+        if several > 1:
+            # All loads come before the first store, behind which none of them could move.
+            done = [values(*place(self._id(several, number)), lanes) for number in range(several)]
+            for point, found in done:
+                store(point, found)
+            return dim_ops.ceildiv(total, self.frame.n_invocations * several)
+
+        def body(number: Index) -> None:
+            at, start = place(number)
             if whole:
-                at_vector(at, start, lanes)
+                store(*values(at, start, lanes))
                 return
             end = k.add(start, lanes)
             k.if_(
                 k.compare("ule", end, k.dim(extent)),
-                lambda: at_vector(at, start, lanes),
-                lambda: k.loop(start, k.dim(extent), 1, (), lambda i: at_vector(at, i, 1)),
+                lambda: store(*values(at, start, lanes)),
+                lambda: k.loop(start, k.dim(extent), 1, (), lambda i: store(*values(at, i, 1))),
             )
 
-        return self._share(dim_ops.total(extents), 1, body)  # type: ignore[arg-type]
+        return self._share(total, 1, body)
+
+    def _vectors_each(self, step: Step, lanes: int, total: Dim) -> int:
+        """Vectors per invocation: more where they are short or one input is little to wait for, as long as
+        there are enough invocations and nothing is left over."""
+        if not isinstance(total, int) or len(self.plan.groups) > 1:
+            return 1
+        several = min(MOST_VECTORS, BYTES_EACH // (lanes * max(element_bytes(v) for v in step.values)))
+        n = self.frame.n_invocations
+        while several > 1 and (total % (n * several) or total < several * BUSY):
+            several //= 2
+        return several if self.frame.is_exact(total // (n * several)) else 1
 
 
 def _intermediates(plan: Plan) -> list[Value]:

@@ -26,7 +26,7 @@ from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.plan import Group, Plan, Step, element_bytes
 from iree_codegen.row_reduction import combiner, identity
 from iree_codegen.selection import Selection
-from iree_codegen.team import Team
+from iree_codegen.team import SUBGROUP, Team
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, element_of
@@ -116,7 +116,8 @@ class RowEmitter:
         self.ranges: dict[Dim, Range] = {}
         self.scratch_bytes = 0
         self.in_registers: dict[Value, dict[int, Value]] = {}
-        self.shared: dict[Value, Value] = {}
+        self.inside: Value | None = None
+        """Whether this team has a row of its own; None: it has."""
 
     # -- groups ---------------------------------------------------------------------------------------
 
@@ -161,6 +162,11 @@ class RowEmitter:
         exact = self.frame.is_exact(count) and dim_ops.mul(count, self.team.per_workgroup) == total
         if exact:
             row(number)
+        elif self.team.diverges:
+            # Every team takes part in the barriers; those beyond the last row do that one again.
+            self.inside = k.compare("ult", number, k.dim(total))
+            row(k.min(number, k.dim(dim_ops.sub(total, 1))))
+            self.inside = None
         else:
             k.if_(k.compare("ult", number, k.dim(total)), lambda: row(number))
 
@@ -339,10 +345,13 @@ class RowEmitter:
                     if memory is not None:
                         self.elements.store(found, memory, inner.forms, point)
 
-            if inside is None:
+            if inside is not None and self.inside is not None:
+                inside = self.kernel.binary("arith.andi", inside, self.inside)
+            condition = self.inside if inside is None else inside
+            if condition is None:
                 store()
             elif any(m is not None for m in memories):
-                self.kernel.if_(inside, store)
+                self.kernel.if_(condition, store)
 
         self._walk(inner.range, at, body)
         for value, memory in zip(step.values, memories, strict=True):
@@ -363,6 +372,8 @@ class RowEmitter:
     def _store_once(self, scalar: Value, memory: Memory, forms: Sequence[Affine], at: Bindings) -> None:
         k = self.kernel
         first = k.compare("eq", self.team.lane, 0)
+        if self.inside is not None:
+            first = k.binary("arith.andi", first, self.inside)
         k.if_(first, lambda: self.elements.store(scalar, memory, forms, Point(at)))
 
     def _walk(self, range: Range, at: Bindings, body: Callable[[Point, Value | None], None]) -> None:
@@ -404,7 +415,7 @@ class RowEmitter:
         kinds = [combiner(op, i) for i in _count(len(op.outputs))]
         if any(kind is None for kind in kinds) or any(o.regions for o in op.body):
             selection = Selection.of(op)
-            if selection is None or not self.team.whole:
+            if selection is None or self.team.kind == SUBGROUP:
                 raise NoRows(f"the results of {op.name} cannot be joined from parts")
             return self._selected(inner, selection, at)
         names = [str(kind) for kind in kinds]

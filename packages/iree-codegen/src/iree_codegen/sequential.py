@@ -257,10 +257,8 @@ class SequentialEmitter:
             target = list(forms)
             for number, dim in enumerate(dims):
                 place = (*[_form(i) for i in where], indexing.constant(number))
-                position = self.elements.element(indices, place, point)
-                if not isinstance(position.type, IndexType):
-                    position = k.cast("arith.index_cast", position, index)
-                valid = k.cmpi("ult", position, k.value(k.dim(sizes[dim])))
+                found = self.elements.element(indices, place, point)
+                position, valid = self.elements.checked_index(found, sizes[dim])
                 k.check(valid, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
                 target[dim] = indexing.opaque(position)
             source = (*[_form(i) for i in where], *[forms[d] for d in free])

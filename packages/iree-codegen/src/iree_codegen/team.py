@@ -1,4 +1,4 @@
-"""Invocations that share one row: a subgroup, or a whole workgroup; how they combine what each of them found.
+"""Invocations that share one row (a workgroup, a subgroup, a column), and how they combine what they found.
 
 Every member of a team ends up with the combined value. The order of the operands is fixed by the size of the
 team alone. 16-bit and 8-bit numbers are combined as 32-bit ones.
@@ -32,26 +32,55 @@ def combines_in_subgroup(name: str, type: Any, description: InvocationDescriptio
     return wide and ("shuffle" in operations or ("arithmetic" in operations and name not in NAN_KEEPING))
 
 
-class Team:
-    """``size`` invocations, a power of two; ``lane`` is this one's place among them."""
+WORKGROUP, SUBGROUP, COLUMNS = "workgroup", "subgroup", "columns"
 
-    def __init__(self, frame: GpuFrame, size: int, *, whole: bool) -> None:
+
+class Team:
+    """``size`` invocations, a power of two; ``lane`` is this one's place among them.
+
+    ``kind``: the workgroup is a team; its subgroups are; or its columns (members are apart along y, so that
+    neighbours along x have neighbouring rows).
+    """
+
+    def __init__(self, frame: GpuFrame, size: int, kind: str) -> None:
         self.frame = frame
         self.kernel = frame.kernel
         self.size = size
-        self.whole = whole
-        """The team is the workgroup, else a subgroup."""
-        self.per_workgroup = 1 if whole else frame.n_invocations // size
-        self.lane: Index = frame.local_id() if whole else frame.lane_id()
+        self.kind = kind
+        self.stride = 1
+        """How far apart in the workgroup neighbouring members are."""
+        self.base: Index = 0
+        """Where in the workgroup the first member is."""
+        if kind == COLUMNS:
+            self.stride = self.per_workgroup = frame.workgroup_size[0]
+            self.lane: Index = frame.thread_id(1)
+            self.base = frame.thread_id(0)
+        elif kind == SUBGROUP:
+            self.per_workgroup = frame.n_invocations // size
+            self.lane = frame.lane_id()
+        else:
+            self.per_workgroup = 1
+            self.lane = frame.local_id()
         self._slots: dict[Any, Value] = {}
         self._turn = 0
 
+    @property
+    def whole(self) -> bool:
+        """The team is the workgroup."""
+        return self.kind == WORKGROUP
+
+    @property
+    def diverges(self) -> bool:
+        """Teams of one workgroup wait for each other, those beyond the last row too."""
+        return self.kind == COLUMNS
+
     def index(self, workgroup: Index) -> Index:
         """The team's number in the grid."""
-        if self.whole:
-            return workgroup
         k = self.kernel
-        return k.add(k.mul(workgroup, self.per_workgroup), self.frame.subgroup_id())
+        first = k.mul(workgroup, self.per_workgroup)
+        if self.kind == WORKGROUP:
+            return workgroup
+        return k.add(first, self.base if self.kind == COLUMNS else self.frame.subgroup_id())
 
     def sync(self) -> None:
         """Members see each other's writes. Whole workgroups only."""
@@ -72,10 +101,10 @@ class Team:
         return self._narrowed(result, value.type)
 
     def _plain(self, name: str, value: Value, combine: Combine) -> Value:
-        if not self._in_subgroup(name, value.type):
+        if self.kind == COLUMNS or not self._in_subgroup(name, value.type):
             return self._tree([value], combine)[0]
         joined = self._subgroup(name, value, combine)
-        if not self.whole or self.frame.n_subgroups == 1:
+        if self.kind == SUBGROUP or self.frame.n_subgroups == 1:
             return joined
         k, lanes, n = self.kernel, self.frame.description.subgroup_size, self.frame.n_subgroups
         memory = self._slot(value.type, 2 * n)
@@ -109,7 +138,7 @@ class Team:
 
     def ordered(self, values: Sequence[Value], used: Value, combine: Combine) -> list[Value]:
         """Partial results of all members joined in order of their lanes by any ``combine``; those of members
-        that are not ``used`` (an i1, true for the first ones) are left out. Whole workgroups only."""
+        that are not ``used`` (an i1, true for the first ones) are left out. Not for subgroups."""
         k = self.kernel
         types = [v.type for v in values]
 
@@ -127,15 +156,15 @@ class Team:
         return narrow(self._tree([*wide(values), k.cast("arith.extui", used, i32)], step)[:-1])
 
     def _tree(self, values: list[Value], combine: Combine) -> list[Value]:
-        """Through shared memory, in halves. Whole workgroups only."""
-        assert self.whole
-        k, frame, size = self.kernel, self.frame, self.size
-        if size == 1:
+        """Through shared memory, in halves. Not for subgroups."""
+        assert self.kind != SUBGROUP
+        k, frame, size = self.kernel, self.frame, self.frame.n_invocations
+        if self.size == 1:
             return values
         memories = []
         for number, value in enumerate(values):
             memories.append(self._slot(value.type, size, number + 1))
-        here = self.lane
+        here = k.add(k.mul(self.lane, self.stride), self.base)
         frame.barrier()  # the last tree's readers are done
         for value, memory in zip(values, memories, strict=True):
             k.store(value, memory, here)
@@ -145,14 +174,14 @@ class Team:
 
             def half(distance: int = distance) -> None:
                 first = [k.load(m, here) for m in memories]
-                second = [k.load(m, k.add(here, distance)) for m in memories]
+                second = [k.load(m, k.add(here, distance * self.stride)) for m in memories]
                 for value, memory in zip(combine(first, second), memories, strict=True):
                     k.store(value, memory, here)
 
-            k.if_(k.compare("ult", here, distance), half)
+            k.if_(k.compare("ult", self.lane, distance), half)
             distance //= 2
         frame.barrier()
-        return [k.load(m, 0) for m in memories]
+        return [k.load(m, self.base) for m in memories]
 
     def _slot(self, type: Any, count: int, number: int = 0) -> Value:
         """Shared memory for partial results of ``type``."""
@@ -188,4 +217,4 @@ class Team:
         return k.cast("arith.trunci", value, type)
 
 
-__all__ = ["Combine", "Team", "combines_in_subgroup"]
+__all__ = ["COLUMNS", "SUBGROUP", "WORKGROUP", "Combine", "Team", "combines_in_subgroup"]

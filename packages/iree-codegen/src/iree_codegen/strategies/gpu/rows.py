@@ -12,7 +12,6 @@ from iree_codegen.dims import Dim
 from iree_codegen.dispatch import READWRITE, Dispatch
 from iree_codegen.elements import Memory
 from iree_codegen.gpu_frame import GpuFrame
-from iree_codegen.indexing import Var
 from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.invocation_loops import InvocationPlanner
 from iree_codegen.kernel import Kernel
@@ -22,7 +21,7 @@ from iree_codegen.row_emitter import NoRows, RowElements, RowEmitter
 from iree_codegen.row_reduction import combiner
 from iree_codegen.scalars import NotVectorizable
 from iree_codegen.sequential import is_sequential
-from iree_codegen.team import Team, combines_in_subgroup
+from iree_codegen.team import COLUMNS, SUBGROUP, WORKGROUP, Team, combines_in_subgroup
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import element_of
@@ -35,6 +34,12 @@ PER_MEMBER = 16
 SUBGROUP_VECTORS = 8
 """A row of up to so many vectors per lane is a subgroup's."""
 INVOCATIONS = 256
+COLUMN_MEMBERS = 16
+PER_COLUMN_MEMBER = 8
+"""Elements of a row that one member of a column should have."""
+MANY = 1 << 18
+"""So many results keep a device busy with one invocation each."""
+PLACES = {WORKGROUP: "a workgroup each", SUBGROUP: "a subgroup each", COLUMNS: "apart along y"}
 
 
 class RowPlanner(InvocationPlanner):
@@ -62,23 +67,41 @@ def rows(dispatch: Dispatch, description: InvocationDescription) -> Kernel | Non
 def _kernel(
     dispatch: Dispatch, description: InvocationDescription, plan: Plan, extent: int, max_lanes: int
 ) -> Kernel:
-    whole = not _suits_subgroup(description, plan, extent, max_lanes)
-    while True:
-        size = _members(description, extent) if whole else description.subgroup_size
-        invocations = size if whole else size * _subgroups(description)
-        frame = GpuFrame(dispatch, description, (invocations,), elements=RowElements)
-        emitter = RowEmitter(frame, plan, Team(frame, size, whole=whole), max_lanes=max_lanes)
+    kinds = [WORKGROUP]
+    if description.prefers_barriers and all(_runs_across(dispatch, group) for group in plan.groups):
+        kinds = [COLUMNS, WORKGROUP]
+    elif _suits_subgroup(description, plan, extent, max_lanes):
+        kinds = [SUBGROUP, WORKGROUP]
+    for kind in kinds:
+        shape, size = _shape(description, kind, extent)
+        frame = GpuFrame(dispatch, description, shape, elements=RowElements)
+        emitter = RowEmitter(frame, plan, Team(frame, size, kind), max_lanes=max_lanes)
         try:
             count = emitter.run()
         except NoRows:
-            if whole:
+            if kind == WORKGROUP:
                 raise
-            whole = True
             continue
         if any(op.name == "cf.assert" for op in frame.kernel.func.walk()):
             raise NoRows("checks inside")
-        why = f"{'workgroups' if whole else 'subgroups'} of {size} per row"
+        why = f"{size} invocations per row, {PLACES[kind]}"
         return frame.finish(frame.folded(count), emitter.scratch_bytes, NAME, why)
+    raise NoRows("no team")
+
+
+def _shape(description: InvocationDescription, kind: str, extent: int) -> tuple[tuple[int, ...], int]:
+    """(invocations of a workgroup, members of a team)."""
+    subgroup = description.subgroup_size
+    if kind == WORKGROUP:
+        size = _members(description, extent)
+        return (size,), size
+    if kind == SUBGROUP:
+        return (subgroup * _subgroups(description),), subgroup
+    limit = min(COLUMN_MEMBERS, description.max_workgroup_invocations // subgroup)
+    size = 1
+    while size * 2 <= limit and size * PER_COLUMN_MEMBER < extent:
+        size *= 2
+    return (subgroup, size), size
 
 
 def _subgroups(description: InvocationDescription) -> int:
@@ -180,15 +203,27 @@ def _wants_team(dispatch: Dispatch, description: InvocationDescription, step: St
         return True
     if not description.prefers_barriers and not _joins_in_subgroup(op, description):
         return False
+    if _runs_across(dispatch, Group(list(step.loops), [step])):
+        return description.prefers_barriers and results < MANY and size >= 2 * SHORT
+    return True
+
+
+def _runs_across(dispatch: Dispatch, group: Group) -> bool:
+    """True when memory lies side by side along the last outer loop rather than along the rows."""
+    if not group.outer:
+        return False
+    outer, last = set(group.outer), group.outer[-1]
     along = across = 0
-    last: Var | None = step.loops[-1] if step.loops else None
-    for access in step.walk.accesses:
-        binding = dispatch.binding_of(access.value)
-        if binding is None or not access.loops:
-            continue
-        address = Memory(access.value, dim_ops.strides(binding.dims)).address(access.forms)
-        if last is not None and step_of(address, last) == 1:
-            across += 1
-        elif any(step_of(address, var) == 1 for var in access.loops):
-            along += 1
-    return along > across or size >= 64 * results
+    for step in group.steps:
+        own = [v for v in step.loops if v not in outer]
+        for access in step.walk.accesses:
+            binding = dispatch.binding_of(access.value)
+            inner = [*own, *access.loops]
+            if binding is None or not inner:
+                continue
+            address = Memory(access.value, dim_ops.strides(binding.dims)).address(access.forms)
+            if step_of(address, last) == 1:
+                across += 1
+            elif any(step_of(address, var) == 1 for var in inner):
+                along += 1
+    return across > along
