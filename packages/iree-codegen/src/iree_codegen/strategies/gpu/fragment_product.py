@@ -8,6 +8,7 @@ through shared memory to the subgroup's lanes, one row of fragments at a time.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from iree_base.element_types import element_type
@@ -34,6 +35,9 @@ from iree_core_ir.ir.types import element_of, i8, index
 NAME = "matmul"
 DONT_UNROLL = "iree.dont_unroll"
 """On a loop: the device's compiler is not to unroll it."""
+STRIP = 1
+"""Fragments side by side that a subgroup leaves in shared memory for its lanes: more of it would cost a
+workgroup that runs beside this one (H100: half the speed)."""
 LEAST = 16
 """Rows, columns and steps of a product that fragments pay for."""
 
@@ -224,42 +228,42 @@ class _Emitter:
                 k.effect("gpu.subgroup_mma_store_matrix", (value, memory, place), (), attributes)
 
     def _store_by_lanes(self, at: Bindings, row: Index, column: Index, sums: list[Value]) -> None:
-        """One row of fragments at a time through shared memory; lanes then do the epilogue on vectors."""
+        """A few fragments at a time through shared memory; lanes then do the epilogue on vectors."""
         k, tile, lanes = self.kernel, self.tile, self.description.subgroup_size
-        pitch = tile.own_columns + FRAGMENT_PADDING
+        width = self.n * min(STRIP, self.across)
+        pitch = width + FRAGMENT_PADDING
         size = self.m * pitch
         memory = self.frame.shared_memory(tile.subgroups * size, self.product.sum_type)
         base = k.mul(self.frame.subgroup_id(), size)
         attributes: dict[str, Attribute] = {"leadDimension": IntegerAttr(pitch, index)}
         own_row, own_column = self._place()
         row, column = k.add(row, own_row), k.add(column, own_column)
-        vectors = tile.own_columns // VECTOR
-        per_lane = -(-self.m * vectors // lanes)
+        vectors = width // VECTOR
+        count = self.m * vectors
+
+        def one(i: int, j: int, number: Index) -> None:
+            own, vector = k.floordiv(number, vectors), k.mul(k.mod(number, vectors), VECTOR)
+            total = k.vload(memory, k.add(base, k.add(k.mul(own, pitch), vector)), VECTOR)
+            self.results.store_block(
+                at, [k.add(row, k.add(own, i * self.m))], [k.add(column, k.add(vector, j * self.n))],
+                lambda r, c: total, exact_rows=self.exact_rows, exact_columns=self.exact_columns,
+            )  # fmt: skip
+
         for i in range(self.down):
-            for j in range(self.across):
-                place = k.value(k.add(base, j * self.n))
-                operands = (sums[i * self.across + j], memory, place)
-                k.effect("gpu.subgroup_mma_store_matrix", operands, (), attributes)
-            self.frame.barrier()
-
-            def one(number: Index, i: int = i) -> None:
-                number = k.add(k.mul(number, lanes), self.frame.lane_id())
-                own, vector = k.floordiv(number, vectors), k.mul(k.mod(number, vectors), VECTOR)
-                total = k.vload(memory, k.add(base, k.add(k.mul(own, pitch), vector)), VECTOR)
-                self.results.store_block(
-                    at, [k.add(row, k.add(own, i * self.m))], [k.add(column, vector)], lambda r, c: total,
-                    exact_rows=self.exact_rows, exact_columns=self.exact_columns,
-                )  # fmt: skip
-
-            if self.m * vectors % lanes == 0:
-                k.loop(0, per_lane, 1, (), lambda number: one(number) and None)  # type: ignore[func-returns-value]
-            else:
-                for number in range(per_lane):
-                    count = k.add(self.frame.lane_id(), number * lanes)
-                    exists = k.compare("ult", count, self.m * vectors)
-                    k.if_(exists, lambda number=number: one(number) and None)  # type: ignore[misc]
-            if i + 1 < self.down:
+            for j in range(0, self.across, width // self.n):
+                if i or j:
+                    self.frame.barrier()
+                for c in range(width // self.n):
+                    operands = (sums[i * self.across + j + c], memory, k.value(k.add(base, c * self.n)))
+                    k.effect("gpu.subgroup_mma_store_matrix", operands, (), attributes)
                 self.frame.barrier()
+                for first in range(0, count, lanes):
+                    number = k.add(self.frame.lane_id(), first)
+                    if first + lanes <= count:
+                        one(i, j, number)
+                    else:
+                        action = functools.partial(one, i, j, number)
+                        k.if_(k.compare("ult", number, count), action)
 
 
 def _is_narrowing(value: Value, source: Value) -> bool:

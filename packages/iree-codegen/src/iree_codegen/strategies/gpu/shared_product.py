@@ -22,7 +22,7 @@ from iree_codegen.strategies.gpu.products import Product
 from iree_codegen.strategies.gpu.staging import VECTOR, Stage, multiply_add
 from iree_codegen.strategies.gpu.tile_shapes import TileShape, shared_tile
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import VectorType
+from iree_core_ir.ir.types import IntegerType, VectorType
 
 NAME = "matmul"
 ACROSS, DOWN = 8, 4
@@ -109,12 +109,43 @@ class _Emitter:
             return [*self._multiply(sums), *brought]
 
         sums = k.loop(0, slabs, 1, [*[zero] * n_sums, *first], slab)[:n_sums]
-        self._store(at, row, column, sums)
+        if tile.shares == 1:
+            self._store(at, row, column, sums)
+            return
+        sums = self._add_shares(sums)
+        own = k.compare("ult", self.frame.local_id(), tile.per_share)
+        k.if_(own, lambda: self._store(at, row, column, sums) and None)  # type: ignore[func-returns-value]
+
+    def _add_shares(self, sums: list[Value]) -> list[Value]:
+        """The sums of all shares of the depth, with the invocations of the first one: the upper half leaves
+        its sums where the columns' slab was, the lower half adds them, until one share remains."""
+        k, tile, memory = self.kernel, self.tile, self.b.memory
+        id = self.frame.local_id()
+        half = tile.shares // 2
+        while half:
+            n = half * tile.per_share
+            stride = n * VECTOR
+            assert len(sums) * stride <= tile.depth * self.b.pitch
+            place = k.mul(k.mod(id, n), VECTOR)
+            self.frame.barrier()
+
+            def leave(place: Index = place, stride: int = stride, sums: list[Value] = sums) -> None:
+                for i, value in enumerate(sums):
+                    k.vstore(value, memory, k.add(place, i * stride))
+
+            upper = k.binary("arith.andi", k.compare("uge", id, n), k.compare("ult", id, 2 * n))
+            k.if_(upper, leave)
+            self.frame.barrier()
+            name = "arith.addi" if isinstance(self.product.sum_type, IntegerType) else "arith.addf"
+            others = [k.vload(memory, k.add(place, i * stride), VECTOR) for i in range(len(sums))]
+            sums = [k.binary(name, a, b) for a, b in zip(sums, others, strict=True)]
+            half //= 2
+        return sums
 
     def _place(self) -> tuple[Index, Index]:
         """Where the invocation's block begins in the tile: row and column of its first vectors."""
         k, tile = self.kernel, self.tile
-        id = self.frame.local_id()
+        id = k.mod(self.frame.local_id(), tile.per_share) if tile.shares > 1 else self.frame.local_id()
         lane, group = k.mod(id, 32), k.floordiv(id, 32)
         x, y = k.mod(lane, ACROSS), k.floordiv(lane, ACROSS)
         warp_x, warp_y = k.mod(group, self.columns_of_warps), k.floordiv(group, self.columns_of_warps)
@@ -127,7 +158,12 @@ class _Emitter:
         k, tile = self.kernel, self.tile
         row, column = self._place()
         across = tile.own_columns // VECTOR
-        for step in range(tile.depth):
+        steps = tile.depth // tile.shares
+        if tile.shares > 1:
+            share = k.floordiv(self.frame.local_id(), tile.per_share)
+            row = k.add(row, k.mul(share, steps * self.a.pitch))
+            column = k.add(column, k.mul(share, steps * self.b.pitch))
+        for step in range(steps):
             a = [
                 k.vload(self.a.memory, k.add(row, step * self.a.pitch + h * DOWN * VECTOR), VECTOR)
                 for h in range(tile.own_rows // VECTOR)

@@ -24,7 +24,8 @@ LATENCY_STEPS = 400
 
 @dataclass(frozen=True)
 class TileShape:
-    """``rows x columns`` sums a workgroup, ``own_rows x own_columns`` an invocation, ``depth`` a slab."""
+    """``rows x columns`` sums a workgroup, ``own_rows x own_columns`` an invocation, ``depth`` a slab; a slab
+    is cut into ``shares``, each for invocations of its own."""
 
     rows: int
     columns: int
@@ -32,9 +33,15 @@ class TileShape:
     own_rows: int
     own_columns: int
     share: float
+    shares: int = 1
 
     @property
     def invocations(self) -> int:
+        return self.per_share * self.shares
+
+    @property
+    def per_share(self) -> int:
+        """Invocations that add up one share of the depth."""
         return self.rows * self.columns // (self.own_rows * self.own_columns)
 
     @property
@@ -43,16 +50,20 @@ class TileShape:
         return self.depth * (self.rows + self.columns + 8)
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns}x{self.depth}, {self.own_rows}x{self.own_columns} an invocation"
+        shares = f", the depth shared by {self.shares}" if self.shares > 1 else ""
+        own = f"{self.own_rows}x{self.own_columns} an invocation"
+        return f"{self.rows}x{self.columns}x{self.depth}, {own}{shares}"
 
 
 SHARED_TILES = (
     TileShape(128, 256, 16, 8, 16, 1.0),
     TileShape(128, 128, 16, 8, 8, 0.9),
-    TileShape(64, 128, 16, 4, 8, 0.72),
-    TileShape(64, 64, 16, 4, 4, 0.55),
-    TileShape(32, 64, 32, 4, 4, 0.4),
-    TileShape(16, 64, 32, 4, 4, 0.25),
+    TileShape(64, 128, 16, 4, 8, 0.8),
+    TileShape(64, 64, 16, 4, 4, 0.66),
+    TileShape(32, 64, 32, 4, 4, 0.48),
+    TileShape(16, 64, 32, 4, 4, 0.3),
+    TileShape(32, 64, 64, 4, 4, 0.48, 4),
+    TileShape(16, 64, 64, 4, 4, 0.3, 4),
 )
 
 
@@ -97,7 +108,7 @@ class RegisterTile:
         return f"{self.rows}x{self.vectors * self.lanes} an invocation, {self.across} along columns{shares}"
 
 
-MAX_SHARES = 16
+MAX_SHARES = 32
 SUMS_IN_SHARED = 2048
 """Numbers that the invocations of a workgroup leave for each other at most."""
 
@@ -186,7 +197,7 @@ def fragment_tile(
         lanes = 16 // element_bytes
         across = max(tile.rows, tile.columns) + tile.depth + 2 * lanes
         factors = max(tile.rows + tile.columns, across) * (tile.depth + lanes) * element_bytes
-        sums = tile.subgroups * m * (tile.own_columns + FRAGMENT_PADDING) * 4
+        sums = tile.subgroups * m * (n + FRAGMENT_PADDING) * 4
         invocations = tile.subgroups * description.subgroup_size
         limit = min(description.max_workgroup_invocations, description.max_workgroup_size[0])
         if factors + sums > description.shared_memory_bytes or invocations > limit:
