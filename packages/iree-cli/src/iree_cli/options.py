@@ -54,7 +54,7 @@ def execution_options(function: F) -> F:
     return click.option(
         "--device",
         metavar="PATH",
-        shell_complete=_complete_devices,
+        shell_complete=complete_devices,
         help="A driver, or DRIVER://WHICH: an index, a part of the name, a UUID (iree devices lists them). "
         "Default: the best that the artefact was compiled for.",
     )(function)
@@ -68,7 +68,8 @@ def input_option(function: F) -> F:
     )(function)
 
 
-def _complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+def complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Drivers; once ``://`` is begun, the paths of devices."""
     try:
         import iree_hal
 

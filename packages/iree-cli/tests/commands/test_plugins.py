@@ -136,3 +136,21 @@ def test_each_of_many_plugins_is_loaded_once(installed, capsys):
     assert main.run(["plugins", "list", "--json"]) == 0
     assert main.run(["plugins", "explain", "driver-7"]) == 0
     assert calls == list(range(20))
+
+
+def test_explain_shows_devices_or_what_is_lacking(installed, capsys, monkeypatch):
+    class Alone(Sick):
+        def devices(self):
+            return ()
+
+    drivers = {"sick": lambda: Alone("sick"), "well": lambda: Healthy("well")}
+    monkeypatch.setattr(iree_hal, "find_driver", lambda name: drivers[name]())
+    module = types.SimpleNamespace(api=(1, 0), iree_drivers=impl(lambda: drivers))
+    installed(Entry("both", lambda: module))
+    assert main.run(["plugins", "explain", "both"]) == 0
+    text = capsys.readouterr().out
+    assert "  device    well: well\n" in text
+    assert "  no device sick: a device: none answers\n  next      plug one in\n" in text
+    assert main.run(["plugins", "explain", "sick", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["plugins"][0]["devices"]
+    assert {entry["driver"]: entry["status"] for entry in entries} == {"sick": "unavailable", "well": "ok"}

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+import iree_hal
 from iree_cli import main
+from iree_hal import platform
 
 
 def run(*arguments):
@@ -58,6 +60,26 @@ def test_json(copy_artifact, capsys):
 def test_options_of_the_device(copy_artifact, capsys):
     arguments = ("--input", "1x2xf32=0", "--input", "n=7")
     assert run(copy_artifact, *arguments, "--device", "local-task", "--threads", "1", "--verify") == 0
+
+
+@pytest.mark.parametrize("path", [info.path for info in iree_hal.devices() if info.rank >= 0])
+def test_an_artefact_without_kernels_runs_on_every_device(copy_artifact, capsys, path):
+    assert run(copy_artifact, "--input", "2x2xf32=1 2 3 4", "--input", "n=7", f"--device={path}") == 0
+    assert capsys.readouterr().out == "y: 2x2xf32=[[1. 2.] [3. 4.]]\nm: 3xi64=[7 7 7]\n"
+
+
+@pytest.mark.parametrize("path", ["local-task://0", f"local-sync://{platform.machine()}"])
+def test_devices_are_selected(copy_artifact, capsys, path):
+    assert run(copy_artifact, "--input", "1x2xf32=0", "--input", "n=7", "--device", path) == 0
+
+
+@pytest.mark.parametrize("selector", ["9", "abacus"])
+def test_a_device_that_is_not_there(copy_artifact, capsys, selector):
+    device = f"--device=local-sync://{selector}"
+    assert run(copy_artifact, "--input", "1x2xf32=0", "--input", "n=7", device) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("IREE-HAL-026")
+    assert error.count("\n") == 1
 
 
 def test_print_config_runs_nothing(copy_artifact, capsys):

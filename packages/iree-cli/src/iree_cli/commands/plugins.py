@@ -8,6 +8,7 @@ import click
 
 from iree_base.plugins import PluginRecord
 from iree_cli import console, discovery, options
+from iree_cli.commands import devices
 from iree_cli.errors import CliError
 
 
@@ -103,7 +104,9 @@ def advice(record: PluginRecord) -> str:
 @click.argument("name")
 @options.json_option
 def explain(name: str, as_json: bool) -> None:
-    """Say which plugin NAME is, or which plugin provides the target, driver, frontend ... called NAME."""
+    """Say which plugin NAME is, or which plugin provides the target, driver, frontend ... called NAME, and
+    what devices its drivers find.
+    """
     records = discovery.records()
     found = [r for r in records if r.name == name or any(name in names for names in r.owns.values())]
     if not found:
@@ -111,8 +114,10 @@ def explain(name: str, as_json: bool) -> None:
             {r.name for r in records} | {n for r in records for names in r.owns.values() for n in names}
         )
         raise CliError(13, name, cause=f"there are {', '.join(known)}", hint="iree plugins list")
+    opened = {r.name: _devices(r) for r in found}
     if as_json:
-        console.print_json({"name": name, "plugins": [facts(record) for record in found]})
+        entries = [{**facts(record), "devices": opened[record.name]} for record in found]
+        console.print_json({"name": name, "plugins": entries})
         return
     for record in found:
         click.echo(f"{record.group} plugin '{record.name}' ({record.value})")
@@ -120,3 +125,16 @@ def explain(name: str, as_json: bool) -> None:
         click.echo(f"  status    {record.status}{f': {record.reason}' if record.reason else ''}")
         for hook, names in sorted(record.owns.items()):
             click.echo(f"  {kind(hook).ljust(9)} {', '.join(names)}")
+        for entry in opened[record.name]:
+            if entry["status"] == "ok":
+                click.echo(f"  device    {entry['path']}: {entry['name']}")
+            else:
+                click.echo(f"  no device {entry['driver']}: {' '.join(entry['reason'].split())}")
+                click.echo(f"  next      {entry['next']}")
+
+
+def _devices(record: PluginRecord) -> list[dict[str, Any]]:
+    """What the drivers of a plugin could open, or why there is nothing."""
+    if record.status != "ok":
+        return []
+    return [entry for name in record.owns.get("iree_drivers", ()) for entry in devices.describe(name)]
