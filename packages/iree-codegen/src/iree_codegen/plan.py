@@ -176,6 +176,13 @@ class Planner:
             return True
         return result.has_one_use and self._read_once(user, result)
 
+    def _slab_limit(self, step: Step, count: int, shared: bool) -> int:
+        """Bytes that intermediates up to this ``step`` (of ``count`` elements) may take.
+
+        ``shared``: there are outer loops.
+        """
+        return SLAB_LIMIT if shared else WHOLE_LIMIT
+
     # -- common loops ---------------------------------------------------------------------------------
 
     def _try(self, stored: list[Value]) -> tuple[Plan, set[Value]]:
@@ -202,8 +209,7 @@ class Planner:
                 for value in step.values:
                     step.slab_offsets.append(offset)
                     offset += -(-count * element_bytes(value) // 64) * 64
-                limit = SLAB_LIMIT if outer else WHOLE_LIMIT
-                if offset - scratch > limit:
+                if offset - scratch > self._slab_limit(step, count, bool(outer)):
                     rejected.update(step.values)
             scratch = offset
             groups.append(Group(outer, members))

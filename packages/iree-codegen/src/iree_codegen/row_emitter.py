@@ -31,8 +31,10 @@ from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, element_of
 
-REGISTER_VECTORS = 16
-"""Vectors of one range that a member keeps in registers; longer ranges are walked by loops."""
+REGISTER_ELEMENTS = 32
+"""Elements of one range that a member keeps in registers (half as many in the largest workgroups, which have
+fewer each); longer ranges are walked by loops."""
+LARGEST = 1024
 ACCUMULATORS = 4
 """Independent partial results in a loop, so that several loads are on their way."""
 IN_SHARED_MEMORY = 4
@@ -228,7 +230,8 @@ class RowEmitter:
                 lanes //= 2
             vectors = -(-extent // (lanes * size))
             range.lanes = lanes
-            range.vectors = vectors if vectors <= REGISTER_VECTORS else None
+            most = REGISTER_ELEMENTS if self.frame.n_invocations < LARGEST else REGISTER_ELEMENTS // 2
+            range.vectors = vectors if vectors * lanes <= most else None
 
     def _takes_vectors(self, inner: Inner, lanes: int) -> bool:
         if inner.awkward or inner.range is None:
