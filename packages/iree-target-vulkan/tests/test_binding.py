@@ -10,7 +10,10 @@ import pytest
 import iree_target_vulkan
 from iree_base.errors import IreeError
 
-binding = pytest.importorskip("iree_target_vulkan.binding", reason="no Vulkan loader", exc_type=IreeError)
+try:
+    from iree_target_vulkan import binding
+except IreeError as error:
+    pytest.skip(f"no Vulkan loader: {error}", allow_module_level=True)
 
 
 def test_only_the_binding_imports_vulkan() -> None:

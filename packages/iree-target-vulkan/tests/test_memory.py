@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_ranges_are_disjoint_and_merge_again(device: Any) -> None:
             size = rng.choice([0, 1, 255, 256, 257, 5000, 1 << 20, 9 << 20])
             live.append(pool.allocate(rng.choice(["device", "upload", "readback"]), size))
         spans = sorted((r.block.serial, r.offset, r.offset + r.reserved) for r in live)
-        for (a, _, end), (b, start, _) in zip(spans, spans[1:], strict=False):
+        for (a, _, end), (b, start, _) in itertools.pairwise(spans):
             assert a != b or end <= start
         assert all(r.offset % ALIGNMENT == 0 and r.nbytes <= r.reserved for r in live)
         assert pool.statistics.used_bytes == sum(r.reserved for r in live)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -79,7 +81,7 @@ def test_host_calls_split_segments() -> None:
 def test_ranges_are_checked(slot: int, offset: int, length: int) -> None:
     recorder = Recorder(2, 0)
     recorder.fill(BindingRef(slot, recorder.const(offset), recorder.const(length)), b"\0")
-    with pytest.raises(HalError, match="IREE-HAL-009: .*command 0"):
+    with pytest.raises(HalError, match=r"IREE-HAL-009: .*command 0"):
         plan(recorder.finish(), [0, 64])
 
 
@@ -119,4 +121,4 @@ def test_merged_ranges_cover_the_same_bytes() -> None:
         ]
         found = merged(spans)
         assert {i for a, b in spans for i in range(a, b)} == {i for a, b in found for i in range(a, b)}
-        assert all(end < start for (_, end), (start, _) in zip(found, found[1:], strict=False))
+        assert all(end < start for (_, end), (start, _) in itertools.pairwise(found))

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 64 << 10
 """Up to this, bytes are moved while holding the interpreter: giving it up costs more."""
-DIRECT_BYTES = 16 << 10
-"""Results up to this are written to the host's memory by the kernels: a copy on the device takes longer."""
 SHARED_BYTES = 1 << 30
-"""Inputs up to this are written to the device's memory by the host, where it can."""
+"""Inputs up to this are written to the device's memory by the host, where it can: on an H100 that takes 0.79
+instead of 0.87 ms for 4 MiB, and no more for less.
+"""
 
 Row = Span | int
 """A row of the binding table: memory of the device, or as many bytes of the host."""
@@ -129,12 +129,11 @@ class Frame:
             self.table.append(placed.used)
 
     def _placed(self, slot: int, nbytes: int, read: bool, written: bool) -> HostRow:
+        # Kernels that write to the host's memory across the bus take longer than a copy afterwards: on an
+        # H100 78 against 68 us for 64 KiB, 1.4 against 0.8 ms for 4 MiB.
         if self.device.memory.unified:
             span = self.take(UPLOAD, nbytes)
             return HostRow(slot, span, span, span)
-        if written and not read and nbytes <= DIRECT_BYTES:
-            span = self.take(READBACK, nbytes)
-            return HostRow(slot, span, None, span)
         if read and self.device.memory.shared and nbytes <= SHARED_BYTES:
             span = upload = self.take(SHARED, nbytes)
         else:

@@ -36,8 +36,8 @@ USAGE = 0x1 | 0x2 | 0x20 | 0x100
 """Transfers, storage buffers, indirect counts."""
 
 SEPARATE_VARIABLE = "IREE_VULKAN_SEPARATE_MEMORY"
-"""Set to 1, a device that shares the host's memory is treated like one with its own, and with ``no-window`` like
-one whose own the host cannot write either: so that a processor can test those paths.
+"""Set to 1, a device that shares the host's memory is treated like one with its own, and set to ``no-window``
+like one whose own the host cannot write either: so that a processor can test those paths.
 """
 BLOCK_BYTES = {DEVICE: 64 << 20, SHARED: 16 << 20, UPLOAD: 16 << 20, READBACK: 16 << 20}
 MIN_SHARED_HEAP = 1 << 30
