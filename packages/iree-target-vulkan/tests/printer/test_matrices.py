@@ -1,15 +1,15 @@
-"""Matrix fragments as cooperative matrices: valid for every combination of types, memory and layout.
-
-Devices that CI has cannot run them; their numbers are compared where a GPU is at hand.
-"""
+"""Matrix fragments as cooperative matrices: valid for every combination of types, memory and layout; right on
+devices that have them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import pytest
-from vulkan_kernels import KernelText
+from vulkan_kernels import KernelText, Run
 
 from iree_target_vulkan.description import describe
 from iree_target_vulkan.errors import MISSING_FEATURE, VulkanError
@@ -33,10 +33,13 @@ def product(a: str, c: str, k: int, *, transpose: bool, space: str, lanes: int) 
     names = ("%ma", "%mb") if space == "shared" else ("%b0", "%b1")
     flag = ", transpose" if transpose else ""
     staged = f"""
-  %x = {load} %b0[%i] : memref<?x{element}>{suffix}
-  {store} %x, %ma[%i] : {memory}{suffix}
-  %y = {load} %b1[%i] : memref<?x{element}>{suffix}
-  {store} %y, %mb[%i] : {memory}{suffix}
+  scf.for %v = %t to %vectors step %c32 {{
+    %i = arith.muli %v, %lanes : index
+    %x = {load} %b0[%i] : memref<?x{element}>{suffix}
+    {store} %x, %ma[%i] : {memory}{suffix}
+    %y = {load} %b1[%i] : memref<?x{element}>{suffix}
+    {store} %y, %mb[%i] : {memory}{suffix}
+  }}
   gpu.barrier"""
     zero = "0" if c == "i32" else "0.0"
     body = f"""
@@ -45,15 +48,16 @@ def product(a: str, c: str, k: int, *, transpose: bool, space: str, lanes: int) 
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   %c3 = arith.constant 3 : index
+  %c32 = arith.constant 32 : index
   %lanes = arith.constant {lanes} : index
+  %vectors = arith.constant {16 * k // lanes} : index
   %t = gpu.thread_id x
-  %i = arith.muli %t, %lanes : index
   {staged if space == "shared" else ""}
   %zero = arith.constant {zero} : {c}
   %start = gpu.subgroup_mma_constant_matrix %zero : {types["COp"]}
   %sum = scf.for %n = %c0 to %c3 step %c1 iter_args(%acc = %start) -> ({types["COp"]}) {{
     %fa = gpu.subgroup_mma_load_matrix {names[0]}[%c0] {{leadDimension = {k} : index}} : {source} -> {types["AOp"]}
-    %fb = gpu.subgroup_mma_load_matrix {names[1]}[%c0] {{leadDimension = 16 : index{flag}}} : {source} -> {types["BOp"]}
+    %fb = gpu.subgroup_mma_load_matrix {names[1]}[%c0] {{leadDimension = {k if transpose else 16} : index{flag}}} : {source} -> {types["BOp"]}
     %p = gpu.subgroup_mma_compute %fa, %fb, %acc : {types["AOp"]}, {types["BOp"]} -> {types["COp"]}
     scf.yield %p : {types["COp"]}
   }} {{iree.dont_unroll}}
@@ -95,6 +99,30 @@ def test_products(
     text = disassemble(executable.words)
     assert "OpMemoryModel Logical Vulkan" in text
     assert "DontUnroll" in text
+
+
+DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "si8": np.int8, "i32": np.int32}
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize(("space", "lanes"), [("global", 1), ("shared", 1), ("shared", 4), ("shared", 0)])
+@pytest.mark.parametrize(
+    ("a", "c", "k"), [("f16", "f32", 16), ("f16", "f16", 16), ("bf16", "f32", 16), ("si8", "i32", 32)]
+)
+def test_products_on_the_device(
+    run: Run, description: Any, a: str, c: str, k: int, space: str, lanes: int, transpose: bool
+) -> None:
+    """Small integers: every sum is exact, whatever its order."""
+    name = a.removeprefix("s")
+    if (16, 16, k, name, name, c, c) not in description.matrix_shapes:
+        pytest.skip(f"the device has no cooperative matrices of {a} in this shape")
+    kernel = product(a, c, k, transpose=transpose, space=space, lanes=lanes or (16 if a == "si8" else 8))
+    rng = np.random.default_rng(1)
+    left, right = (rng.integers(-4, 5, 16 * k).astype(DTYPES[a]) for _ in range(2))
+    x, y = left.astype(np.float64).reshape(16, k), right.astype(np.float64)
+    y = y.reshape(16, k).T if transpose else y.reshape(k, 16)
+    got = run(kernel, [left, right, np.zeros(256, DTYPES[c])])[-1]
+    np.testing.assert_array_equal(got.astype(np.float64).reshape(16, 16), 3 * (x @ y))
 
 
 ELEMENTWISE = ("addf", "subf", "mulf", "divf", "maxf", "minf", "negatef")
