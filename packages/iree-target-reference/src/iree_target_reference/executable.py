@@ -2,7 +2,8 @@
 
 A function is either a dispatch function on tensors, which does the work of the whole grid at once, or a
 kernel (``iree.kernel``): bindings, constants, the ids of one workgroup and its scratch, called once a
-workgroup with the ids in order, x fastest. Both may stand in one module.
+workgroup with the ids in order, x fastest, or once per invocation where it has ``iree.workgroup_size``. Both
+may stand in one module.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from iree_target_reference.target import FORMAT, scalar_words
 
 KERNEL = "iree.kernel"
 BINDINGS = "iree.bindings"
+WORKGROUP_SIZE = "iree.workgroup_size"
+SUBGROUP_SIZE = "iree.subgroup_size"
 ERROR_KIND = "iree.error_kind"
 POISON = 0xFF
 """Bytes of memory that nobody wrote: a NaN of every float type."""
@@ -92,10 +95,19 @@ class ReferenceExecutable(Executable):
             for data, type, access in zip(call.bindings, types, export.bindings, strict=False)
         ]
         scalars = scalar_values(function, call.constants)
+        block, subgroup = _block(function)
         for z, y, x in itertools.product(*(range(n) for n in reversed(call.counts))):
             scratch = np.full(export.scratch_bytes, POISON, np.uint8).view(np.int8)
             arguments = [*memory, *scalars, x, y, z, scratch]
-            run_workgroup(self.interpreter, function, arguments, block_id=(x, y, z), grid_dim=call.counts)
+            run_workgroup(
+                self.interpreter,
+                function,
+                arguments,
+                block_id=(x, y, z),
+                grid_dim=call.counts,
+                block_dim=block,
+                subgroup_size=subgroup,
+            )
 
 
 class ReferenceLoader(ExecutableLoader):
@@ -112,6 +124,16 @@ def _exported(functions: dict[str, FuncOp], export: ExportSpec, name: str) -> Fu
             EXECUTABLE_MISMATCH, f"the module has no function '{export.name}'", source=name or None
         )
     return found
+
+
+def _block(function: FuncOp) -> tuple[tuple[int, int, int], int]:
+    """(invocations of a workgroup in x, y, z, of a subgroup); one where a kernel runs once a workgroup."""
+    size: Any = function.attributes.get(WORKGROUP_SIZE)
+    if size is None:
+        return (1, 1, 1), 1
+    x, y, z = (int(n) for n in size.values)
+    subgroup: Any = function.attributes[SUBGROUP_SIZE]
+    return (x, y, z), int(subgroup.value)
 
 
 def _view(data: Bytes, type: Any, access: str) -> Any:
