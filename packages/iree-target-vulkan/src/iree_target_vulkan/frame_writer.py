@@ -108,10 +108,11 @@ class _Writer:
         outs: list[tuple[Span, Span]] = []
         moved: dict[tuple[int, int, int], Span] = {}
         self.scratch_used = 0
-        for step in wave:
+        table = self.frame.table
+        spans = [[table[use.slot].part(use.offset, use.length) for use in step.uses] for step in wave]
+        for step, its in zip(wave, spans, strict=True):
             if step.is_dispatch:
-                for use in step.uses:
-                    span = self._span(use.slot, use.offset, use.length)
+                for use, span in zip(step.uses, its, strict=True):
                     if (span.range.offset + span.offset) % self.alignment and span.key not in moved:
                         aligned = moved[span.key] = self.frame.take(DEVICE, span.length)
                         if use.length:
@@ -119,25 +120,21 @@ class _Writer:
                             outs += [(aligned, span)] if use.writes else []
         if moved:
             self.writer.barrier()
-        for step in wave:
-            self._step(step, moved)
+        for step, its in zip(wave, spans, strict=True):
+            self._step(step, [moved.get(span.key, span) for span in its] if moved else its)
         if outs:
             self.writer.barrier()
             for source, target in outs:
                 self.writer.copy(source, target)
 
-    def _span(self, slot: int, offset: int, length: int) -> Span:
-        return self.frame.table[slot].part(offset, length)
-
-    def _step(self, step: Step, moved: dict[tuple[int, int, int], Span]) -> None:
-        uses = [self._span(use.slot, use.offset, use.length) for use in step.uses]
+    def _step(self, step: Step, spans: list[Span]) -> None:
         if step.is_dispatch:
-            self._dispatch(step, [moved.get(span.key, span) for span in uses])
+            self._dispatch(step, spans)
             return
         if step.pattern:
-            self.writer.fill(uses[0], step.pattern)
+            self.writer.fill(spans[0], step.pattern)
         else:
-            self.writer.copy(uses[0], uses[1])
+            self.writer.copy(spans[0], spans[1])
         self._after(step.index, "", "fill" if step.pattern else "copy")
 
     def _dispatch(self, step: Step, spans: list[Span]) -> None:

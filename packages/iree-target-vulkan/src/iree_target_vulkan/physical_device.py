@@ -145,22 +145,22 @@ class PhysicalDevice:
 
     # ------------------------------------------------------------------ limits
 
-    @property
+    @functools.cached_property
     def max_workgroup_count(self) -> tuple[int, int, int]:
         x, y, z = (int(n) for n in self.limits.maxComputeWorkGroupCount)
         return (x, y, z)
 
-    @property
+    @functools.cached_property
     def max_workgroup_size(self) -> tuple[int, int, int]:
         x, y, z = (int(n) for n in self.limits.maxComputeWorkGroupSize)
         return (x, y, z)
 
-    @property
+    @functools.cached_property
     def binding_alignment(self) -> int:
         """A binding's offset in its buffer must be a multiple of this."""
         return int(self.limits.minStorageBufferOffsetAlignment)
 
-    @property
+    @functools.cached_property
     def max_binding_bytes(self) -> int:
         """The longest range one binding can cover."""
         return int(self.limits.maxStorageBufferRange)

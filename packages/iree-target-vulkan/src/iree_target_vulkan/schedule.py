@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from iree_hal.errors import OUT_OF_RANGE, PROGRAM, HalError
 from iree_hal.executable import ExportSpec
-from iree_hal.recording import Barrier, BindingRef, Copy, Dispatch, Fill, HostCall, Recording
+from iree_hal.recording import ARENA_SLOT, Barrier, BindingRef, Copy, Dispatch, Fill, HostCall, Recording
 from iree_hal.replay import MAX_TILES
 
 READ, WRITE, READWRITE = "read", "write", "readwrite"
@@ -67,8 +67,8 @@ class HostStep:
 
 @dataclass
 class Segment:
-    """Waves between host calls. ``needed``: rows whose contents are read (or kept in part); ``written``:
-    row -> byte ranges that change, ascending and merged.
+    """Waves between host calls. Of the rows other than the arena, ``needed`` are those whose contents are
+    read, and ``written`` gives the byte ranges that change, ascending and merged.
     """
 
     waves: list[list[Step]] = field(default_factory=list)
@@ -167,11 +167,13 @@ def _account(segment: Segment) -> None:
         for step in wave:
             for use in step.uses:
                 span = (use.offset, use.offset + use.length)
-                if use.reads and use.length and not _covered(span, written.get(use.slot, ())):
+                if use.slot == ARENA_SLOT or not use.reads or not use.length:
+                    continue
+                if not _covered(span, written.get(use.slot, ())):
                     segment.needed.add(use.slot)
         for step in wave:
             for use in step.uses:
-                if use.writes and use.length:
+                if use.slot != ARENA_SLOT and use.writes and use.length:
                     spans = written.setdefault(use.slot, [])
                     written[use.slot] = merged([*spans, (use.offset, use.offset + use.length)])
     segment.written = written
