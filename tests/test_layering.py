@@ -6,6 +6,7 @@ Read from the sources (every ``import`` in them, also inside functions) and the 
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+import iree_hal
+from iree_core_ir import plugins as compiler_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
@@ -43,11 +47,18 @@ DEVELOPERS_TOOLS = {
 }
 """Imports of scripts that are never loaded by the package itself."""
 
-TARGET_WORDS = ("llvm-cpu", "vulkan", "vulkan-spirv", "spirv", "cuda", "rocm", "metal", "webgpu")
+TARGETS = [name for name in PACKAGES if name.startswith("iree-target-")]
+
+TARGET_WORDS = ("vulkan", "spirv", "cuda", "rocm", "hip", "metal", "webgpu", "opencl", "llvm-cpu", "llvmcpu")
+"""Names of targets and of what they compile for, beside those that the installed ones have."""
+
+WORDS_OF_LANGUAGE = {"reference"}
+"""Names of targets that are ordinary words: looked for only as a whole string, or in quotes."""
+
 ALLOWED_WORDS = {
-    ("iree-flow", "iree_flow/options.py", "llvm-cpu"): "the default of --target",
-    ("iree-flow", "iree_flow/compiler.py", "llvm-cpu"): "the same default in compile()'s signature",
+    ("iree-cli", "iree_cli/commands/compile.py", "iree-target-llvm"): "the documented install command",
 }
+"""(package, file, word) -> why it stands there."""
 
 
 @cache
@@ -156,15 +167,123 @@ def constants(tree: ast.Module) -> Iterator[tuple[str, int]]:
             yield node.value, node.lineno
 
 
-@pytest.mark.parametrize("package", [name for name in PACKAGES if not name.startswith("iree-target-")])
+@cache
+def target_words() -> frozenset[str]:
+    """What only targets may say: the fixed list, and the targets, drivers, loaders, modules and packages that
+    their plugins bring.
+    """
+    words = {*TARGET_WORDS, *TARGETS, *(name.replace("-", "_") for name in TARGETS)}
+    managers = (compiler_plugins.manager(), iree_hal.plugins())
+    hooks = ("iree_targets", "iree_drivers", "iree_executable_loaders")
+    for manager, hook in itertools.product(managers, hooks):
+        names = manager.provided(hook)
+        words.update(
+            name
+            for record in manager.records
+            if record.distribution in TARGETS
+            for name in names
+            if name in record.owns.get(hook, ())
+        )
+    return frozenset(words)
+
+
+def says(text: str) -> Iterator[str]:
+    """The targets' words in a string constant."""
+    for word in target_words():
+        if word in WORDS_OF_LANGUAGE:
+            if text == word or f"'{word}'" in text or f'"{word}"' in text or f"={word}" in text:
+                yield word
+        elif re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text, re.IGNORECASE):
+            yield word
+
+
+def identifiers(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """(name, line) of everything that a module defines or refers to."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name, node.lineno
+        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
+            yield node.arg, node.lineno
+
+
+def parts(name: str) -> set[str]:
+    """The words of an identifier, single and in pairs: ``makeLlvmCpu`` -> make, llvm, cpu, llvm-cpu, ..."""
+    words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name)]
+    return {*words, *(f"{a}-{b}" for a, b in itertools.pairwise(words))}
+
+
+@pytest.mark.parametrize("package", [name for name in PACKAGES if name not in TARGETS])
 def test_target_names_stay_in_targets(package: str) -> None:
+    """No string (documents apart) and no name outside of targets says one, so no branch can ask for one."""
     found = []
     for path, tree in sources(package):
         for text, line in constants(tree):
             found += [
                 f"{path}:{line} says {word!r}"
-                for word in TARGET_WORDS
-                if re.search(rf"(?<![\w-]){word}(?![\w-])", text)
-                and (package, path, word) not in ALLOWED_WORDS
+                for word in says(text)
+                if (package, path, word) not in ALLOWED_WORDS
             ]
+        plain = target_words() - WORDS_OF_LANGUAGE
+        for name, line in identifiers(tree):
+            found += [f"{path}:{line} names {word!r}: {name}" for word in sorted(parts(name) & plain)]
     assert not found, "\n".join(found)
+
+
+def test_the_lint_knows_the_installed_targets_and_sees_what_it_should() -> None:
+    assert {
+        "llvm-cpu",
+        "vulkan-spirv",
+        "vulkan",
+        "reference",
+        "iree_target_llvm",
+    } <= target_words()
+    for text in ("vulkan://0", "my-vulkan", "a VULKAN device", "spirv", "reference", "target 'reference'"):
+        assert list(says(text)), text
+    for text in ("a reference of the wrong kind", "spirit", "metallic", "hipster"):
+        assert not list(says(text)), text
+    tree = ast.parse("def pick(t):\n    if t.is_vulkan or emitSpirv(t): return LlvmCpuTarget\n")
+    named = {word for name, _ in identifiers(tree) for word in parts(name) & target_words()}
+    assert named == {"vulkan", "spirv", "llvm-cpu"}
+
+
+def test_nothing_outside_of_targets_imports_one() -> None:
+    modules = {name.replace("-", "_") for name in TARGETS}
+    found = [
+        f"{path}:{line} imports {name}"
+        for package in PACKAGES
+        for path, tree in sources(package)
+        for name, line in imports(tree)
+        if name in modules - {package.replace("-", "_")}
+    ]
+    assert not found, "\n".join(found)
+
+
+def closure(package: str) -> set[str]:
+    """What installing ``package`` without extras brings, as module names."""
+    found: set[str] = set()
+    pending = [package.replace("-", "_")]
+    while pending:
+        module = pending.pop()
+        if module not in found:
+            found.add(module)
+            name = module.replace("_", "-")
+            pending += declared(name) if name in PACKAGES else ()
+    return found
+
+
+RUN_ONLY = (*RUNTIME, "iree-cli", "iree-target-vulkan")
+
+
+@pytest.mark.parametrize("package", RUN_ONLY)
+def test_a_run_only_install_brings_no_compiler(package: str) -> None:
+    assert not closure(package) & COMPILER_MODULES
+
+
+def test_targets_that_only_compile_need_no_runtime_of_another() -> None:
+    modules = {name.replace("-", "_") for name in TARGETS}
+    for name in TARGETS:
+        assert not closure(name) & (modules - {name.replace("-", "_")})

@@ -60,3 +60,11 @@ def iree_constant_transforms() -> Getters:  # type: ignore[empty-body]
 @hookspec
 def iree_targets() -> Getters:  # type: ignore[empty-body]
     """Target name as in ``--target`` -> getter of an object with the ``Target`` protocol."""
+
+
+@hookspec
+def iree_default_targets() -> Getters:  # type: ignore[empty-body]
+    """Target name -> getter of its rank, a number: where nobody names a target, the highest is compiled for.
+
+    Only for targets whose code runs on the machine that compiles.
+    """

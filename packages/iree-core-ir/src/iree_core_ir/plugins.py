@@ -47,6 +47,11 @@ def target_getters() -> dict[str, Callable[[], Any]]:
     return manager().provided("iree_targets")
 
 
+def default_target_ranks() -> dict[str, int]:
+    """Targets that may be compiled for when nobody names one, with their ranks."""
+    return {name: int(rank()) for name, rank in manager().provided("iree_default_targets").items()}
+
+
 def find_target(name: str) -> Any:
     """The target called ``name``. Raises PluginError naming what is installed and how to get more."""
     return manager().get("iree_targets", name, "target")

@@ -22,8 +22,9 @@ from iree_flow.variants import pack, share_constants, split, unpack
 from iree_vm.artifact import Artifact
 
 
-def compile(source: Any, *, target: str | Sequence[str] = "llvm-cpu", **options: Any) -> Any:
-    """Compile ``source`` for ``target``, or for several into one artefact with a variant of each.
+def compile(source: Any, *, target: str | Sequence[str] | None = None, **options: Any) -> Any:
+    """Compile ``source`` for ``target``, or for several into one artefact with a variant of each; by default
+    for the installed target that offers itself for this machine.
 
     ``source``: a path (``.onnx``, ``.mlir``), bytes, an in-memory model of an installed frontend, MLIR text,
     or a ``ModuleOp``. ``options``: the fields of ``CompileOptions``; ``target_cpu=...`` and the like reach

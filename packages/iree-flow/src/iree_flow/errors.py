@@ -23,5 +23,6 @@ class FlowError(IreeError):
         10: "the dispatch cannot be compiled",
         11: "the phase file is not usable",
         12: "invalid option value",
+        13: "no target is named, and none stands out",
     }
-    exit_codes = {3: EXIT_USAGE, 4: EXIT_USAGE, 5: EXIT_USAGE, 12: EXIT_USAGE}
+    exit_codes = {3: EXIT_USAGE, 4: EXIT_USAGE, 5: EXIT_USAGE, 12: EXIT_USAGE, 13: EXIT_USAGE}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from iree_flow.default_target import default_target
 from iree_flow.errors import FlowError
 
 Progress = Callable[[str, int, int, str], None]
@@ -17,8 +18,10 @@ Progress = Callable[[str, int, int, str], None]
 class CompileOptions:
     """What ``iree_flow.compile`` accepts; the command line has the same names with dashes."""
 
-    target: Sequence[str] = ("llvm-cpu",)
-    """Several: the artefact holds a variant of each, and the best that fits is picked when it is loaded."""
+    target: Sequence[str] = field(default_factory=lambda: (default_target(),))
+    """Default: :func:`~iree_flow.default_target.default_target`. Several: the artefact holds a variant of
+    each, and the best that fits is picked when it is loaded.
+    """
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Input name -> fixed shape, replacing dynamic dims."""
     frontend: str | None = None
@@ -40,10 +43,12 @@ class CompileOptions:
     """The module's name in the artefact; default: from the source."""
 
     @classmethod
-    def from_arguments(cls, target: str | Sequence[str], arguments: Mapping[str, Any]) -> CompileOptions:
+    def from_arguments(
+        cls, target: str | Sequence[str] | None, arguments: Mapping[str, Any]
+    ) -> CompileOptions:
         """Options from keyword arguments; ``target_cpu=...`` reaches the target as ``cpu``.
 
-        Raises FlowError 3 for a name nobody knows.
+        Raises FlowError 3 for a name nobody knows, 13 where a target has to be named.
         """
         known = {f.name for f in fields(cls)}
         own: dict[str, Any] = {}
@@ -56,6 +61,8 @@ class CompileOptions:
                     of_target[name.removeprefix("target_")] = str(value)
             else:
                 raise FlowError(3, name, hint="one of " + ", ".join(sorted(known)))
+        if target is None:
+            target = default_target()
         targets = (target,) if isinstance(target, str) else tuple(target)
         merged = {**dict(own.pop("target_options", {})), **of_target}
         options = cls(target=targets, target_options=merged, **own)

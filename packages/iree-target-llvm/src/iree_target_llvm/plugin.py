@@ -16,3 +16,7 @@ def _llvm_cpu() -> Any:
 
 def iree_targets() -> Mapping[str, Callable[[], Any]]:
     return {"llvm-cpu": _llvm_cpu}
+
+
+def iree_default_targets() -> Mapping[str, Callable[[], int]]:
+    return {"llvm-cpu": lambda: 10}

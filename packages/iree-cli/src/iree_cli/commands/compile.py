@@ -169,8 +169,7 @@ def _effective(arguments: dict[str, Any]) -> dict[str, Any]:
     from iree_flow.session import Session
 
     rest = {name: value for name, value in arguments.items() if name != "target"}
-    target = arguments.get("target", CompileOptions().target)
-    session = Session(CompileOptions.from_arguments(target, rest))
+    session = Session(CompileOptions.from_arguments(arguments.get("target"), rest))
     session.load_targets()
     resolved: dict[str, Any] = {"targets": list(session.targets)}
     for name, owner in session.targets.items():

@@ -27,7 +27,7 @@ class Native:
             raise HalError(
                 UNSUPPORTED_PLATFORM,
                 f"no executor for {machine}",
-                hint="compile for the target 'reference', which needs no native code",
+                hint="use a device that needs no native code: iree devices",
             )
         imports = platform.current().library_functions()
         symbols = load(resource.read_bytes(), imports, keep=True).symbols

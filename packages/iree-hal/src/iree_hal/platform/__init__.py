@@ -75,7 +75,7 @@ def current() -> Platform:
         raise HalError(
             UNSUPPORTED_PLATFORM,
             sys.platform,
-            hint="compile for the target 'reference', which needs no native code",
+            hint="use a device that needs no native code: iree devices",
         )
     return cast(Platform, importlib.import_module(f"iree_hal.platform.{name}"))
 

@@ -53,7 +53,9 @@ def wait_functions() -> WaitFunctions:
     number = _FUTEX.get(machine())
     if number is None:
         raise HalError(
-            UNSUPPORTED_PLATFORM, f"linux on {machine()}", hint="compile for the target 'reference'"
+            UNSUPPORTED_PLATFORM,
+            f"linux on {machine()}",
+            hint="use a device that needs no native code: iree devices",
         )
     call = address_of("syscall")
     return WaitFunctions(WAIT_FUTEX, number, call, call, address_of("sched_yield"))

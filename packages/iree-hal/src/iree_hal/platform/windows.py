@@ -18,7 +18,7 @@ def _unsupported() -> NoReturn:
         UNSUPPORTED_PLATFORM,
         "windows",
         cause="native executables follow the System V calling convention",
-        hint="run under WSL, or compile for the target 'reference'",
+        hint="run under WSL, or use a device that needs no native code: iree devices",
     )
 
 
