@@ -156,7 +156,7 @@ class Team:
         return narrow(self._tree([*wide(values), k.cast("arith.extui", used, i32)], step)[:-1])
 
     def _tree(self, values: list[Value], combine: Combine) -> list[Value]:
-        """Through shared memory, in halves. Not for subgroups."""
+        """Through shared memory: neighbours first, so that the order is kept. Not for subgroups."""
         assert self.kind != SUBGROUP
         k, frame, size = self.kernel, self.frame, self.frame.n_invocations
         if self.size == 1:
@@ -168,18 +168,18 @@ class Team:
         frame.barrier()  # the last tree's readers are done
         for value, memory in zip(values, memories, strict=True):
             k.store(value, memory, here)
-        distance = self.size // 2
-        while distance:
+        distance = 1
+        while distance < self.size:
             frame.barrier()
 
-            def half(distance: int = distance) -> None:
+            def pair(distance: int = distance) -> None:
                 first = [k.load(m, here) for m in memories]
                 second = [k.load(m, k.add(here, distance * self.stride)) for m in memories]
                 for value, memory in zip(combine(first, second), memories, strict=True):
                     k.store(value, memory, here)
 
-            k.if_(k.compare("ult", self.lane, distance), half)
-            distance //= 2
+            k.if_(k.compare("eq", k.mod(self.lane, 2 * distance), 0), pair)
+            distance *= 2
         frame.barrier()
         return [k.load(m, self.base) for m in memories]
 
