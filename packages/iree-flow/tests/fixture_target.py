@@ -21,8 +21,8 @@ from iree_core_ir.text.parser import parse_module
 
 class FixtureTarget:
     name = "fixture"
-    driver = "null"
-    format = "null"
+    driver = "fixture"
+    format = "fixture-ir"
     option_names: tuple[str, ...] = ("colour",)
 
     def __init__(self, name: str = "", refuses: str = "") -> None:

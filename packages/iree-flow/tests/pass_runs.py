@@ -1,8 +1,10 @@
-"""Running single passes on text."""
+"""Running single passes on text, and comparing what they leave with the interpreter's answer before."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.interpreter import Interpreter
@@ -13,19 +15,39 @@ from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 
 
-def run(text: str, *passes: Pass, constants: ConstantStore | None = None, clean: bool = True) -> Any:
-    """The module of ``text`` after ``passes`` (and canonicalization)."""
-    store = constants or ConstantStore()
+def run(
+    text: str,
+    *passes: Pass,
+    constants: ConstantStore | None = None,
+    clean: bool = True,
+    **options: Any,
+) -> Any:
+    """The module of ``text`` after ``passes`` (and canonicalization); ``options`` are the context's."""
+    store = ConstantStore() if constants is None else constants
     module = parse_module(text, constants=store)
     after = [Canonicalize(), Cse()] if clean else []
-    PassManager([*passes, *after]).run(module, PassContext(constants=store, options={}))
+    PassManager([*passes, *after]).run(module, PassContext(constants=store, options=options))
     verify(module)
     return module
 
 
 def call(module: Any, *inputs: Any, constants: ConstantStore | None = None) -> Any:
     """The results of ``@main``."""
-    return Interpreter(module, constants or ConstantStore()).call("main", *inputs)
+    return Interpreter(module, ConstantStore() if constants is None else constants).call("main", *inputs)
+
+
+def same(text: str, module: Any, *inputs: Any, constants: ConstantStore | None = None) -> None:
+    """``module`` gives what ``text`` gives."""
+    before = call(parse_module(text, constants=constants), *inputs, constants=constants)
+    after = call(module, *inputs, constants=constants)
+    for a, b in zip(after, before, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
+
+
+def floats(*shapes: tuple[int, ...], seed: int = 0) -> list[Any]:
+    """Fresh f32 arrays."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
 def names(module: Any) -> list[str]:

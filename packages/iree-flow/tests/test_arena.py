@@ -35,6 +35,15 @@ def test_live_buffers_do_not_overlap(rows: list[tuple[int, tuple[str, ...], int,
                 )
 
 
+@given(BUFFERS, st.sampled_from([1, 16, 256]))
+def test_any_alignment(rows: list[tuple[int, tuple[str, ...], int, int]], alignment: int) -> None:
+    buffers = make(rows)
+    zones = plan(buffers, alignment)
+    assert all(b.offset % alignment == 0 for b in buffers)
+    assert all(zone.lower_bound <= zone.peak <= zone.total for zone in zones)
+    assert all(zone.peak % alignment == 0 for zone in zones)
+
+
 @given(BUFFERS)
 def test_peak_lies_between_the_lower_bound_and_the_sum(
     rows: list[tuple[int, tuple[str, ...], int, int]],

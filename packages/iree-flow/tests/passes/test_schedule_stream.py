@@ -59,3 +59,24 @@ def test_a_chain_needs_what_lives_at_once(n: int) -> None:
     (arena,) = file.report.arenas
     assert arena.peak == arena.lower_bound <= 2 * 256
     assert arena.sum_of_temporaries == (n - 1) * 256
+
+
+def test_a_target_that_binds_no_slices_gets_copies() -> None:
+    loose, strict = (iree_flow.compile(SLICES, target=t, compile_to="stream") for t in ("fixture", "lattice"))
+    before = count(loose, "stream.cmd.copy")
+    assert count(strict, "stream.cmd.copy") == before + 1
+    x = np.random.default_rng(1).standard_normal((4, 3)).astype(np.float32)
+    for file in (loose, strict):
+        b, t = Interpreter(file.module, file.session.constants).call("main", x)
+        np.testing.assert_allclose(b, np.exp(np.tanh(x))[1:3], rtol=1e-6)
+        np.testing.assert_array_equal(t, x[3:])
+
+
+def test_the_arena_is_aligned_as_the_target_asks() -> None:
+    steps = "\n".join(STEP.format(a="x" if i == 0 else f"v{i}", b=i + 1) for i in range(4))
+    text = CHAIN.format(steps=steps, n=4).replace("8x8", "5x5")
+    peaks = [
+        iree_flow.compile(text, target=target, compile_to="stream").report.arenas[0].peak
+        for target in ("fixture", "lattice")
+    ]
+    assert peaks == [2 * 128, 2 * 256]

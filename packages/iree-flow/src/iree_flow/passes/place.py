@@ -31,11 +31,10 @@ class Place(Pass):
             if report is not None:
                 report.placement += rows
         if refused:
-            targets = ", ".join(target.name for target, _ in context.options["targets"])
             raise FlowError(
                 7,
                 "; ".join(refused),
-                cause=f"target {targets} refuses {len(refused)} op(s)",
+                cause=f"targets refuse {len(refused)} op(s)",
                 hint="choose another target with --target, or install one that supports them",
             )
 
@@ -48,7 +47,8 @@ def _ask(target: Any, description: Any, module: Op) -> tuple[list[str], list[Pla
         support = target.query_support(op, description)
         source = op.location.user_text()
         if not support:
-            refused.append(f"'{op.name}' ({'; '.join(support.reasons)}) at {source}")
+            why = "; ".join(support.reasons)
+            refused.append(f"'{op.name}' by {target.name} ({why}) at {source}")
         rows.append(PlacementRow(op.name, target.name, "; ".join(support.reasons) or "supported", [source]))
     return refused, rows
 
