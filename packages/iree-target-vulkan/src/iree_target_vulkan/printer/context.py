@@ -64,6 +64,9 @@ class Context:
         self.u32 = module.int_type(32)
         self.bool = module.bool_type()
         self._registers: dict[Type, int] = {}
+        self._lanes: dict[Type, int] = {}
+        self._widths: dict[Type, int] = {}
+        self._words: dict[Type, int] = {}
         if index_bits == 64:
             self.require("shaderInt64")
 
@@ -96,19 +99,18 @@ class Context:
 
     def width(self, type: Any) -> int:
         """Bits of an integer or index element."""
-        element = element_of(type)
-        return self.index_bits if isinstance(element, IndexType) else int(element.width)  # type: ignore[attr-defined]
+        found = self._widths.get(type)
+        if found is None:
+            element: Any = element_of(type)
+            found = self._widths[type] = self.index_bits if isinstance(element, IndexType) else element.width
+        return found
 
     def lanes(self, type: Any) -> int:
         """Lanes of a value in registers; a carried vector is four words."""
-        if not isinstance(type, VectorType):
-            return 1
-        if is_carried(type):
-            return CARRIED_WORDS
-        lanes = int(type.shape[0])
-        if type.rank != 1 or lanes > 4:
-            raise CodegenError(UNSUPPORTED_TYPE, f"{type}: vectors have at most 4 lanes")
-        return lanes
+        found = self._lanes.get(type)
+        if found is None:
+            found = self._lanes[type] = _lanes(type)
+        return found
 
     def is_narrow(self, type: Any) -> bool:
         """True for an integer that shares its word with zeros."""
@@ -118,9 +120,13 @@ class Context:
         """The type of a value in a register. Raises CodegenError for one that kernels cannot hold."""
         found = self._registers.get(type)
         if found is None:
-            scalar = self.u32 if is_carried(type) else self._scalar(element_of(type))
-            found = self._registers[type] = self.module.vector(scalar, self.lanes(type))
+            found = self._registers[type] = self.new_type(type)
         return found
+
+    def new_type(self, type: Any) -> int:
+        """The type of a register that no value had before."""
+        scalar = self.u32 if is_carried(type) else self._scalar(element_of(type))
+        return self.module.vector(scalar, self.lanes(type))
 
     def _scalar(self, element: Any) -> int:
         if isinstance(element, FloatType):
@@ -150,7 +156,11 @@ class Context:
 
     def word_type(self, type: Any) -> int:
         """The integer type that computes with integers of ``type``; i1 in words."""
-        return self.module.vector(self._word(self.width(type)), self.lanes(type))
+        found = self._words.get(type)
+        if found is None:
+            word = self._word(self.width(type))
+            found = self._words[type] = self.module.vector(word, self.lanes(type))
+        return found
 
     def word_bits(self, type: Any) -> int:
         return 32 if self.width(type) <= 32 else 64
@@ -222,6 +232,17 @@ class Context:
 
 
 CARRIED_WORDS = 4
+
+
+def _lanes(type: Any) -> int:
+    if not isinstance(type, VectorType):
+        return 1
+    if is_carried(type):
+        return CARRIED_WORDS
+    lanes = int(type.shape[0])
+    if type.rank != 1 or lanes > 4:
+        raise CodegenError(UNSUPPORTED_TYPE, f"{type}: vectors have at most 4 lanes")
+    return lanes
 
 
 def is_carried(type: Any) -> bool:

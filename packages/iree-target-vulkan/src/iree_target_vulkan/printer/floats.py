@@ -115,9 +115,7 @@ def plain_extremum(p: Values, predicate: str, a: int, b: int, type: Any) -> int:
 
 def fma(p: Values, op: Any) -> int:
     type = p.type(op.operands[0].type)
-    result = p.glsl("Fma", type, *map(p.operand, op.operands))
-    p.module.decorate(result, "NoContraction")
-    return result
+    return p.kept_apart(p.glsl("Fma", type, *map(p.operand, op.operands)))
 
 
 def copysign(p: Values, op: Any) -> int:

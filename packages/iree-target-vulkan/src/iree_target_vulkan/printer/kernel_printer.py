@@ -31,6 +31,8 @@ DONT_UNROLL = "iree.dont_unroll"
 ASSERTION = 3
 """Kind of a failed check that says no other."""
 SCOPE_DEVICE = 1
+NO_HINT, KEEP_LOOP = 0, 2
+"""Selection and loop controls: None, DontUnroll."""
 FLOAT_CONTROLS = ("SignedZeroInfNanPreserve", "RoundingModeRTE")
 LOADS = frozenset({"memref.load", "vector.load", "gpu.subgroup_mma_load_matrix"})
 STORES = {"memref.store": 1, "vector.store": 1, "gpu.subgroup_mma_store_matrix": 1}
@@ -40,9 +42,9 @@ STORES = {"memref.store": 1, "vector.store": 1, "gpu.subgroup_mma_store_matrix":
 class KernelPrinter(SubgroupPrinter):
     """Prints one function; ``print`` gives the executable."""
 
-    def type(self, type: Any) -> int:
+    def new_type(self, type: Any) -> int:
         """Matrix fragments too: loops carry them."""
-        return fragment_type(self, type) if isinstance(type, MMAMatrixType) else super().type(type)
+        return fragment_type(self, type) if isinstance(type, MMAMatrixType) else super().new_type(type)
 
     def __init__(self, function: Any, description: VulkanDescription, scratch_bytes: int) -> None:
         name = function.attributes["sym_name"].value
@@ -259,10 +261,11 @@ class KernelPrinter(SubgroupPrinter):
 
     def op(self, op: Any) -> None:
         name = op.name
-        if PURE in op.traits and not any(r.uses for r in op.results):
+        results = op.results
+        if results and not results[0].uses and PURE in op.traits and not any(r.uses for r in results):
             return
         if name == "arith.constant":
-            self.ids[op.results[0]] = self.constant(op.attributes["value"])
+            self.ids[results[0]] = self.constant(op.attributes["value"])
             return
         handler = HANDLERS.get(name)
         if handler is None:
@@ -270,10 +273,10 @@ class KernelPrinter(SubgroupPrinter):
         result = handler(self, op)
         if result is None:
             return
-        if isinstance(result, int):
-            self.ids[op.results[0]] = result
+        if result.__class__ is int:
+            self.ids[results[0]] = result
         else:
-            self.ids.update(zip(op.results, result, strict=True))
+            self.ids.update(zip(results, result, strict=True))
 
 
 # -- control ------------------------------------------------------------------------------------------
@@ -307,7 +310,7 @@ def for_(p: KernelPrinter, op: Any) -> list[int]:
     for type, phi, init, value in zip(types, phis, [lower, *inits], [following, *yielded], strict=True):
         m.phi(type, phi, (init, before, value, latch))
     more = p.emit("SLessThan", p.bool, phis[0], upper)
-    m.do("LoopMerge", done, latch, "DontUnroll" if DONT_UNROLL in op.attributes else "None")
+    m.do("LoopMerge", done, latch, KEEP_LOOP if DONT_UNROLL in op.attributes else NO_HINT)
     m.do("BranchConditional", more, body, done)
     m.code += inner
     p.start(done)
@@ -319,7 +322,7 @@ def if_(p: KernelPrinter, op: Any) -> list[int]:
     condition = p.operand(op.operands[0])
     then, done = m.id(), m.id()
     otherwise = m.id() if op.regions[1].blocks else done
-    m.do("SelectionMerge", done, "None")
+    m.do("SelectionMerge", done, NO_HINT)
     m.do("BranchConditional", condition, then, otherwise)
     ends: list[tuple[list[int], int]] = []
     for label, region in ((then, op.regions[0]), (otherwise, op.regions[1])):
@@ -368,7 +371,7 @@ def while_(p: KernelPrinter, op: Any) -> list[int]:
     p.start(header)
     for argument, phi, init, value in zip(test.args, phis, inits, yielded, strict=True):
         m.phi(p.type(argument.type), phi, (init, before, value, latch))
-    m.do("LoopMerge", done, latch, "None")
+    m.do("LoopMerge", done, latch, NO_HINT)
     m.do("Branch", first)
     m.code += inner
     p.start(done)
@@ -386,7 +389,7 @@ def assert_(p: KernelPrinter, op: Any) -> None:
     code = (p.n_asserts << 16) | (kind.value if isinstance(kind, IntegerAttr) else ASSERTION)
     p.n_asserts += 1
     passed, failed = m.id(), m.id()
-    m.do("SelectionMerge", passed, "None")
+    m.do("SelectionMerge", passed, NO_HINT)
     m.do("BranchConditional", p.operand(op.operands[0]), passed, failed)
     p.start(failed)
     index = p._pushed_word(p.push_words - 1)

@@ -35,7 +35,10 @@ class Values(Context):
 
     def arithmetic(self, name: str, type: int, *operands: Operand) -> int:
         """A float instruction that must not be joined with others into a fused one."""
-        result = self.module.op(name, type, *operands)
+        return self.kept_apart(self.module.op(name, type, *operands))
+
+    def kept_apart(self, result: int) -> int:
+        """Mark a float instruction: what it computes is rounded once, and on its own."""
         first, last = NO_CONTRACTION
         self.module.sections["decorations"] += (first, result, last)
         return result

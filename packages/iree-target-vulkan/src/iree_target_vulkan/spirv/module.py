@@ -156,7 +156,8 @@ class Module:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self.id()
-            self.emit("globals", "Constant", type, found, words)
+            first = (3 + len(words)) << 16 | instruction("Constant").opcode
+            self.sections["globals"] += (first, type, found, *words)
         return found
 
     def constant(self, type: int, value: int, bits: int = 32) -> int:
