@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -87,6 +88,16 @@ def test_ci_knows_every_package_lowest_layer_first() -> None:
         later = set(fresh.ALL[position:])
         assert not hard[name] & later, f"{name} comes before {hard[name] & later}"
     assert set(fresh.RUNTIME) <= set(fresh.ALL)
+
+
+def test_what_checks_itself_in_ci_is_there() -> None:
+    """Paths that are gone would end the run with a usage error, but only there."""
+    script = runpy.run_path(str(ROOT / "ci" / "test"), run_name="ci_test")
+    for name in script["SELF_CHECKED"]:
+        assert (ROOT / name).exists(), name
+    for name in script["SELF_CHECKED_ELSEWHERE"]:
+        path, _, test = name.partition("::")
+        assert f"def {test.partition('[')[0]}(" in (ROOT / path).read_text(), name
 
 
 def test_a_change_affects_the_layers_above() -> None:
