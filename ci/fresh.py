@@ -181,19 +181,54 @@ def debian_package(program: str, package: str, why: str) -> str | None:
 
     Returns None, and says what is missing, where that cannot be done.
     """
+    if shutil.which(program) is None and install_from_debian([package], why):
+        say(f"{program} is there now")
     path = shutil.which(program)
-    if path:
-        return path
-    if os.name == "posix" and os.geteuid() == 0 and shutil.which("apt-get"):
-        say(f"installing {package}: {why}")
-        quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", package]):
-            if subprocess.run(["apt-get", *command], **quiet).returncode:  # type: ignore[call-overload]
-                break
-        path = shutil.which(program)
     if path is None:
         say(f"{program} is not installed, so its tests are skipped: {why} (Debian: {package})")
     return path
+
+
+def install_from_debian(packages: Sequence[str], why: str) -> bool:
+    """Install Debian packages; False where this is not Debian, or not root, or it fails."""
+    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return False
+    say(f"installing {' '.join(packages)}: {why}")
+    quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        if subprocess.run(["apt-get", *command], **quiet).returncode:  # type: ignore[call-overload]
+            return False
+    return True
+
+
+def missing_for_vulkan() -> dict[str, str]:
+    """Debian package -> what of it is not there: the loader, a driver, the validation layer."""
+    import ctypes.util
+
+    folders = [Path(root) / "vulkan" for root in ("/usr/share", "/usr/local/share", "/etc")]
+    drivers = [os.environ.get(name) for name in ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")]
+    drivers += [str(path) for folder in folders for path in folder.glob("icd.d/*.json")]
+    layers = [path for folder in folders for path in folder.glob("explicit_layer.d/*khronos_validation.json")]
+    wanted = {
+        "libvulkan1": (ctypes.util.find_library("vulkan"), "the Vulkan loader"),
+        "mesa-vulkan-drivers": (any(drivers), "a Vulkan driver (lavapipe, which runs on any processor)"),
+        "vulkan-validationlayers": (bool(layers), "the validation layer"),
+    }
+    return {package: what for package, (found, what) in wanted.items() if not found}
+
+
+def vulkan() -> bool:
+    """Whether the tests on a Vulkan device can run; as root on Debian what they need is installed first.
+
+    What is missing is said; those tests are skipped then, each saying why.
+    """
+    missing = missing_for_vulkan()
+    if missing and install_from_debian(list(missing), "tests run on a Vulkan device"):
+        missing = missing_for_vulkan()
+    if missing:
+        what, packages = ", ".join(missing.values()), " ".join(missing)
+        say(f"missing: {what}; tests on a Vulkan device are skipped (Debian: apt-get install {packages})")
+    return not missing
 
 
 @contextlib.contextmanager
