@@ -147,12 +147,18 @@ MATH = {
 }  # fmt: skip
 
 
+IN_DOUBLE = ("exp", "log", "sin", "tanh", "erf", "round")
+"""Those of them also tried in f64; most of the others go through f64 anyway."""
+
+
 @pytest.mark.parametrize("name", MATH)
 def test_functions(run: Run, name: str) -> None:
     """Legalized functions keep their accuracy whatever the driver does: a few units in the last place."""
     low, high = MATH[name]
     rng = np.random.default_rng(9)
     for type, dtype in NATIVE.items():
+        if type == "f64" and name not in IN_DOUBLE:
+            continue
         a = rng.uniform(low, high, 256).astype(dtype)
         check_elementwise(
             run,

@@ -30,7 +30,7 @@ def operands(dtype: Any, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[An
     return np.concatenate([a.astype(dtype), left]), np.concatenate([b.astype(dtype), right.astype(dtype)])
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("lanes", [1, 4])
 @pytest.mark.parametrize("type", WIDTHS)
 def test_binary(run: Run, type: str, lanes: int) -> None:
     a, b = operands(WIDTHS[type], 1)
@@ -89,14 +89,13 @@ def test_extended(run: Run, type: str, lanes: int, half: int) -> None:
 
 
 @pytest.mark.parametrize("type", WIDTHS)
-@pytest.mark.parametrize("divisor", [-128, -7, -1, 0, 1, 3, 16, 127])
-def test_constant_divisors(run: Run, type: str, divisor: int) -> None:
+def test_constant_divisors(run: Run, type: str) -> None:
     a, _ = operands(WIDTHS[type], 6)
-    lines = []
-    for name in ("divsi", "divui", "remsi", "remui", "floordivsi", "ceildivsi"):
-        lines.append(
-            f"arith.constant {divisor} : {{a}}\n  %q{len(lines)} = arith.{name} %a, %r{len(lines)} : {{a}}"
-        )
+    lines: list[str] = []
+    for divisor in (-128, -7, -1, 0, 1, 3, 16, 127):
+        for name in ("divsi", "divui", "remsi", "remui", "floordivsi", "ceildivsi"):
+            k = len(lines)
+            lines.append(f"arith.constant {divisor} : {{a}}\n  %q{k} = arith.{name} %a, %r{k} : {{a}}")
     n = len(a)
     from vulkan_kernels import elementwise
 

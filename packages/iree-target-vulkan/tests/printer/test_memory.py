@@ -33,9 +33,8 @@ def test_copy(run: Run, type: str, lanes: int) -> None:
 
 
 @pytest.mark.parametrize("space", ["workgroup", "private"])
-@pytest.mark.parametrize("store", [1, 2, 4])
-@pytest.mark.parametrize("load", [1, 2, 4])
-@pytest.mark.parametrize("type", ["i1", "i8", "f16", "bf16", "f32", "i64"])
+@pytest.mark.parametrize(("store", "load"), [(1, 1), (4, 4), (4, 1), (1, 4), (2, 4), (4, 2)])
+@pytest.mark.parametrize("type", ["i1", "i8", "f16", "f32"])
 def test_local_memory(run: Run, space: str, type: str, store: int, load: int) -> None:
     """64 elements written by vectors of one width and read by those of another, reversed by fours."""
     group = 1 if space == "private" else 16
