@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from iree_codegen.gate_panels import GATE_PANELS, gate_panel_shape
 from iree_codegen.packing import PANELS, pack_panels, panel_parameters, panel_shape
 from iree_core_ir.constant_transforms import inverse_function, transform_function
 
@@ -37,6 +38,19 @@ def test_panels_hold_columns_side_by_side() -> None:
     parameters = panel_parameters([], [0], 1, 2)
     packed = pack_panels([source], parameters, panel_shape((3, 4), parameters), source.dtype)
     np.testing.assert_array_equal(np.asarray(packed)[0, 1], [[2, 3], [6, 7], [10, 11]])
+
+
+@pytest.mark.parametrize(("gates", "size", "depth", "width"), [(1, 5, 3, 4), (4, 16, 7, 8), (3, 9, 9, 32)])
+def test_gate_panels_and_back(gates: int, size: int, depth: int, width: int) -> None:
+    source = np.arange(gates * size * depth, dtype=np.float32).reshape(gates * size, depth)
+    parameters = {"gates": gates, "width": width}
+    shape = gate_panel_shape(source.shape, gates, width)
+    packed = np.asarray(transform_function(GATE_PANELS)([source], parameters, shape, source.dtype))
+    assert packed.shape == shape
+    assert packed[0, depth - 1, gates - 1, 0] == source[(gates - 1) * size, depth - 1]
+    back = inverse_function(GATE_PANELS)
+    assert back is not None
+    np.testing.assert_array_equal(back(packed, parameters, source.shape), source)
 
 
 def test_every_layout_is_found_by_a_process_that_loaded_nothing() -> None:

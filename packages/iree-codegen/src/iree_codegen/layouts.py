@@ -9,7 +9,7 @@ from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.matmul_plan import panel_layout, plan_matmul
 from iree_codegen.packing import PANELS, panel_shape
-from iree_codegen.strategies import convolution
+from iree_codegen.strategies import convolution, recurrence
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.target import ConstantLayout
 
@@ -20,6 +20,9 @@ def constant_layout(func: Any, description: Any) -> Sequence[ConstantLayout]:
     of_convolution = convolution.layout(dispatch, description)
     if of_convolution is not None:
         return (of_convolution,)
+    of_recurrence = recurrence.layouts(dispatch, description)
+    if of_recurrence is not None:
+        return of_recurrence
     plan = plan_matmul(dispatch, description)
     wanted = None if plan is None else panel_layout(plan)
     if wanted is None:

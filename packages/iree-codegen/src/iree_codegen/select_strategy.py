@@ -13,13 +13,16 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.strategies.convolution import convolution
 from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
+from iree_codegen.strategies.recurrence import recurrence
 from iree_codegen.strategies.sliding_window import sliding_window
 from iree_codegen.strategies.transpose import transpose
 from iree_codegen.strategies.vector_loops import vector_loops
 
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
-STRATEGIES: tuple[Strategy, ...] = (convolution, sliding_window, matmul, transpose, vector_loops, plain_loops)
+STRATEGIES: tuple[Strategy, ...] = (
+    convolution, sliding_window, matmul, recurrence, transpose, vector_loops, plain_loops,
+)  # fmt: skip
 """The workgroup form's."""
 
 

@@ -35,11 +35,17 @@ linalg_ext.softmax dimension(0) ins(%m : memref<4x8xf32>) outs(%m : memref<4x8xf
   linalg.yield %s : f32
 } -> tensor<4x8xf32>
 %12 = linalg_ext.attention causal ins(%x, %x, %x, %f : tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>, f32) outs(%x : tensor<4x8xf32>) -> tensor<4x8xf32>
+%13:2 = linalg_ext.recurrence {lengths, parameters = 1 : i64, reverse} ins(%y, %w, %rp, %rl, %x : tensor<5x4x8xf32>, tensor<8x8xf32>, tensor<1x8xf32>, tensor<4xi32>, tensor<4x8xf32>) outs(%y, %x : tensor<5x4x8xf32>, tensor<4x8xf32>) {
+^bb0(%gate: f32, %sum: f32, %parameter: f32, %state: f32):
+  %t = arith.addf %gate, %sum : f32
+  linalg.yield %t : f32
+} -> (tensor<5x4x8xf32>, tensor<4x8xf32>)
 """
 SIGNATURE = (
     "%x: tensor<4x8xf32>, %m: memref<4x8xf32>, %i: tensor<2x3xi32>, %g: tensor<2x3x8xf32>, %k: tensor<4x2xf32>,"
     " %ki: tensor<4x2xi64>, %p: tensor<2x4x4xf32>, %q: tensor<2x1x3x8xf32>, %f: f32, %im: tensor<1x2x4x7xf32>,"
-    " %co: tensor<1x12x9xf32>, %g2: tensor<2x8xf32>, %i2: tensor<2x1xi32>"
+    " %co: tensor<1x12x9xf32>, %g2: tensor<2x8xf32>, %i2: tensor<2x1xi32>, %y: tensor<5x4x8xf32>, %w: tensor<8x8xf32>,"
+    " %rp: tensor<1x8xf32>, %rl: tensor<4xi32>"
 )
 
 
@@ -72,6 +78,8 @@ def test_text(round_trip: Callable[[str], str], ops_of: Callable[[str], set[str]
         ("%0 = linalg_ext.attention ins(%x, %g2, %x, %f : tensor<4x8xf32>, tensor<2x8xf32>, tensor<4x8xf32>, f32) outs(%x : tensor<4x8xf32>) -> tensor<4x8xf32>", "value .* must have shape 2x8"),
         ("%0 = linalg_ext.scatter dimension_map = [0, 0] ins(%g2, %i2 : tensor<2x8xf32>, tensor<2x1xi32>) outs(%x : tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32):\n linalg.yield %a : f32\n} -> tensor<4x8xf32>", "dimension_map"),
         ("%0 = linalg_ext.scatter dimension_map = [1] ins(%g2, %i2 : tensor<2x8xf32>, tensor<2x1xi32>) outs(%x : tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32):\n linalg.yield %a : f32\n} -> tensor<4x8xf32>", "updates .* must have shape 2x4"),
+        ("%0:2 = linalg_ext.recurrence {parameters = 0 : i64} ins(%y, %w, %x : tensor<5x4x8xf32>, tensor<8x8xf32>, tensor<4x8xf32>) outs(%y, %x : tensor<5x4x8xf32>, tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32):\n linalg.yield %a : f32\n} -> (tensor<5x4x8xf32>, tensor<4x8xf32>)", "takes 3 scalars"),
+        ("%0:2 = linalg_ext.recurrence {parameters = 0 : i64} ins(%y, %x, %x : tensor<5x4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>) outs(%y, %x : tensor<5x4x8xf32>, tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32, %c: f32):\n linalg.yield %a : f32\n} -> (tensor<5x4x8xf32>, tensor<4x8xf32>)", "whole gates"),
     ],
 )  # fmt: skip
 def test_the_verifier_rejects(body: str, message: str) -> None:

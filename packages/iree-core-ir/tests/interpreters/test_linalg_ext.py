@@ -316,3 +316,39 @@ def test_memrefs_are_written(run_text: Run) -> None:
     np.testing.assert_array_equal(values, [[3, 2], [6, 5]])
     np.testing.assert_array_equal(positions, [[1, 2], [0, 1]])
     np.testing.assert_allclose(x.sum(1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("lengths", [None, (4, 0, 2)])
+def test_recurrence_is_a_loop_over_steps(run_text: Run, reverse: bool, lengths: Any) -> None:
+    """``h = tanh(x + w h)`` row by row."""
+    rng = np.random.default_rng(0)
+    x, w, h = rng.normal(size=(4, 3, 5)), rng.normal(size=(5, 5)), rng.normal(size=(3, 5))
+    counts = [] if lengths is None else [np.array(lengths, np.int32)]
+    types = ["tensor<4x3x5xf64>", "tensor<5x5xf64>", *["tensor<3xi32>"] * len(counts), "tensor<3x5xf64>"]
+    names = [f"%a{i}" for i in range(len(types))]
+    results = "(tensor<4x3x5xf64>, tensor<3x5xf64>)"
+    flags = "parameters = 0 : i64" + ", lengths" * bool(counts) + ", reverse" * reverse
+    y, last = run_text(
+        f"""func.func @f({", ".join(f"{n}: {t}" for n, t in zip(names, types, strict=True))},
+            %y: tensor<4x3x5xf64>) -> {results} {{
+      %r:2 = linalg_ext.recurrence {{{flags}}} ins({", ".join(names)} : {", ".join(types)})
+          outs(%y, {names[-1]} : tensor<4x3x5xf64>, tensor<3x5xf64>) {{
+      ^bb0(%gate: f64, %sum: f64, %state: f64):
+        %t = arith.addf %gate, %sum : f64
+        %n = math.tanh %t : f64
+        linalg.yield %n : f64
+      }} -> {results}
+      return %r#0, %r#1 : tensor<4x3x5xf64>, tensor<3x5xf64>
+    }}""",
+        x, w, *counts, h, np.ones((4, 3, 5)),
+    )  # fmt: skip
+    for row in range(3):
+        count = 4 if lengths is None else lengths[row]
+        state = h[row]
+        for step in range(count):
+            at = count - 1 - step if reverse else step
+            state = np.tanh(x[at, row] + w @ state)
+            np.testing.assert_allclose(y[at, row], state, rtol=1e-12)
+        np.testing.assert_array_equal(y[count:, row], 0)
+        np.testing.assert_allclose(last[row], state, rtol=1e-12)

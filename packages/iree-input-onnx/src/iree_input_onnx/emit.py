@@ -133,6 +133,9 @@ class Emitter(ElementwiseEmitter):
                 grid = np.empty(t.static_shape, object)
                 grid.reshape(-1)[:] = t.scalars
                 return Tensor.host(list(grid[box].reshape(-1)), static_shape(sizes), t.element)
+            if t.key is not None:
+                where = {"offsets": list(offsets), "sizes": list(sizes), "strides": steps}
+                return self.transform("slice", t, static_shape(sizes), where)
         op = self.builder.create(
             tensor.ExtractSlice, self.value(t), self.mixed(offsets), self.mixed(sizes), steps
         )

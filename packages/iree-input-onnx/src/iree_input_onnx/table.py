@@ -32,6 +32,7 @@ FAMILIES = (
     "normalization",
     "reduction",
     "softmax",
+    "recurrent",
     "resize",
     "quantization",
 )

@@ -14,6 +14,7 @@ from iree_core_ir.dialects.linalg import BodyFunction, build_body
 from iree_core_ir.dialects.linalg_ext_base import INS_OUTS, LinalgExtOp, check_shape
 from iree_core_ir.dialects.linalg_ext_layout import *  # noqa: F403
 from iree_core_ir.dialects.linalg_ext_layout import Im2Col, Pack, UnPack
+from iree_core_ir.dialects.linalg_ext_recurrence import Recurrence
 from iree_core_ir.dialects.linalg_structured import output_types
 from iree_core_ir.dialects.linalg_text import (
     parse_group,
@@ -340,6 +341,6 @@ class Attention(LinalgExtOp, name="linalg_ext.attention"):
 
 DIALECT = Dialect(
     "linalg_ext",
-    ops=[Attention, Gather, Im2Col, Pack, Scan, Scatter, Softmax, Sort, TopK, UnPack],
+    ops=[Attention, Gather, Im2Col, Pack, Recurrence, Scan, Scatter, Softmax, Sort, TopK, UnPack],
     attributes=[ScanKindAttr],
 )

@@ -279,3 +279,6 @@ def attention(frame: Frame, op: linalg_ext.Attention, *operands: Any) -> Any:
         scores = np.where(np.arange(n)[None, :] <= np.arange(m)[:, None], scores, wide(-np.inf))
     result = np.matmul(stable_softmax(scores, scores.ndim - 1), v)
     return deliver(op, operands, [float_format(op.outputs[0].type.element_type).narrow(result)])
+
+
+from iree_core_ir.interpreters import linalg_ext_recurrence as linalg_ext_recurrence  # noqa: E402
