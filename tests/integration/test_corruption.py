@@ -16,6 +16,14 @@ import pytest
 import iree_flow
 
 KINDS = ("manifest.json", "module.vmbc", "executables/", "constants/", "debug.json", "onnx")
+OF_VARIANTS = (
+    "manifest.json",
+    "module.reference.vmbc",
+    "executables/reference/",
+    "constants/0",
+    "debug.reference.json",
+)
+"""Members of an artefact of two targets; the variant that is damaged is not the one that runs."""
 
 WORKER = """
 import faulthandler, json, random, sys
@@ -62,14 +70,16 @@ for number in range(rounds):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``convnet.onnx`` and ``convnet.vmfb``."""
+    """``convnet.onnx``, ``convnet.vmfb`` and ``variants.vmfb``, of two targets."""
     folder = tmp_path_factory.mktemp("corruption")
-    iree_flow.compile(networks.convnet(folder / "convnet.onnx")).save(folder / "convnet.vmfb")
+    model = networks.convnet(folder / "convnet.onnx")
+    iree_flow.compile(model).save(folder / "convnet.vmfb")
+    iree_flow.compile(model, target=["llvm-cpu", "reference"]).save(folder / "variants.vmfb")
     return folder
 
 
-def damage(files: Path, kind: str, rounds: int, scratch: Path) -> None:
-    source = files / ("convnet.onnx" if kind == "onnx" else "convnet.vmfb")
+def damage(files: Path, kind: str, rounds: int, scratch: Path, name: str = "convnet") -> None:
+    source = files / (f"{name}.onnx" if kind == "onnx" else f"{name}.vmfb")
     command = [sys.executable, "-c", WORKER, str(source), kind, str(rounds), "1", str(scratch / "x.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=580)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -78,7 +88,7 @@ def damage(files: Path, kind: str, rounds: int, scratch: Path) -> None:
     for answer in answers:
         if answer["same"]:
             continue
-        if kind not in ("onnx", "constants/"):
+        if kind != "onnx" and not kind.startswith("constants/"):
             assert answer["load"] is not None and answer["load"][0] == 4, answer
         if kind != "onnx":
             assert answer["verify"] is not None and answer["verify"][0] == 4, answer
@@ -91,6 +101,11 @@ def damage(files: Path, kind: str, rounds: int, scratch: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage(files: Path, kind: str, tmp_path: Path) -> None:
     damage(files, kind, 60, tmp_path)
+
+
+@pytest.mark.parametrize("kind", OF_VARIANTS)
+def test_damage_of_any_variant(files: Path, kind: str, tmp_path: Path) -> None:
+    damage(files, kind, 40, tmp_path, "variants")
 
 
 @pytest.mark.slow
