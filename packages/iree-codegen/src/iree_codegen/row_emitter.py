@@ -21,6 +21,7 @@ from iree_codegen.dispatch import READ
 from iree_codegen.elements import Memory, Point
 from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.invocation_elements import InvocationElements, is_aligned, lane_step
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.plan import Group, Plan, Step, element_bytes
@@ -32,13 +33,19 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, element_of
 
 REGISTER_ELEMENTS = 32
-"""Elements of one range that a member keeps in registers (half as many in the largest workgroups, which have
-fewer each); longer ranges are walked by loops."""
 LARGEST = 1024
+"""Invocations of the largest workgroups, which have half the registers each."""
 ACCUMULATORS = 4
 """Independent partial results in a loop, so that several loads are on their way."""
 IN_SHARED_MEMORY = 4
 """Bytes of the elements that are kept in shared memory."""
+
+
+def register_elements(description: InvocationDescription, invocations: int) -> int:
+    """Elements of one range that a member keeps in registers; longer ranges are walked by loops."""
+    if not description.prefers_barriers:
+        return 2 * REGISTER_ELEMENTS  # loops need barriers where steps read each other's elements
+    return REGISTER_ELEMENTS if invocations < LARGEST else REGISTER_ELEMENTS // 2
 
 
 class NoRows(Exception):
@@ -230,7 +237,7 @@ class RowEmitter:
                 lanes //= 2
             vectors = -(-extent // (lanes * size))
             range.lanes = lanes
-            most = REGISTER_ELEMENTS if self.frame.n_invocations < LARGEST else REGISTER_ELEMENTS // 2
+            most = register_elements(self.frame.description, self.frame.n_invocations)
             range.vectors = vectors if vectors * lanes <= most else None
 
     def _takes_vectors(self, inner: Inner, lanes: int) -> bool:
@@ -539,4 +546,4 @@ def split(k: Any, i: Index, extents: Sequence[Dim]) -> list[Index]:
     return [i, *reversed(values)]
 
 
-__all__ = ["NoRows", "RowElements", "RowEmitter"]
+__all__ = ["NoRows", "RowElements", "RowEmitter", "register_elements"]

@@ -17,10 +17,11 @@ from iree_codegen.invocation_loops import InvocationPlanner
 from iree_codegen.kernel import Kernel
 from iree_codegen.loop_emitter import step_of
 from iree_codegen.plan import Group, Plan, Step
-from iree_codegen.row_emitter import REGISTER_ELEMENTS, NoRows, RowElements, RowEmitter
+from iree_codegen.row_emitter import NoRows, RowElements, RowEmitter, register_elements
 from iree_codegen.row_reduction import combiner
 from iree_codegen.scalars import NotVectorizable
 from iree_codegen.sequential import is_sequential
+from iree_codegen.strategies.gpu.global_ids import CPU_SUBGROUPS
 from iree_codegen.team import COLUMNS, SUBGROUP, WORKGROUP, Team, combines_in_subgroup
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
@@ -53,6 +54,13 @@ PLACES = {WORKGROUP: "a workgroup each", SUBGROUP: "a subgroup each", COLUMNS: "
 class RowPlanner(InvocationPlanner):
     """Keeps every long reduction as a step of its own, so that a team can share it."""
 
+    def __init__(self, dispatch: Dispatch, description: InvocationDescription) -> None:
+        super().__init__(dispatch)
+        most = MOST_INVOCATIONS if description.prefers_barriers else description.subgroup_size
+        self.in_registers = most * register_elements(description, most)
+        """Elements of a row that registers hold."""
+        self.kept_bytes = KEPT_BYTES if description.prefers_barriers else 0
+
     def _read_once(self, op: Any, value: Value) -> bool:
         return _reduction_size(self.dispatch, op) < SHORT and super()._read_once(op, value)
 
@@ -61,8 +69,7 @@ class RowPlanner(InvocationPlanner):
         limit = super()._slab_limit(step, count, shared)
         if step.reduces or not shared or is_sequential(step.values[0]):
             return limit
-        kept = count <= MOST_INVOCATIONS * REGISTER_ELEMENTS
-        return limit if kept else min(limit, KEPT_BYTES)
+        return limit if count <= self.in_registers else min(limit, self.kept_bytes)
 
 
 def rows(dispatch: Dispatch, description: InvocationDescription) -> Kernel | None:
@@ -125,7 +132,7 @@ def _shape(
 def _subgroups(description: InvocationDescription) -> int:
     """Subgroups in a workgroup whose subgroups have a row each."""
     if not description.prefers_barriers:
-        return 1
+        return max(1, min(CPU_SUBGROUPS, description.max_workgroup_invocations // description.subgroup_size))
     return max(1, min(INVOCATIONS, description.max_workgroup_invocations) // description.subgroup_size)
 
 
@@ -169,7 +176,7 @@ def _members(description: InvocationDescription, plan: Plan, extent: int) -> int
 
 def _plan(dispatch: Dispatch, description: InvocationDescription) -> Plan | None:
     """The plan whose groups have outer loops for teams; None when invocations do better alone."""
-    plan = RowPlanner(dispatch).plan()
+    plan = RowPlanner(dispatch, description).plan()
     cooperative = False
     for group in plan.groups:
         if any(is_sequential(v) for step in group.steps for v in step.values):
