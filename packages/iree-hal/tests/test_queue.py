@@ -70,3 +70,17 @@ def test_thread_queue_starts_again_in_a_forked_child() -> None:
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_thread_queue_takes_its_thread_along() -> None:
+    queue, seen, done = ThreadQueue("short-lived"), [], Fence.create()
+    for i in range(10):
+        queue.submit(lambda i=i: seen.append(i), Fence(), Fence())  # type: ignore[misc]
+    queue.submit(lambda: None, Fence(), done)
+    done.wait(30)
+    thread = queue._thread
+    assert thread is not None
+    del queue
+    thread.join(30)
+    assert not thread.is_alive()
+    assert seen == list(range(10))

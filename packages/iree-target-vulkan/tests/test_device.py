@@ -285,3 +285,36 @@ def test_two_logical_devices_at_once(device: Any, executable: Any) -> None:
         del second, theirs, out
         gc.collect()
         logical.close()
+
+
+def test_threads_go_with_their_device(device: Any) -> None:
+    from iree_target_vulkan.device import VulkanDevice
+
+    before = set(threading.enumerate())
+    own = VulkanDevice(device.logical)
+    executable = own.load_executable(conformance_executable())
+    adding = own.create_command_buffer(add_recording(10), [executable])
+    fence, out = Fence.create(), np.empty(10, np.float32)
+    own.queue_execute(adding, [ramp(10), ramp(10), out], signal=fence)
+    fence.wait(TIMEOUT)
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    assert started
+    del own, executable, adding
+    gc.collect()
+    for thread in started:
+        if "pipelines" not in thread.name:
+            thread.join(TIMEOUT)
+            assert not thread.is_alive()
+    assert np.array_equal(out, 2 * ramp(10))
+
+
+def test_loading_again_finds_the_pipelines(device: Any) -> None:
+    first = device.load_executable(conformance_executable())
+    pipelines = [first.pipeline(i) for i in range(len(first.exports))]
+    second = device.load_executable(conformance_executable())
+    assert all(second.pipeline(i) is made for i, made in enumerate(pipelines))
+    device.logical.pipelines.trim()
+    del first, second, pipelines
+    gc.collect()
+    third = device.load_executable(conformance_executable())
+    assert third.pipeline(0).handle is not None

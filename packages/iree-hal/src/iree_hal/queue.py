@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -87,7 +88,7 @@ class ThreadQueue:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._ready: queue.SimpleQueue[Operation] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._process = 0
         self._lock = threading.Lock()
@@ -112,10 +113,11 @@ class ThreadQueue:
             )
             self._thread.start()
             self._process = os.getpid()
+            # The thread ends with the queue, after what was submitted before.
+            weakref.finalize(self, self._ready.put, None).atexit = False
 
     @staticmethod
-    def _serve(ready: queue.SimpleQueue[Operation]) -> None:
-        while True:
-            operation = ready.get()
+    def _serve(ready: queue.SimpleQueue[Operation | None]) -> None:
+        while (operation := ready.get()) is not None:
             operation()
             del operation

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 
 from iree_hal.fence import Fence
 from iree_target_vulkan.logical_device import LogicalDevice
 
 Finish = Callable[[], None]
+Item = tuple[int, Finish, Fence]
 
 
 class Deferred(Fence):
@@ -31,7 +33,7 @@ class Completions:
     def __init__(self, device: LogicalDevice, name: str) -> None:
         self._device = device
         self._name = name
-        self._items: queue.SimpleQueue[tuple[int, Finish, Fence]] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -47,12 +49,14 @@ class Completions:
                         daemon=True,
                     )
                     self._thread.start()
+                    # The thread ends with the device, after what was added before.
+                    weakref.finalize(self, self._items.put, None).atexit = False
         self._items.put((number, finish, signal))
 
 
-def _serve(device: LogicalDevice, items: queue.SimpleQueue[tuple[int, Finish, Fence]]) -> None:
-    while True:
-        number, finish, signal = items.get()
+def _serve(device: LogicalDevice, items: queue.SimpleQueue[Item | None]) -> None:
+    while (item := items.get()) is not None:
+        number, finish, signal = item
         try:
             device.wait(number)
             finish()
@@ -60,4 +64,4 @@ def _serve(device: LogicalDevice, items: queue.SimpleQueue[tuple[int, Finish, Fe
             signal.fail(error)
         else:
             signal.signal()
-        del finish, signal
+        del item, finish, signal

@@ -11,7 +11,7 @@ from iree_hal.executable import Executable, ExecutableSpec, ExportSpec
 from iree_hal.executable_loader import ExecutableLoader
 from iree_target_vulkan.errors import DEVICE_LIMIT, VulkanError
 from iree_target_vulkan.executable_format import FORMAT, EntryPoint, SpirvExecutable
-from iree_target_vulkan.pipeline import Pipeline, PipelineKey, ShaderModule
+from iree_target_vulkan.pipeline import Pipeline, PipelineKey, Shader
 
 if TYPE_CHECKING:
     from iree_target_vulkan.logical_device import LogicalDevice
@@ -26,7 +26,7 @@ class VulkanExecutable(Executable):
         self.entries = tuple(_entry(spec, export, module) for export in spec.exports)
         for export, entry in zip(spec.exports, self.entries, strict=True):
             _check_limits(device, export.name, entry)
-        shader = ShaderModule(device, module.words)
+        shader = Shader(device, module.words)
         keys = [_key(device, x.name, e) for x, e in zip(spec.exports, self.entries, strict=True)]
         self._pipelines: tuple[Future[Pipeline], ...] = tuple(
             device.pipelines.create(shader, key) for key in keys

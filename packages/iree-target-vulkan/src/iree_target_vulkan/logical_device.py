@@ -231,7 +231,7 @@ class LogicalDevice:
             }
         for kind, count in self.memory.pooled_objects().items():
             lasting[kind] = lasting.get(kind, 0) + count
-        for kind, count in self.pipelines.builtin_objects().items():
+        for kind, count in self.pipelines.kept_objects().items():
             lasting[kind] = lasting.get(kind, 0) + count
         return {k: n - lasting.get(k, 0) for k, n in live.items() if n != lasting.get(k, 0)}
 

@@ -1,15 +1,18 @@
 """Pipelines: shader modules compiled by the driver, several at a time on background threads.
 
 A cold driver takes half a second per kernel, so loading an executable starts the work and the first command
-buffer that dispatches it waits.
+buffer that dispatches it waits. Pipelines are kept for a while after their executable is gone: loading a
+module again costs nothing (and one driver for processors loses memory with every pipeline it destroys).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +29,10 @@ SAVE_INTERVAL_S = 5.0
 """The cache file is written at most this often while pipelines are made, and at the end."""
 
 
+MAX_KEPT = 512
+"""Pipelines kept for executables that come again, the least recently loaded go first."""
+
+
 class ShaderModule:
     """A VkShaderModule; destroyed with the last reference. ``words`` are SPIR-V. Raises VulkanError CALL."""
 
@@ -34,6 +41,24 @@ class ShaderModule:
         info = struct("VkShaderModuleCreateInfo", codeSize=len(words), pCode=code)
         self.handle, token = device.own("VkShaderModule", "vkCreateShaderModule", info)
         weakref.finalize(self, device.handles.drop, token).atexit = False
+
+
+class Shader:
+    """SPIR-V words; their module is made when a pipeline needs it, and once."""
+
+    def __init__(self, device: LogicalDevice, words: bytes) -> None:
+        self.digest = hashlib.blake2b(words, digest_size=16).digest()
+        self._device = device
+        self._words = words
+        self._lock = threading.Lock()
+        self._module: ShaderModule | None = None
+
+    def module(self) -> ShaderModule:
+        """Raises VulkanError CALL."""
+        with self._lock:
+            if self._module is None:
+                self._module = ShaderModule(self._device, self._words)
+            return self._module
 
 
 @dataclass(frozen=True)
@@ -95,16 +120,24 @@ class Pipelines:
         self._saved_at = 0.0
         self._builtin: dict[str, Pipeline] = {}
         self._builtin_lock = threading.Lock()
+        self._kept: OrderedDict[tuple[bytes, PipelineKey], Future[Pipeline]] = OrderedDict()
 
-    def create(self, module: ShaderModule, key: PipelineKey) -> Future[Pipeline]:
-        """Start making a pipeline; ``result()`` waits and raises VulkanError CALL."""
+    def create(self, shader: Shader, key: PipelineKey) -> Future[Pipeline]:
+        """Find a pipeline or start making it; ``result()`` waits and raises VulkanError CALL."""
+        where = (shader.digest, key)
         with self._lock:
-            self._pending += 1
-        return self._threads.submit(self._create, module, key)
+            found = self._kept.get(where)
+            if found is None or (found.done() and found.exception() is not None):
+                self._pending += 1
+                found = self._kept[where] = self._threads.submit(self._create, shader, key)
+            self._kept.move_to_end(where)
+            dropped = [self._kept.popitem(last=False) for _ in range(len(self._kept) - MAX_KEPT)]
+        del dropped  # outside of the lock: this may destroy pipelines
+        return found
 
-    def _create(self, module: ShaderModule, key: PipelineKey) -> Pipeline:
+    def _create(self, shader: Shader, key: PipelineKey) -> Pipeline:
         try:
-            return Pipeline(self._device, module, key, self.cache.handle)
+            return Pipeline(self._device, shader.module(), key, self.cache.handle)
         finally:
             with self._lock:
                 self._pending -= 1
@@ -123,9 +156,17 @@ class Pipelines:
                 found = self._builtin[name] = Pipeline(self._device, module, key, self.cache.handle)
             return found
 
-    def builtin_objects(self) -> dict[str, int]:
-        """Type -> objects of :meth:`builtin`."""
-        return {"VkPipeline": len(self._builtin)}
+    def kept_objects(self) -> dict[str, int]:
+        """Type -> objects that exist for the driver itself or for executables that come again."""
+        with self._lock:
+            done = [f for f in self._kept.values() if f.done() and f.exception() is None]
+        return {"VkPipeline": len(self._builtin) + len(done)}
+
+    def trim(self) -> None:
+        """Forget the pipelines that no executable uses."""
+        with self._lock:
+            kept, self._kept = self._kept, OrderedDict()
+        del kept
 
     def close(self) -> None:
         """Wait for what is being made and save the cache."""
