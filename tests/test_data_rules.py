@@ -14,9 +14,12 @@ from onnx import TensorProto, helper
 import iree_flow
 import iree_vm
 from iree_base import debug
+from iree_base.errors import IreeError
+from iree_hal import BufferView
 
 Array = np.ndarray[Any, Any]
-F32, I32, BOOL = TensorProto.FLOAT, TensorProto.INT32, TensorProto.BOOL
+F32, BOOL = TensorProto.FLOAT, TensorProto.BOOL
+I8, I32, I64 = TensorProto.INT8, TensorProto.INT32, TensorProto.INT64
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +167,54 @@ def test_an_output_may_not_share_memory_with_an_input(mlp: iree_vm.Artifact, tmp
         np.testing.assert_array_equal(x, np.arange(4))
     else:
         np.testing.assert_array_equal(result, np.arange(4) + 1)
+
+
+def test_offsets_beyond_31_bits_are_reached(node: Callable[..., Any]) -> None:
+    """A table of 3 GiB, of which only the rows that are asked for are ever touched."""
+    rows, width = 3 << 20, 1024
+    lookup = node("Gather", [(I8, (rows, width)), (I64, (3,))], (I8, (3, width)), axis=0)
+    table = np.zeros((rows, width), np.int8)
+    asked = np.array([rows - 1, 0, (2 << 20) + 1], np.int64)
+    for number, row in enumerate(asked):
+        table[row] = np.arange(width) % 100 + number
+    np.testing.assert_array_equal(lookup(table, asked), table[asked])
+
+
+COMPLEX = """
+func.func @main(%a: tensor<3xcomplex<f32>> {iree.name = "a"}) -> (tensor<3xcomplex<f32>>, tensor<3xf32>, tensor<2xcomplex<f32>>) {
+  %empty = tensor.empty() : tensor<3xcomplex<f32>>
+  %parts = tensor.empty() : tensor<3xf32>
+  %k = arith.constant dense<[(1.5, -2.0), (0.25, 4.0)]> : tensor<2xcomplex<f32>>
+  %r, %i = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>],
+                           iterator_types = ["parallel"]}
+      ins(%a : tensor<3xcomplex<f32>>) outs(%empty, %parts : tensor<3xcomplex<f32>>, tensor<3xf32>) {
+  ^bb0(%x: complex<f32>, %o: complex<f32>, %p: f32):
+    %0 = complex.mul %x, %x : complex<f32>
+    %1 = complex.im %x : complex<f32>
+    linalg.yield %0, %1 : complex<f32>, f32
+  } -> (tensor<3xcomplex<f32>>, tensor<3xf32>)
+  return %r, %i, %k : tensor<3xcomplex<f32>>, tensor<3xf32>, tensor<2xcomplex<f32>>
+}"""
+
+
+def test_complex_values_are_interleaved() -> None:
+    """Real and imaginary part side by side: at the boundary, in constants, and for a function's arithmetic."""
+    artifact = iree_flow.compile(COMPLEX, target="reference")
+    pairs = np.array([1, 2, -3, 0.5, 0, -1], np.float32)
+    given = pairs.view(np.complex64)
+    squares, imaginary, constant = iree_vm.load(artifact).main(given)
+    assert squares.dtype == np.complex64
+    np.testing.assert_allclose(squares, given * given, rtol=1e-6)
+    np.testing.assert_array_equal(imaginary, pairs[1::2])
+    np.testing.assert_array_equal(constant.view(np.float32), [1.5, -2.0, 0.25, 4.0])
+    view = BufferView.from_numpy(given)
+    assert bytes(view.buffer.map("r")) == pairs.astype("<f4").tobytes()
+    stored = np.array([1.5, -2.0, 0.25, 4.0], "<f4").tobytes()
+    constants = [name for name in artifact.members if name.startswith("constants/")]
+    assert any(stored in bytes(artifact.member(name)) for name in constants)
+
+
+def test_complex_values_are_refused_where_kernels_hold_none() -> None:
+    with pytest.raises(IreeError, match="complex") as caught:
+        iree_flow.compile(COMPLEX, target="llvm-cpu")
+    assert caught.value.status == 1
