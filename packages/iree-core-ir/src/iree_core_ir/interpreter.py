@@ -14,6 +14,7 @@ of their type.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +40,8 @@ _meanings: dict[type[Op], Meaning] = {}
 _terminators: dict[type[Op], Meaning] = {}
 _resolved: dict[tuple[type[Op], bool], Meaning | None] = {}
 _loaded: set[str] = set()
+_finding = threading.RLock()
+_UNKNOWN = object()
 
 
 @dataclass(frozen=True)
@@ -84,20 +87,20 @@ def _load(dialect: str) -> None:
     if dialect in _loaded:
         return
     if dialect in CORE:
-        _loaded.add(dialect)
         name = f"iree_core_ir.interpreters.{dialect}"
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
+        _loaded.add(dialect)
         return
     from iree_core_ir.plugins import interpreter_getters
 
     getter = interpreter_getters().get(dialect)
     if getter is not None:
-        _loaded.add(dialect)
         getter()
+        _loaded.add(dialect)
 
 
 def _load_beside(cls: type[Op]) -> None:
@@ -116,8 +119,15 @@ def _load_beside(cls: type[Op]) -> None:
 def find_meaning(cls: type[Op], terminator: bool = False) -> Meaning | None:
     """The meaning of an op class (or of the nearest base that has one); None when there is none."""
     key = (cls, terminator)
-    if key in _resolved:
-        return _resolved[key]
+    known = _resolved.get(key, _UNKNOWN)  # one look: registering empties the table
+    if known is not _UNKNOWN:
+        return known  # type: ignore[return-value]
+    with _finding:  # another thread may be importing the meanings just now
+        return _find(key)
+
+
+def _find(key: tuple[type[Op], bool]) -> Meaning | None:
+    cls, terminator = key
     dialects = [
         base.__dict__["name"].partition(".")[0]
         for base in cls.__mro__
