@@ -32,6 +32,7 @@ HAS_CODE = (
     "test_truncated_executable_is_refused_at_load",
 )
 COMPUTED = (
+    "profiles",
     "constants",
     "kernel_errors",
     "test_nine_bindings",

@@ -30,6 +30,7 @@ NOUNS = (
     "fills",
     "kernel_errors",
     "lifetime",
+    "profiles",
     "queue",
     "recording",
     "semaphore",

@@ -26,6 +26,7 @@ from iree_hal.conformance.fence import *  # noqa: E402, F403
 from iree_hal.conformance.fills import *  # noqa: E402, F403
 from iree_hal.conformance.kernel_errors import *  # noqa: E402, F403
 from iree_hal.conformance.lifetime import *  # noqa: E402, F403
+from iree_hal.conformance.profiles import *  # noqa: E402, F403
 from iree_hal.conformance.queue import *  # noqa: E402, F403
 from iree_hal.conformance.recording import *  # noqa: E402, F403
 from iree_hal.conformance.semaphore import *  # noqa: E402, F403
