@@ -30,10 +30,11 @@ def invocation_strategies() -> tuple[Strategy, ...]:
     """The invocation form's: imported where a GPU is compiled for."""
     from iree_codegen.strategies.gpu.global_ids import global_ids
     from iree_codegen.strategies.gpu.matmul import matmul
+    from iree_codegen.strategies.gpu.recurrence import recurrence
     from iree_codegen.strategies.gpu.rows import rows
     from iree_codegen.strategies.gpu.transpose import transpose
 
-    return (matmul, transpose, rows, global_ids)
+    return (matmul, recurrence, transpose, rows, global_ids)
 
 
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:
