@@ -58,6 +58,8 @@ class Direct:
     address: Affine
     bounds: tuple[Bound, ...] = ()
     outside: float = 0.0
+    guarded: Affine | None = None
+    """The part of the address that the bounds are about: without it, the rest is inside. None: all of it."""
 
     @property
     def element(self) -> Type:
@@ -66,6 +68,10 @@ class Direct:
     def lanes_along(self, var: Var, lanes: int) -> bool:
         if group_step(self.address, var, lanes) != 1 or not _is_aligned(self.address, var, lanes):
             return False
+        return self.uniform_along(var, lanes)
+
+    def uniform_along(self, var: Var, lanes: int) -> bool:
+        """Whether the bounds hold for all or none of a group of ``lanes`` along ``var``."""
         return all(group_step(form, var, lanes) == 0 for form, _ in self.bounds)
 
     def contiguous(self, var: Var) -> bool:
@@ -73,21 +79,34 @@ class Direct:
 
     def read(self, frame: GpuFrame, at: Bindings, lanes: int, extra: Sequence[Bound]) -> Value:
         k = frame.kernel
-        memory = frame.binding_args[self.binding.index]
-        address = at.scalar(self.address)
-        type = vector_of(lanes, self.element)
         inside = conditions(k, at, self.bounds)
         wanted = conditions(k, at, extra)
+        loaded = self.load(frame, at, lanes, inside, wanted)
         condition = _both(k, inside, wanted)
         if condition is None:
-            return k.vload(memory, address, lanes)
-        place = k.select(condition, k.value(address), k.value(0))
-        loaded = k.vload(memory, place, lanes)
+            return loaded
+        type = vector_of(lanes, self.element)
         zero = k.constant(_number(0, self.element), type)
         if inside is None or self.outside == 0.0:
             return k.select(condition, loaded, zero)
         found = k.select(inside, loaded, k.constant(_number(self.outside, self.element), type))
         return found if wanted is None else k.select(wanted, found, zero)
+
+    def load(
+        self, frame: GpuFrame, at: Bindings, lanes: int, inside: Value | None, wanted: Value | None = None
+    ) -> Value:
+        """What lies at the address, or where ``inside`` or ``wanted`` are false somewhere in the memory."""
+        k = frame.kernel
+        memory = frame.binding_args[self.binding.index]
+        if wanted is None and inside is not None and self.guarded is not None:
+            rest = self.address + self.guarded.scaled(-1)
+            own = k.select(inside, k.value(at.scalar(self.guarded)), k.value(0))
+            return k.vload(memory, k.add(at.scalar(rest), own), lanes)
+        address = at.scalar(self.address)
+        condition = _both(k, inside, wanted)
+        if condition is not None:
+            address = k.select(condition, k.value(address), k.value(0))
+        return k.vload(memory, address, lanes)
 
 
 @dataclass
@@ -134,6 +153,7 @@ def direct_factor(dispatch: Dispatch, value: Value, forms: Sequence[Affine]) -> 
     bounds: list[Bound] = []
     outside = 0.0
     own = tuple(forms)
+    source: tuple[tuple[Affine, ...], tuple[bool, ...]] | None = None
     pad: Any = value.defining_op
     if pad is not None and pad.name == "tensor.pad":
         number = _constant(pad.regions[0].block.terminator.operands[0])
@@ -150,6 +170,8 @@ def direct_factor(dispatch: Dispatch, value: Value, forms: Sequence[Affine]) -> 
                 bounds.append((form, size))
         own = tuple(moved)
         value = pad.operands[0]
+        bounded = tuple(form in [b for b, _ in bounds] for form in own)
+        source = own, bounded
     walk = AccessWalker(dispatch, ()).walk(value, own)
     if walk.guarded or len(walk.accesses) != 1:
         return None
@@ -158,8 +180,15 @@ def direct_factor(dispatch: Dispatch, value: Value, forms: Sequence[Affine]) -> 
     binding = dispatch.binding_of(walk.accesses[0].value)
     if binding is None or binding.packed is not None:
         return None
-    address = indexing.linearize(walk.accesses[0].forms, binding.dims)
-    return Direct(binding, address, tuple(bounds), outside)
+    found = walk.accesses[0].forms
+    address = indexing.linearize(found, binding.dims)
+    guarded: Affine | None = None
+    if source is not None and found == source[0]:
+        kept = [form if b else indexing.ZERO for form, b in zip(*source, strict=True)]
+        guarded = indexing.linearize(kept, binding.dims)
+        if any(v in dict(guarded.terms) for v, _ in (address + guarded.scaled(-1)).terms):
+            guarded = None
+    return Direct(binding, address, tuple(bounds), outside, guarded)
 
 
 def _constant(value: Value) -> float | None:

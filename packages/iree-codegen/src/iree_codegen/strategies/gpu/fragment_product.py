@@ -21,11 +21,16 @@ from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.invocation_elements import InvocationElements
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
-from iree_codegen.strategies.gpu.fragment_staging import FragmentStage
+from iree_codegen.strategies.gpu.fragment_staging import FragmentStage, vector_loop
 from iree_codegen.strategies.gpu.product_results import ProductResults
 from iree_codegen.strategies.gpu.products import Product
 from iree_codegen.strategies.gpu.staging import VECTOR
-from iree_codegen.strategies.gpu.tile_shapes import FRAGMENT_PADDING, FragmentTile, fragment_tile
+from iree_codegen.strategies.gpu.tile_shapes import (
+    FRAGMENT_PADDING,
+    FRAGMENT_TILES,
+    FragmentTile,
+    fragment_tile,
+)
 from iree_core_ir.dialects.gpu_matrix import MMAElementWiseAttr, MMAMatrixType, si8
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type
@@ -35,9 +40,6 @@ from iree_core_ir.ir.types import element_of, i8, index
 NAME = "matmul"
 DONT_UNROLL = "iree.dont_unroll"
 """On a loop: the device's compiler is not to unroll it."""
-STRIP = 1
-"""Fragments side by side that a subgroup leaves in shared memory for its lanes: more of it would cost a
-workgroup that runs beside this one (H100: half the speed)."""
 LEAST = 16
 """Rows, columns and steps of a product that fragments pay for."""
 
@@ -54,7 +56,12 @@ def fragment_product(
     if any(isinstance(size, int) and size < LEAST for size in sizes[1:]):
         return None
     n_bytes = element_type(str(product.element(product.a_operand))).bytes
-    tile = fragment_tile(*sizes, shape, description, n_bytes)  # type: ignore[arg-type]
+    depth = product.depth(FRAGMENT_TILES[0].depth * 2 // n_bytes)
+    columns = product.factor(product.b_operand, depth)
+    if columns is None:
+        return None
+    packed = vector_loop(columns, product.columns, depth) is None
+    tile = fragment_tile(*sizes, shape, description, n_bytes, packed=packed)  # type: ignore[arg-type]
     if tile is None:
         return None
     return _Emitter(dispatch, product, description, tile, shape, vectors).emit()
@@ -143,8 +150,9 @@ class _Emitter:
         slabs = k.dim(self.depth.slabs)
         scalar = k.constant(0, self.product.sum_type)
         zero = k.effect("gpu.subgroup_mma_constant_matrix", (scalar,), (self.sum_type,)).results[0]
-        n_sums, n_a = self.down * self.across, len(self.a.places)
-        first = [*self.a.load(at, row, 0), *self.b.load(at, column, 0)]
+        n_sums = self.down * self.across
+        rows = self.a.load(at, row, 0)
+        n_a, first = len(rows), [*rows, *self.b.load(at, column, 0)]
 
         def slab(s: Index, *state: Value) -> list[Value]:
             sums, brought = list(state[:n_sums]), state[n_sums:]
@@ -228,17 +236,17 @@ class _Emitter:
                 k.effect("gpu.subgroup_mma_store_matrix", (value, memory, place), (), attributes)
 
     def _store_by_lanes(self, at: Bindings, row: Index, column: Index, sums: list[Value]) -> None:
-        """A few fragments at a time through shared memory; lanes then do the epilogue on vectors."""
+        """A fragment at a time through shared memory; lanes then do the epilogue on vectors. More of them at
+        once take memory that a workgroup beside this one needs (H100: half the speed)."""
         k, tile, lanes = self.kernel, self.tile, self.description.subgroup_size
-        width = self.n * min(STRIP, self.across)
-        pitch = width + FRAGMENT_PADDING
+        pitch = self.n + FRAGMENT_PADDING
         size = self.m * pitch
         memory = self.frame.shared_memory(tile.subgroups * size, self.product.sum_type)
         base = k.mul(self.frame.subgroup_id(), size)
         attributes: dict[str, Attribute] = {"leadDimension": IntegerAttr(pitch, index)}
         own_row, own_column = self._place()
         row, column = k.add(row, own_row), k.add(column, own_column)
-        vectors = width // VECTOR
+        vectors = self.n // VECTOR
         count = self.m * vectors
 
         def one(i: int, j: int, number: Index) -> None:
@@ -250,12 +258,11 @@ class _Emitter:
             )  # fmt: skip
 
         for i in range(self.down):
-            for j in range(0, self.across, width // self.n):
+            for j in range(self.across):
                 if i or j:
                     self.frame.barrier()
-                for c in range(width // self.n):
-                    operands = (sums[i * self.across + j + c], memory, k.value(k.add(base, c * self.n)))
-                    k.effect("gpu.subgroup_mma_store_matrix", operands, (), attributes)
+                operands = (sums[i * self.across + j], memory, k.value(base))
+                k.effect("gpu.subgroup_mma_store_matrix", operands, (), attributes)
                 self.frame.barrier()
                 for first in range(0, count, lanes):
                     number = k.add(self.frame.lane_id(), first)

@@ -13,13 +13,13 @@ from iree_base.element_types import element_type
 from iree_codegen.gpu_frame import GpuFrame
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder
-from iree_codegen.strategies.gpu.factors import Bound, Factor
+from iree_codegen.strategies.gpu.factors import Bound, Direct, Factor, conditions
 from iree_codegen.strategies.gpu.products import Depth
 from iree_codegen.strategies.gpu.staging import split_items
 from iree_core_ir.dialects.gpu_matrix import MMAMatrixType
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import VectorType, i32, index
+from iree_core_ir.ir.types import VectorType, i1, i32, index
 
 BYTES = 16
 
@@ -34,14 +34,14 @@ class FragmentStage:
         extent = free.extent
         self.exact = isinstance(extent, int) and extent % size == 0
         self.bounds: tuple[Bound, ...] = () if depth.is_exact else ((depth.flat, depth.extent),)
-        whole = isinstance(extent, int) and extent % lanes == 0
-        whole_depth = isinstance(depth.extent, int) and depth.extent % lanes == 0
-        self.packed = False
-        self.along_free = False
-        if whole and factor.lanes_along(free, lanes):
-            self.along_free = True
-        elif not (whole_depth and factor.lanes_along(depth.inner, lanes)):
-            self.packed = True
+        direction = vector_loop(factor, free, depth)
+        self.packed, self.along_free = direction is None, direction is free
+        self.conditional = self.packed and isinstance(factor, Direct) and bool(factor.bounds)
+        if self.conditional:
+            # A condition that all elements of a vector share is asked once.
+            assert isinstance(factor, Direct)
+            shared = factor.uniform_along(depth.inner, lanes)
+            self.conditional = shared and factor.outside == 0.0 and not self.bounds
         self.rows, self.columns = (depth.step, size) if self.along_free else (size, depth.step)
         self.pitch = self.columns + lanes
         self.memory = frame.shared_memory(self.rows * self.pitch, self.element)
@@ -67,7 +67,11 @@ class FragmentStage:
         return [(slow, k.mul(fast, lanes)) for fast, slow in pairs]
 
     def load(self, at: Bindings, start: Index, slab: Index) -> list[Value]:
-        """What this invocation brings of ``slab``, for a tile that begins at ``start`` of the own loop."""
+        """What this invocation brings of ``slab``, for a tile that begins at ``start`` of the own loop.
+
+        Elements that are packed come as they are, with a condition that all of a vector share behind them:
+        nothing waits for memory before ``put``.
+        """
         k, lanes = self.frame.kernel, self.lanes
         found: list[Value] = []
         for own, step in self.places:
@@ -77,21 +81,36 @@ class FragmentStage:
                 width = lanes if self.along_free else 1
                 place = k.min(place, k.sub(k.dim(self.free.extent), width))  # type: ignore[arg-type]
             here = at.child({self.free: place, self.depth.slab: slab})
-            if not self.packed:
+            if self.packed:
+                found += self._elements(here, step)
+            else:
                 here = here.child({self.depth.inner: step})
                 found.append(self.factor.read(self.frame, here, lanes, self.bounds))
-                continue
-            elements = [
-                self.factor.read(self.frame, here.child({self.depth.inner: k.add(step, i)}), 1, self.bounds)
-                for i in range(lanes)
-            ]
-            found.append(packed(k, elements))
         return found
+
+    def _elements(self, at: Bindings, step: Index) -> list[Value]:
+        """A vector's elements from ``step`` of the depth on, and the condition under which they count."""
+        k, factor, frame = self.frame.kernel, self.factor, self.frame
+        places = [at.child({self.depth.inner: k.add(step, i)}) for i in range(self.lanes)]
+        if not self.conditional:
+            return [factor.read(frame, place, 1, self.bounds) for place in places]
+        assert isinstance(factor, Direct)
+        inside = conditions(k, places[0], factor.bounds)
+        if inside is None:
+            inside = k.constant(1, i1)
+        return [*(factor.load(frame, place, 1, inside) for place in places), inside]
 
     def put(self, values: Sequence[Value]) -> None:
         """Write what ``load`` gave."""
-        k = self.frame.kernel
-        for (own, step), value in zip(self.places, values, strict=True):
+        k, lanes = self.frame.kernel, self.lanes
+        each = 1 if not self.packed else lanes + self.conditional
+        for number, (own, step) in enumerate(self.places):
+            given = values[number * each : (number + 1) * each]
+            value = given[0]
+            if self.packed:
+                value = packed(k, given[:lanes])
+            if self.conditional:
+                value = k.select(given[lanes], value, k.constant(0, value.type))
             row, column = (step, own) if self.along_free else (own, step)
             k.vstore(value, self.memory, k.add(k.mul(row, self.pitch), column))
 
@@ -106,6 +125,15 @@ class FragmentStage:
             attributes["transpose"] = UNIT
         load = k.effect("gpu.subgroup_mma_load_matrix", (self.memory, at), (type,), attributes)
         return load.results[0]
+
+
+def vector_loop(factor: Factor, free: Var, depth: Depth) -> Var | None:
+    """The loop along which 16 bytes are one aligned vector: the own one or the depth's; None for neither."""
+    lanes = BYTES // element_type(str(factor.element)).bytes
+    if isinstance(free.extent, int) and free.extent % lanes == 0 and factor.lanes_along(free, lanes):
+        return free
+    whole = isinstance(depth.extent, int) and depth.extent % lanes == 0
+    return depth.inner if whole and factor.lanes_along(depth.inner, lanes) else None
 
 
 def packed(k: KernelBuilder, elements: Sequence[Value]) -> Value:
@@ -124,4 +152,4 @@ def packed(k: KernelBuilder, elements: Sequence[Value]) -> Value:
     return k.pure("vector.bitcast", (words,), VectorType((len(elements),), element))
 
 
-__all__ = ["FragmentStage", "packed"]
+__all__ = ["FragmentStage", "packed", "vector_loop"]

@@ -27,8 +27,10 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import FloatType, IntegerType, element_of, f32, i32
 
 CASTS = frozenset({"arith.extf", "arith.extsi"})
-FEW_COLUMNS = 64
-"""Fewer columns than this in one batch: images of a batch lie side by side in one tile."""
+WIDE_TILE = 128
+MAX_WASTE = 1.1
+"""Where tiles of ``WIDE_TILE`` columns would be so much more than there are, images of a batch lie side by
+side."""
 TRANSPOSE = "transpose"
 """The constant transform that lays weights out with their depth contiguous."""
 
@@ -238,14 +240,14 @@ def _columns_operand(order: Sequence[int], own: Sequence[Sequence[int]]) -> int:
 
 
 def _columns(root: Root, order: Sequence[int], own: Sequence[int]) -> list[int]:
-    """The loops along which the result runs on; all of the factor's loops when those are few."""
+    """The loops along which the result runs on; all of the factor's loops when those fill tiles badly."""
     found: list[int] = []
     for loop in reversed(order):
         if loop not in own:
             break
         found.insert(0, loop)
     total = dim_ops.total([root.extents[i] for i in found])
-    if isinstance(total, int) and total < FEW_COLUMNS:
+    if isinstance(total, int) and -(-total // WIDE_TILE) * WIDE_TILE > MAX_WASTE * total:
         return [i for i in order if i in own]
     return found
 

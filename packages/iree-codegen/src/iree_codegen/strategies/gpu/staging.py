@@ -38,8 +38,6 @@ class Stage:
     ) -> None:
         self.frame, self.factor, self.free, self.size, self.depth = frame, factor, free, size, depth
         self.sum_type = sum_type
-        self.pitch = size + PADDING
-        self.memory = frame.shared_memory(depth.step * self.pitch, sum_type)
         extent = free.extent
         self.exact = isinstance(extent, int) and extent % size == 0
         short = element_type(str(factor.element)).bytes * VECTOR <= VECTOR_BYTES
@@ -53,6 +51,9 @@ class Stage:
             self.along_free, self.lanes = False, VECTOR
         elif factor.contiguous(depth.inner) and not factor.contiguous(free):
             self.along_free = False
+        # Vectors along the depth are written across the rows of shared memory: those begin in other banks.
+        self.pitch = size if self.along_free else size + PADDING
+        self.memory = frame.shared_memory(depth.step * self.pitch, sum_type)
         self.bounds: tuple[Bound, ...] = () if depth.is_exact else ((depth.flat, depth.extent),)
         self.places = self._places(frame.local_id())
 

@@ -2,7 +2,8 @@
 
 A tile's ``share`` is how much of an idle device's multiply-adds it reaches when there is work for all of
 it: 8 x 16 sums per invocation need 24 loads from shared memory for 128 multiply-adds, 4 x 4 need 8 for 16.
-Shares and the 128 x 256 x 16 shape were measured on an H100 through Vulkan (f32, 4096 cubed: 49.9 TFLOP/s).
+Shares, latency and the warps that fill a core were measured on an H100 through Vulkan (f32: 47.5 TFLOP/s
+with 128 x 256 x 16 at 2048 cubed; the small tiles at 128 rows).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ WORKGROUPS_AT_ONCE = 132
 """Workgroups a large device runs at once, one per core: fewer leave cores idle."""
 UNKNOWN = 1 << 12
 """What an extent that is known at run time counts as."""
-BARRIER_STEPS = 4
-"""What a slab's two barriers cost, in steps of the depth."""
-LATENCY_STEPS = 400
+LATENCY_STEPS = 120
 """Time to start and end a workgroup, in steps of the depth."""
+FULL_INVOCATIONS = 128
+"""Invocations of 4 x 4 sums that keep a core busy; fewer leave some of its lanes waiting."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,11 @@ class TileShape:
 SHARED_TILES = (
     TileShape(128, 256, 16, 8, 16, 1.0),
     TileShape(128, 128, 16, 8, 8, 0.9),
-    TileShape(64, 128, 16, 4, 8, 0.8),
-    TileShape(64, 64, 16, 4, 4, 0.66),
-    TileShape(32, 64, 32, 4, 4, 0.48),
-    TileShape(16, 64, 32, 4, 4, 0.3),
-    TileShape(32, 64, 64, 4, 4, 0.48, 4),
-    TileShape(16, 64, 64, 4, 4, 0.3, 4),
+    TileShape(64, 128, 16, 4, 8, 0.76),
+    TileShape(64, 64, 16, 4, 4, 0.6),
+    TileShape(32, 64, 32, 4, 4, 0.5),
+    TileShape(16, 64, 32, 4, 4, 0.5),
+    TileShape(16, 64, 64, 4, 4, 0.43, 4),
 )
 
 
@@ -157,6 +157,8 @@ class FragmentTile:
     own_rows: int
     own_columns: int
     share: float
+    packed_share: float
+    """The same where the columns' factor is loaded element by element."""
 
     @property
     def subgroups(self) -> int:
@@ -168,12 +170,14 @@ class FragmentTile:
 
 
 FRAGMENT_TILES = (
-    FragmentTile(128, 128, 32, 64, 64, 1.0),
-    FragmentTile(64, 128, 32, 32, 64, 0.75),
-    FragmentTile(64, 64, 32, 32, 32, 0.5),
-    FragmentTile(32, 64, 32, 16, 32, 0.3),
+    FragmentTile(256, 128, 32, 64, 64, 0.93, 0.94),
+    FragmentTile(128, 128, 32, 64, 64, 1.0, 0.6),
+    FragmentTile(64, 128, 32, 32, 64, 0.7, 0.56),
+    FragmentTile(64, 64, 32, 32, 32, 0.56, 0.45),
+    FragmentTile(32, 64, 32, 16, 32, 0.4, 0.3),
 )
-"""For 16-bit elements; the depth of 8-bit ones is twice as much (lines of memory are used whole)."""
+"""For 16-bit elements; the depth of 8-bit ones is twice as much (lines of memory are used whole). Shares as
+measured with f16 at 4096 cubed (306 TFLOP/s) and for a 3x3 convolution of 256 channels."""
 FRAGMENT_PADDING = 4
 """Numbers behind a row of sums that a subgroup leaves for its lanes."""
 
@@ -186,12 +190,16 @@ def fragment_tile(
     fragment: tuple[int, int, int],
     description: InvocationDescription,
     element_bytes: int,
+    *,
+    packed: bool = False,
 ) -> FragmentTile | None:
-    """The best tile made of ``fragment`` (m, n, k); None when none fits."""
+    """The best tile made of ``fragment`` (m, n, k); None when none fits. ``packed``: the columns' factor is
+    loaded element by element."""
     m, n, k = fragment
     found: tuple[float, FragmentTile] | None = None
     for base in FRAGMENT_TILES:
-        tile = replace(base, depth=base.depth * 2 // element_bytes)
+        share = base.packed_share if packed else base.share
+        tile = replace(base, depth=base.depth * 2 // element_bytes, share=share)
         if tile.own_rows % m or tile.own_columns % n or tile.depth % k:
             continue
         lanes = 16 // element_bytes
@@ -209,12 +217,15 @@ def fragment_tile(
 
 
 def _time(tile: FragmentTile | TileShape, batch: Dim, rows: Dim, columns: Dim, depth: Dim) -> float:
-    """Waves of workgroups times the time of one."""
+    """What the fullest core does: its workgroups' multiply-adds at the tile's rate."""
     m, n, k = (size if isinstance(size, int) else UNKNOWN for size in (rows, columns, depth))
     tiles = -(-m // tile.rows) * -(-n // tile.columns) * (batch if isinstance(batch, int) else 1)
     waves = -(-tiles // WORKGROUPS_AT_ONCE)
-    steps = -(-k // tile.depth) * (tile.depth + BARRIER_STEPS) + LATENCY_STEPS * tile.share
-    return waves * steps * tile.rows * tile.columns / tile.share
+    rate = tile.share
+    if isinstance(tile, TileShape):
+        rate *= min(1.0, (waves * tile.invocations / FULL_INVOCATIONS) ** 0.75)
+    steps = -(-k // tile.depth) * tile.depth + LATENCY_STEPS
+    return waves * steps * tile.rows * tile.columns / rate
 
 
 __all__ = [
