@@ -171,6 +171,29 @@ def test_functions(run: Run, name: str) -> None:
         )
 
 
+def test_functions_without_f64(device: Any, validate: Callable[[bytes], None]) -> None:
+    """The least a device may have is enough for every function of f32."""
+    from vulkan_kernels import elementwise
+
+    from iree_target_vulkan.description import describe
+    from iree_target_vulkan.executable_format import SpirvExecutable
+    from iree_target_vulkan.testing import run_export
+
+    n = 64
+    a = np.random.default_rng(11).uniform(0.1, 0.95, n).astype(np.float32)
+    lines = [f"math.{name} %a : {{a}}" for name in MATH if name != "acosh"]
+    lines += ["math.powf %a, %a : {a}", "math.atan2 %a, %a : {a}"]
+    kernel = elementwise(lines, ["f32"], "f32", n, lanes=4)
+    compiled = kernel.compile(describe({"vulkan-profile": "vulkan-1.1"}))
+    validate(SpirvExecutable.deserialize(compiled.data).words)
+    assert not compiled.features
+    expected = [a, np.zeros(n * len(lines), np.float32)]
+    kernel.interpret(expected)
+    got = [a, np.zeros_like(expected[1])]
+    run_export(device, compiled.data, compiled.exports[0], got, [], kernel.counts)
+    np.testing.assert_allclose(got[1], expected[1], rtol=3e-6)
+
+
 def test_powers(run: Run) -> None:
     rng = np.random.default_rng(10)
     a, b = rng.uniform(0.01, 30, 256).astype(np.float32), rng.uniform(-8, 8, 256).astype(np.float32)

@@ -17,6 +17,7 @@ from iree_codegen.legalize import (
     power,
     remainder,
     rounding,
+    single,
     trigonometry,
 )
 from iree_codegen.legalize.emit import Emit
@@ -156,6 +157,8 @@ def _expand(op: Op, description: Any) -> bool:
     value: Value | None = None
     if name in UNARY:
         function = UNARY[name].get(_width(op.operands[0]))
+        if name in single.UNARY and _width(op.operands[0]) == 32 and not _has_double(description):
+            function = single.UNARY[name]
         if function is None:
             return False
         value = function(Emit(op, fma_available=description.fma), op.operands[0])
@@ -168,16 +171,21 @@ def _expand(op: Op, description: Any) -> bool:
         value = _power(op, description)
     elif name == "math.fpowi":
         e = Emit(op, fma_available=description.fma)
-        exponent = e.to_float(op.operands[1], f64)
-        single = _width(op.operands[0]) == 32
-        base = e.widen(op.operands[0]) if single else op.operands[0]
-        value = power.powf(e, base, exponent, single=single)
-        value = e.narrow(value) if single else value
+        in_single = _width(op.operands[0]) == 32
+        if in_single and not _has_double(description):
+            value = power.powf(e, op.operands[0], e.to_float(op.operands[1], f32))
+        else:
+            exponent = e.to_float(op.operands[1], f64)
+            base = e.widen(op.operands[0]) if in_single else op.operands[0]
+            value = power.powf(e, base, exponent, single=in_single)
+            value = e.narrow(value) if in_single else value
     elif name == "math.ipowi":
         value = power.ipowi(Emit(op, fma_available=description.fma), *op.operands)
     elif name == "math.atan2":
         e = Emit(op, fma_available=description.fma)
-        if _width(op.operands[0]) == 32:
+        if _width(op.operands[0]) == 32 and not _has_double(description):
+            value = single.atan2(e, *op.operands)
+        elif _width(op.operands[0]) == 32:
             value = e.narrow(trigonometry.atan2(e, *[e.widen(v) for v in op.operands]))
         else:
             value = trigonometry.atan2(e, *op.operands)
@@ -200,10 +208,16 @@ def _expand(op: Op, description: Any) -> bool:
     return True
 
 
+def _has_double(description: Any) -> bool:
+    """Whether the target computes with f64; CPUs all do."""
+    arithmetic = getattr(description, "arithmetic", None)
+    return arithmetic is None or "f64" in arithmetic
+
+
 def _power(op: Op, description: Any) -> Value:
     e = Emit(op, fma_available=description.fma)
     x, y = op.operands
-    if _width(x) == 32:
+    if _width(x) == 32 and _has_double(description):
         return e.narrow(power.powf(e, e.widen(x), e.widen(y), single=True))
     return power.powf(e, x, y)
 

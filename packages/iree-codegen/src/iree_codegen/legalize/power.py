@@ -10,8 +10,9 @@ from typing import Any
 
 from iree_codegen.legalize import float64
 from iree_codegen.legalize.emit import Emit
+from iree_codegen.legalize.single import power_of_finite
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import element_of, i64
+from iree_core_ir.ir.types import element_of, f32, i32, i64
 
 INFINITY = float("inf")
 
@@ -71,13 +72,15 @@ def _double_log(e: Emit, x: Value) -> tuple[Value, Value]:
 
 
 def powf(e: Emit, x: Value, y: Value, *, single: bool = False) -> Value:
-    """x^y with the special cases of C99. ``single``: f32 accuracy is enough."""
+    """x^y with the special cases of C99, in f64 (``single``: f32 accuracy is enough) or, on f32, in f32."""
     a = e.abs(x)
     infinite = e.compare("oeq", a, INFINITY)
     zero = e.compare("oeq", a, 0.0)
     safe = e.select(e.binary("arith.ori", infinite, zero), 1.0, a)
     yc = e.clamp(y, -1.0e20, 1.0e20)
-    if single:
+    if element_of(x.type) is f32:
+        result = power_of_finite(e, safe, y)
+    elif single:
         product = e.mul(yc, float64._log_finite(e, safe))
         result = float64.exp(e, product)
     else:
@@ -89,11 +92,12 @@ def powf(e: Emit, x: Value, y: Value, *, single: bool = False) -> Value:
         result = float64.exp(e, p)
         correction = e.select(e.compare("olt", e.abs(result), INFINITY), e.mul(result, p_low), 0.0)
         result = e.add(result, correction)
-    # Parity of an integral y: every double from 2^53 on is even.
+    # Parity of an integral y: every number from 2^53 (f32: 2^24) on is even.
+    integer, even_from = (i32, 2.0**24) if element_of(x.type) is f32 else (i64, 2.0**53)
     whole = e.compare("oeq", _truncated(e, y), y)
-    odd_bits = e.iand(e.to_int(e.clamp(y, -9.0e15, 9.0e15), i64), 1)
+    odd_bits = e.iand(e.to_int(e.clamp(y, -even_from, even_from), integer), 1)
     odd = e.binary("arith.andi", whole, e.icompare("ne", odd_bits, 0))
-    odd = e.binary("arith.andi", odd, e.compare("olt", e.abs(y), 9007199254740992.0))
+    odd = e.binary("arith.andi", odd, e.compare("olt", e.abs(y), even_from))
     negative = e.compare("olt", x, 0.0)
     growing = e.compare("ogt", y, 0.0)
     shrinking = e.compare("olt", y, 0.0)
@@ -122,9 +126,10 @@ def powf(e: Emit, x: Value, y: Value, *, single: bool = False) -> Value:
 
 
 def _truncated(e: Emit, y: Value) -> Value:
-    large = e.compare("uge", e.abs(y), 4503599627370496.0)
+    integer, whole_from = (i32, 2.0**23) if element_of(y.type) is f32 else (i64, 2.0**52)
+    large = e.compare("uge", e.abs(y), whole_from)
     small = e.select(large, 0.0, y)
-    return e.select(large, y, e.to_float(e.to_int(small, i64), element_of(y.type)))
+    return e.select(large, y, e.to_float(e.to_int(small, integer), element_of(y.type)))
 
 
 def ipowi(e: Emit, a: Value, b: Value) -> Value:
