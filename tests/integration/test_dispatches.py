@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import networks
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from iree_flow.saved_dispatch import check_saved, save
 from iree_flow.verify_dispatches import (
     OPERATIONS,
     error_over_tolerance,
+    fresh,
     recorded_calls,
     verify_dispatches,
 )
@@ -145,3 +147,18 @@ def test_what_is_masked_is_not_compared() -> None:
     found = np.ma.masked_array(np.array([1.0, 7.0], np.float32), [False, True])
     assert error_over_tolerance(np.array([1.0, 2.0], np.float32), found) == 0
     assert error_over_tolerance(np.array([1.0, 2.0], np.float64), found) == float("inf")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_fresh_values_are_of_the_kind_of_those_there(dtype: Any) -> None:
+    """The largest finite value, which masks hold, never becomes an infinity, and infinities stay in place."""
+    generator = np.random.default_rng(0)
+    low = float(ml_dtypes.finfo(dtype).min)
+    mask = np.array([0, low, low, 0, low, np.inf, -np.inf] * 50, np.float64).astype(dtype)
+    drawn = fresh(mask, generator).astype(np.float64)
+    infinite = np.isinf(mask.astype(np.float64))
+    np.testing.assert_array_equal(drawn[infinite], mask.astype(np.float64)[infinite])
+    assert np.isfinite(drawn[~infinite]).all()
+    positive = fresh(np.abs(generator.standard_normal(100)).astype(dtype), generator)
+    assert (positive >= 0).all()
+    assert positive.dtype == dtype

@@ -40,7 +40,7 @@ from iree_core_ir.ir.types import FloatType, IndexType, TensorType
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
 from iree_flow.dialects import flow
-from iree_flow.executables import sources
+from iree_flow.executables import executable_format, sources
 from iree_flow.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -199,7 +199,7 @@ def verify_call(
         )
         check.strategy = str(compiled.report.get("strategy", ""))
         check.data = compiled.data
-        native = values.run_native(compiled, session.target.format, device)
+        native = values.run_native(compiled, executable_format(session), device)
         check.workgroups = values.workgroup_count(compiled)
         _compare(check, "linalg", "native", expected, native)
         kernel_form = getattr(session.target, "kernel_form", None)
@@ -382,7 +382,11 @@ def fresh(like: Array, generator: np.random.Generator) -> Array:
     drawn = generator.standard_normal(like.shape) * spread + mean
     if known.min() >= 0:
         drawn = np.abs(drawn)
-    found: Array = np.where(finite, drawn, wide).astype(like.dtype)
+    with np.errstate(over="ignore"):
+        found: Array = np.where(finite, drawn, wide).astype(like.dtype)
+    # Masks hold the largest finite value; what is drawn around it may lie beyond.
+    beyond = finite & ~np.isfinite(found.astype(np.float64))
+    found[beyond] = like[beyond]
     return found
 
 
