@@ -134,6 +134,14 @@ def vulkan(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Every driver against the HAL's suite: the table of docs/hal-conformance.md."""
+    install(session, list(fresh.ALL), *fresh.TEST, *fresh.declared_for_tests())
+    arguments = session.posargs or ["--page", "docs/hal-conformance.md"]
+    session.run("python", "-m", "iree_hal.conformance.table", *arguments, env=LIMITS)
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """The long sweeps: everything marked slow."""
     install(

@@ -90,7 +90,6 @@ def test_a_printed_check_fails_as_its_text_says(device: Any, description: Any) -
 
 def _readwrite(name: str) -> Any:
     """The export with its written bindings read too: the memory here is longer than what a kernel writes."""
-    import dataclasses
 
     export = kernels.EXPORTS[kernels.ORDINALS[name]]
     accesses = tuple("read" if access == "read" else "readwrite" for access in export.bindings)
