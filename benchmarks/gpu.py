@@ -152,6 +152,18 @@ def chain(length: int, width: int) -> Callable[[], Any]:
     return make
 
 
+def repeated(op: str, length: int, shape: Sequence[int]) -> Callable[[], Any]:
+    """``length`` times the same op of one input."""
+    from onnx import helper
+
+    def make() -> Any:
+        names = ["a", *(f"x{i}" for i in range(1, length)), "r"]
+        nodes = [helper.make_node(op, [names[i]], [names[i + 1]], name=f"n{i}") for i in range(length)]
+        return graph(nodes, {"a": (np.float32, shape)}, {"r": (np.float32, shape)})
+
+    return make
+
+
 def normal(
     *shapes: Sequence[int], dtype: Any = np.float32, scale: float = 1.0
 ) -> Callable[[Any], list[Array]]:
