@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from vulkan_kernels import KernelText
 
-from iree_core_ir.target import DispatchRequest, Target
+from iree_core_ir.target import DispatchRequest, SupportLevel, Target
+from iree_core_ir.text.parser import parse_module
 from iree_target_vulkan import plugin
 from iree_target_vulkan.description import PROFILES, describe
 from iree_target_vulkan.errors import COMPILER_MISSING, LIMIT, MISSING_FEATURE, VulkanError
@@ -105,6 +106,30 @@ def test_narrow_types_need_storage_only(type: str) -> None:
     compiled = VulkanSpirvTarget().compile_dispatch(request(type, "vulkan-1.1", features))
     capabilities = SpirvExecutable.deserialize(compiled.data).capabilities
     assert not {"Int8", "Int16", "Float16", "Int64", "Float64"} & set(capabilities)
+
+
+@pytest.mark.parametrize(
+    ("type", "level"),
+    [
+        ("f32", "yes"),
+        ("i32", "yes"),
+        ("f16", "partly"),
+        ("i8", "partly"),
+        ("i64", "no"),
+        ("f64", "no"),
+        ("i4", "no"),
+    ],
+)
+def test_support_follows_the_device(type: str, level: str) -> None:
+    target = VulkanSpirvTarget()
+    module = parse_module(SQUARE.format(type))
+    op = next(op for op in module.walk() if op.name == "linalg.mul")
+    support = target.query_support(op, describe({"vulkan-profile": "vulkan-1.1"}))
+    assert support.level is SupportLevel(level)
+    assert bool(support.reasons) == (level != "yes")
+    if type != "i4":
+        rich = target.query_support(op, describe({"vulkan-profile": "lavapipe"}))
+        assert rich.level is SupportLevel.YES
 
 
 @pytest.mark.parametrize("size", [(256, 1, 1), (16, 16, 1), (1, 1, 65)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from iree_core_ir.ir.types import element_of
 from iree_core_ir.target import (
     ConstantLayout,
     DispatchRequest,
@@ -17,6 +18,17 @@ from iree_target_vulkan.executable_format import FEATURE_PREFIX, FORMAT
 
 if TYPE_CHECKING:
     from iree_codegen.kernel import Kernel
+
+
+_COMPUTE = {"f64": "shaderFloat64", "i64": "shaderInt64"}
+_STORE = dict.fromkeys(
+    ("i1", "i8", "f8E4M3FN", "f8E5M2", "f8E4M3FNUZ", "f8E5M2FNUZ"), "storageBuffer8BitAccess"
+) | dict.fromkeys(("i16", "f16", "bf16"), "storageBuffer16BitAccess")
+"""Element type -> the feature without which kernels cannot compute with it, load or store it."""
+
+
+def _lacks(element: str, features: Mapping[str, str], description: VulkanDescription) -> bool:
+    return element in features and features[element] not in description.features
 
 
 class VulkanSpirvTarget:
@@ -33,9 +45,20 @@ class VulkanSpirvTarget:
         return describe(options)
 
     def query_support(self, op: Any, description: TargetDescription) -> Support:
+        """No for what the device cannot compute with; partly for what it cannot load or store: an op that is
+        fused with those around it may not have to."""
         from iree_codegen.support import query_support
 
-        return query_support(op)
+        assert isinstance(description, VulkanDescription)
+        support = query_support(op)
+        if not support:
+            return support
+        elements = sorted({str(element_of(v.type)) for v in (*op.operands, *op.results)})
+        missing = [f"{e} needs {_COMPUTE[e]}" for e in elements if _lacks(e, _COMPUTE, description)]
+        if missing:
+            return Support.no(f"{op.name}: {', '.join(missing)}")
+        stored = [f"{e} in memory needs {_STORE[e]}" for e in elements if _lacks(e, _STORE, description)]
+        return Support.partly(*stored) if stored else support
 
     def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
         from iree_codegen.gpu_layouts import constant_layout
