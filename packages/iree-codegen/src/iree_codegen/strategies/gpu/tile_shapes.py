@@ -64,6 +64,7 @@ SHARED_TILES = (
     TileShape(32, 64, 32, 4, 4, 0.5),
     TileShape(16, 64, 32, 4, 4, 0.5),
     TileShape(16, 64, 64, 4, 4, 0.43, 4),
+    TileShape(16, 32, 64, 4, 4, 0.33, 8),
 )
 
 
