@@ -122,9 +122,13 @@ def register_tile(
     own_rows = 8
     while isinstance(rows, int) and own_rows > 1 and -(-rows // own_rows) * own_rows >= rows + own_rows // 2:
         own_rows //= 2
-    vectors = 1 if lanes > 1 or own_rows > 4 else 2
     if not description.prefers_barriers:
+        # Four columns an invocation, so that a row's element is used four times.
+        vectors = 1 if lanes > 1 else 4
+        while isinstance(columns, int) and vectors > 1 and across * vectors > columns:
+            vectors //= 2
         return RegisterTile(own_rows, vectors, lanes, across)
+    vectors = 1 if lanes > 1 or own_rows > 4 else 2
     limit = min(description.max_workgroup_invocations, description.max_workgroup_size[1] * across)
     if isinstance(columns, int) and columns // (across * lanes) < WORKGROUPS_AT_ONCE:
         lanes, vectors = 1, 1
