@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,25 @@ def test_options_that_make_no_sense(
     tiny.add(folder / "x.onnx")
     check(*iree(capsys, "compile", "x.onnx", *arguments), 2)
     assert [path.name for path in folder.iterdir()] == ["x.onnx"]
+
+
+@pytest.mark.parametrize("more", [(), ("--compile-to", "input")])
+def test_devices_and_pipes_are_not_replaced(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    """With the rights to do so, renaming a finished file would do away with ``/dev/null``."""
+    from iree_base.errors import IreeError
+
+    tiny.add(folder / "x.onnx")
+    os.mkfifo(folder / "out")
+    check(*iree(capsys, "compile", "x.onnx", "-o", "out", *more), 2, "IREE-CLI-003", "a pipe")
+    import iree_flow
+
+    made = iree_flow.compile(folder / "x.onnx", **({"compile_to": "input"} if more else {}))
+    with pytest.raises(IreeError, match="no file"):
+        made.save(folder / "out")
+    assert (folder / "out").is_fifo()
+    assert sorted(path.name for path in folder.iterdir() if path.name != "out.constants") == ["out", "x.onnx"]
 
 
 # -- running ----------------------------------------------------------------------------------------

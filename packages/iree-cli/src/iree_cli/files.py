@@ -38,6 +38,9 @@ def check_writable(path: Path) -> None:
         raise CliError(3, str(path), cause=f"there is no folder {folder}", hint=f"mkdir -p {folder}")
     if path.is_dir():
         raise CliError(3, str(path), cause="it is a folder", hint="give the name of a file in it")
+    if path.exists() and not path.is_file():
+        # Renaming would put a file in the place of a device.
+        raise CliError(3, str(path), cause="it is a device or a pipe", hint="give the name of a file")
     if not os.access(folder, os.W_OK):
         raise CliError(3, str(path), cause=f"no permission to write in {folder}", hint="name another folder")
 

@@ -42,7 +42,9 @@ def constants_path(path: Path) -> Path:
 
 
 def write_phase(file: PhaseFile, path: Path) -> None:
-    """Write both files, each to a temporary name first."""
+    """Write both files, each to a temporary name first. Raises FlowError 11."""
+    if path.exists() and not path.is_file():
+        raise FlowError(11, str(path), cause="it is there and no file", hint="give the name of a file")
     attributes = file.module.attributes
     attributes[PHASE] = StringAttr(file.phase)
     attributes[NAME] = StringAttr(file.session.name)

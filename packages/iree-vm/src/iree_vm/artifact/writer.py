@@ -77,7 +77,12 @@ def _chunks(source: ConstantSource) -> Iterator[memoryview]:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that becomes ``path`` when the block ends well and vanishes otherwise. Raises VmError 58."""
+    """A file that becomes ``path`` when the block ends well and vanishes otherwise. Raises VmError 58.
+
+    What is there and no file (``/dev/null``) is not replaced by one.
+    """
+    if path.exists() and not path.is_file():
+        raise VmError(58, str(path), cause="it is there and no file", hint="give the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb+") as file:
