@@ -10,21 +10,19 @@ read at other places goes through shared memory or scratch, with a barrier behin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
-from iree_codegen.accesses import Access, AccessWalker
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import READ
 from iree_codegen.elements import Memory, Point
-from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
-from iree_codegen.indexing import Affine, Bindings, Var
-from iree_codegen.invocation_description import InvocationDescription
-from iree_codegen.invocation_elements import InvocationElements, is_aligned, lane_step
+from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, GpuFrame
+from iree_codegen.indexing import Affine, Bindings
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.plan import Group, Plan, Step, element_bytes
+from iree_codegen.row_elements import RowElements
+from iree_codegen.row_ranges import Inner, Range, Ranges
 from iree_codegen.row_reduction import combiner, identity
 from iree_codegen.selection import Selection
 from iree_codegen.team import SUBGROUP, Team
@@ -32,82 +30,14 @@ from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, element_of
 
-REGISTER_ELEMENTS = 32
-LARGEST = 1024
-"""Invocations of the largest workgroups, which have half the registers each."""
 ACCUMULATORS = 4
 """Independent partial results in a loop, so that several loads are on their way."""
 IN_SHARED_MEMORY = 4
 """Bytes of the elements that are kept in shared memory."""
 
 
-def register_elements(description: InvocationDescription, invocations: int) -> int:
-    """Elements of one range that a member keeps in registers; longer ranges are walked by loops."""
-    if not description.prefers_barriers:
-        return 2 * REGISTER_ELEMENTS  # loops need barriers where steps read each other's elements
-    return REGISTER_ELEMENTS if invocations < LARGEST else REGISTER_ELEMENTS // 2
-
-
 class NoRows(Exception):
     """The dispatch does not fit; its text says why."""
-
-
-@dataclass
-class Range:
-    """The flat inner range of some steps: ``lanes`` elements at a time."""
-
-    extent: Dim
-    var: Var
-    lanes: int = 1
-    vectors: int | None = None
-    """Vectors per member where the range is walked in registers."""
-
-
-@dataclass
-class Inner:
-    """A step on its range: what it reads, in terms of the range's variable."""
-
-    step: Step
-    range: Range | None
-    forms: tuple[Affine, ...]
-    reduced: tuple[Affine, ...] = ()
-    """The indices of the reduction loops, when those are the range."""
-    reads: list[Access] = field(default_factory=list)
-    awkward: bool = False
-    """Something is computed under a condition or at computed places: no vectors."""
-
-
-class RowElements(InvocationElements):
-    """Elements that remember what the member has loaded at each of its vectors."""
-
-    vector: int | None = None
-    """Which vector of the member's is computed now."""
-    depth = 0
-    """Nesting of the code that is run for certain."""
-
-    def start_row(self, depth: int, readonly: Sequence[Value]) -> None:
-        self.depth = depth
-        self.readonly = frozenset(readonly)
-        self.loaded: dict[Any, Value] = {}
-
-    def load(self, memory: Memory, forms: Sequence[Affine], point: Point) -> Value:
-        if self.vector is None or memory.memory not in self.readonly or point.at.lane_var is None:
-            return super().load(memory, forms, point)
-        address = memory.address(forms)
-        moves = _depends(address, point.at.lane_var)
-        key = (memory.memory, address, point.lanes, self.vector if moves else None)
-        found = self.loaded.get(key)
-        if found is None:
-            found = super().load(memory, forms, point)
-            if self.kernel.depth == self.depth:
-                self.loaded[key] = found
-        return found
-
-
-def _depends(form: Affine, on: Var) -> bool:
-    return any(
-        var is on or (var.definition is not None and _depends(var.definition[1], on)) for var, _ in form.terms
-    )
 
 
 class RowEmitter:
@@ -122,7 +52,8 @@ class RowEmitter:
         self.plan = plan
         self.team = team
         self.max_lanes = max_lanes
-        self.ranges: dict[Dim, Range] = {}
+        self._synced: set[int] = set()
+        """Steps (by identity) behind which members wait for each other."""
         self.scratch_bytes = 0
         self.in_registers: dict[Value, dict[int, Value]] = {}
         self.inside: Value | None = None
@@ -132,12 +63,10 @@ class RowEmitter:
 
     def run(self) -> Dim:
         """Emit everything; returns the number of workgroups."""
-        prepared = [
-            (group, [self._prepare(step, group) for step in group.steps]) for group in self.plan.groups
-        ]
-        for group, steps in prepared:
-            self._cut(steps)
-            self._place(group, steps)
+        ranges = Ranges(self.frame, self.plan, self.team.size, self.max_lanes)
+        prepared = [(group, ranges.of(group)) for group in self.plan.groups]
+        for _, steps in prepared:
+            self._place(steps)
         totals = [dim_ops.total([v.extent for v in group.outer]) for group, _ in prepared]  # type: ignore[misc]
         counts = [dim_ops.ceildiv(total, self.team.per_workgroup) for total in totals]
         count = counts[0]
@@ -179,98 +108,10 @@ class RowEmitter:
         else:
             k.if_(k.compare("ult", number, k.dim(total)), lambda: row(number))
 
-    # -- ranges ---------------------------------------------------------------------------------------
-
-    def _prepare(self, step: Step, group: Group) -> Inner:
-        outer = set(group.outer)
-        op: Any = step.values[0].defining_op
-        own = [v for v in step.loops if v not in outer]
-        walker = AccessWalker(self.dispatch, self.plan.stored)
-        if own:
-            extents = [v.extent for v in own]
-            range = self._range(dim_ops.total(extents))  # type: ignore[arg-type]
-            parts = indexing.delinearize(indexing.of(range.var), tuple(extents))  # type: ignore[arg-type]
-            by_var = dict(zip(own, parts, strict=True))
-            forms = tuple(
-                indexing.ZERO if d == 1 else by_var.get(v, indexing.of(v))
-                for v, d in zip(step.vars, step.dims, strict=True)
-            )
-            inner = Inner(step, range, forms)
-        elif step.reduces:
-            all_extents = self.dispatch.loop_dims(op)
-            loops = self.elements.loop_forms(op, step.values[0].index, step.forms)
-            extents = [e for e, form in zip(all_extents, loops, strict=True) if form is None]
-            range = self._range(dim_ops.total(extents))  # type: ignore[arg-type]
-            parts = indexing.delinearize(indexing.of(range.var), tuple(extents))  # type: ignore[arg-type]
-            inner = Inner(step, range, step.forms, tuple(parts))
-        else:
-            inner = Inner(step, None, step.forms)
-        seen: set[Any] = set()
-        for value in step.values:
-            walk = walker.walk(value, inner.forms, through=True, reduced=inner.reduced)
-            inner.awkward |= walk.guarded or any(o.name == "linalg_ext.gather" for o in walk.ops)
-            for access in walk.accesses:
-                if (access.value, access.forms) not in seen:
-                    seen.add((access.value, access.forms))
-                    inner.reads.append(access)
-        return inner
-
-    def _range(self, extent: Dim) -> Range:
-        found = self.ranges.get(extent)
-        if found is None:
-            found = self.ranges[extent] = Range(extent, Var("i", extent))
-        return found
-
-    def _cut(self, steps: list[Inner]) -> None:
-        """Choose lanes and vectors of the ranges."""
-        for range in {id(s.range): s.range for s in steps if s.range is not None}.values():
-            extent, size = range.extent, self.team.size
-            if not isinstance(extent, int):
-                continue
-            own = [s for s in steps if s.range is range]
-            lanes = self.max_lanes
-            while lanes > 1 and not (
-                extent % lanes == 0
-                and extent >= lanes * min(size, 32)
-                and all(self._takes_vectors(s, lanes) for s in own)
-            ):
-                lanes //= 2
-            vectors = -(-extent // (lanes * size))
-            range.lanes = lanes
-            most = register_elements(self.frame.description, self.frame.n_invocations)
-            range.vectors = vectors if vectors * lanes <= most else None
-
-    def _takes_vectors(self, inner: Inner, lanes: int) -> bool:
-        if inner.awkward or inner.range is None:
-            return False
-        var = inner.range.var
-        addresses: list[tuple[Value, Affine]] = []
-        for access in inner.reads:
-            memory = self.elements.memory.get(access.value)
-            if memory is not None:
-                addresses.append((access.value, memory.address(access.forms)))
-        if not inner.reduced:
-            for value, destination in zip(inner.step.values, inner.step.destinations, strict=True):
-                if destination is not None:
-                    memory = self.frame.binding_memory(destination)
-                    address = memory.address(inner.forms)
-                    if lane_step(address, var, lanes) != 1 or not is_aligned(address, var, lanes):
-                        return False
-                    addresses.append((value, address))
-        good = 0
-        for value, address in addresses:
-            if lanes * element_bytes(value) > VECTOR_BYTES:
-                return False
-            step = lane_step(address, var, lanes)
-            whole = step == 1 and is_aligned(address, var, lanes)
-            good += 1 if whole or step == 0 else -1
-        return good > 0 or not addresses
-
     # -- where intermediates lie ----------------------------------------------------------------------
 
-    def _place(self, group: Group, steps: list[Inner]) -> None:
+    def _place(self, steps: list[Inner]) -> None:
         """Intermediates in registers where every reader is at the writer's place, else in memory."""
-        self._synced: set[int] = getattr(self, "_synced", set())
         for position, inner in enumerate(steps):
             if inner.range is None or inner.reduced:
                 continue
@@ -546,4 +387,4 @@ def split(k: Any, i: Index, extents: Sequence[Dim]) -> list[Index]:
     return [i, *reversed(values)]
 
 
-__all__ = ["NoRows", "RowElements", "RowEmitter", "register_elements"]
+__all__ = ["NoRows", "RowEmitter"]

@@ -211,3 +211,39 @@ def test_ids_mean_nothing_outside_of_a_kernel() -> None:
     module = parse_module("func.func @f() -> index {\n %t = gpu.thread_id x\n return %t : index\n}")
     with pytest.raises(CoreIrError, match="outside of a kernel"):
         Interpreter(module).call("f")
+
+
+def test_workgroup_memory_is_one_for_all_and_private_memory_is_not() -> None:
+    for space, expected in (("workgroup", [3, 2, 1, 0]), ("private", [-1, -1, -1, -1])):
+        memory = f"memref<4xi32, #gpu.address_space<{space}>>"
+        out = np.zeros(4, np.int32)
+        body = f"""
+          %none = arith.constant -1 : i32
+          %three = arith.constant 3 : index
+          %m = memref.alloca() : {memory}
+          %other = arith.subi %three, %t : index
+          memref.store %none, %m[%other] : {memory}
+          gpu.barrier
+          %i = arith.index_cast %t : index to i32
+          memref.store %i, %m[%t] : {memory}
+          gpu.barrier
+          %v = memref.load %m[%other] : {memory}
+          memref.store %v, %o[%t] : memref<4xi32>"""
+        run(body, "%o: memref<4xi32>", out, block_dim=(4, 1, 1), subgroup_size=4)
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_workgroups_have_their_own_memory() -> None:
+    memory = "memref<1xi32, #gpu.address_space<workgroup>>"
+    body = f"""
+      %m = memref.alloca() : {memory}
+      %v = memref.load %m[%zero] : {memory}
+      memref.store %v, %o[%zero] : memref<1xi32>
+      %one = arith.constant 1 : i32
+      memref.store %one, %m[%zero] : {memory}"""
+    found = []
+    for _ in range(2):
+        out = np.zeros(1, np.int32)
+        run(body, "%o: memref<1xi32>", out)
+        found.append(int(out[0]))
+    assert found[0] == found[1] != 1

@@ -283,3 +283,32 @@ func.func @f(%a: tensor<2x{n}x2xf32>, %out: tensor<2x{n}xf32>) -> tensor<2x{n}xf
 }}"""
     kernel = check(text, {0: random((2, n, 2))}, rows, SMALL)
     assert kernel.export.scratch_bytes >= 4 * n
+
+
+def test_results_of_two_kinds_of_rows() -> None:
+    """Rows of one length, along memory for one result and across it for the other."""
+    text = """
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#back = affine_map<(d0, d1) -> (d1, d0)>
+#row = affine_map<(d0, d1) -> (d0)>
+func.func @two(%a: tensor<3x64xf32>, %b: tensor<64x5xf32>, %s: tensor<3xf32>, %t: tensor<5xf32>)
+    -> (tensor<3xf32>, tensor<5xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %y = linalg.fill ins(%zero : f32) outs(%s : tensor<3xf32>) -> tensor<3xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%t : tensor<5xf32>) -> tensor<5xf32>
+  %0 = linalg.generic {indexing_maps = [#id, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%a : tensor<3x64xf32>) outs(%y : tensor<3xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %r = arith.addf %x, %o : f32
+    linalg.yield %r : f32
+  } -> tensor<3xf32>
+  %1 = linalg.generic {indexing_maps = [#back, #row], iterator_types = ["parallel", "reduction"]}
+      ins(%b : tensor<64x5xf32>) outs(%z : tensor<5xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %r = arith.addf %x, %o : f32
+    linalg.yield %r : f32
+  } -> tensor<5xf32>
+  return %0, %1 : tensor<3xf32>, tensor<5xf32>
+}"""
+    for device in DEVICES.values():
+        check(text, {0: random((3, 64)), 1: random((64, 5), seed=1)}, rows, device)

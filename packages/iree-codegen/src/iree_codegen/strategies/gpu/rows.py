@@ -17,7 +17,9 @@ from iree_codegen.invocation_loops import InvocationPlanner
 from iree_codegen.kernel import Kernel
 from iree_codegen.loop_emitter import step_of
 from iree_codegen.plan import Group, Plan, Step
-from iree_codegen.row_emitter import NoRows, RowElements, RowEmitter, register_elements
+from iree_codegen.row_elements import RowElements
+from iree_codegen.row_emitter import NoRows, RowEmitter
+from iree_codegen.row_ranges import register_elements
 from iree_codegen.row_reduction import combiner
 from iree_codegen.scalars import NotVectorizable
 from iree_codegen.sequential import is_sequential
