@@ -14,17 +14,13 @@ from iree_hal.errors import HalError
 @pytest.fixture
 def hidden(device: Any) -> Any:
     """Storage that the host does not see, as on a device with memory of its own."""
-    from iree_target_vulkan.memory import MemoryPool
+    from iree_target_vulkan.logical_device import LogicalDevice
 
-    logical = device.logical
-    pool, unified = logical.memory, logical.memory.unified
-    logical.memory = MemoryPool(logical)
+    logical = LogicalDevice(device.logical.physical)
     logical.memory.unified = False
     yield logical
     assert logical.memory.statistics.used_bytes == 0
-    logical.memory.trim()
-    logical.memory = pool
-    assert pool.unified == unified
+    logical.close()
 
 
 def test_contents_survive_the_move_to_the_host(hidden: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from iree_target_vulkan import builtin_kernels
 from iree_target_vulkan.binding import NULL, array, check, ffi, lib, struct, vk
-from iree_target_vulkan.logical_device import LogicalDevice
+from iree_target_vulkan.logical_device import Commands, LogicalDevice
 from iree_target_vulkan.memory import Range
 from iree_target_vulkan.pipeline import Pipeline
 
@@ -70,6 +70,7 @@ class CommandWriter:
         self._sets: dict[tuple[Any, ...], int] = {}
         self._set_spans: list[tuple[Pipeline, tuple[Span, ...]]] = []
         self._tokens: list[int] = []
+        self._commands: Commands | None = None
         self._pipelines: set[Pipeline] = set()
         self._queries: Any = None
         self.n_queries = 0
@@ -138,13 +139,8 @@ class CommandWriter:
     def end(self) -> None:
         """Record. Raises HalError OUT_OF_MEMORY, VulkanError CALL."""
         device = self.device
-        info = struct("VkCommandPoolCreateInfo", queueFamilyIndex=device.family)
-        pool, token = device.own("VkCommandPool", "vkCreateCommandPool", info)
-        self._tokens.append(token)
-        allocate = struct("VkCommandBufferAllocateInfo", commandPool=pool, commandBufferCount=1)
-        out = ffi.new("VkCommandBuffer*")
-        check(lib.vkAllocateCommandBuffers(device.handle, allocate, out), "vkAllocateCommandBuffers")
-        self._commands = out
+        self._commands = device.take_commands()
+        out = self._commands.buffer
         sets = self._write_sets()
         if self.n_queries:
             queries = struct(
@@ -288,6 +284,9 @@ class CommandWriter:
 
     def close(self) -> None:
         """Destroy what was recorded; the last submission must be complete."""
+        if self._commands is not None:
+            self.device.give_commands(self._commands)
+            self._commands = None
         for token in reversed(self._tokens):
             self.device.handles.drop(token)
         self._tokens.clear()

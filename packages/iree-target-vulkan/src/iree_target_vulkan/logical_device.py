@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from iree_base import debug
 from iree_target_vulkan.binding import (
@@ -37,7 +37,16 @@ from iree_target_vulkan.pipeline import Pipelines
 
 WAIT_SLICE_NS = 50_000_000
 """How long one wait call lasts before Python gets a chance to see Ctrl-C."""
+MAX_IDLE_COMMANDS = 256
 _PORTABILITY = "VK_KHR_portability_subset"
+
+
+class Commands(NamedTuple):
+    """A VkCommandPool, a pointer to its one VkCommandBuffer, and the pool's token."""
+
+    pool: Any
+    buffer: Any
+    token: int
 
 
 class LogicalDevice:
@@ -89,6 +98,7 @@ class LogicalDevice:
         self._counter = ffi.new("uint64_t*")
         self._lock = threading.Lock()
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
+        self._idle_commands: list[Commands] = []
         self._set_layouts: dict[int, Any] = {}
         self._pipeline_layouts: dict[tuple[int, int], Any] = {}
         self._layout_lock = threading.Lock()
@@ -142,6 +152,32 @@ class LogicalDevice:
                 found, _ = self.own("VkPipelineLayout", "vkCreatePipelineLayout", info)
                 self._pipeline_layouts[bindings, push_bytes] = found
             return found
+
+    def take_commands(self) -> Commands:
+        """A command buffer to begin, alone in its pool. Raises HalError OUT_OF_MEMORY."""
+        try:
+            return self._idle_commands.pop()
+        except IndexError:
+            pass
+        info = struct("VkCommandPoolCreateInfo", queueFamilyIndex=self.family)
+        pool, token = self.own("VkCommandPool", "vkCreateCommandPool", info)
+        allocate = struct("VkCommandBufferAllocateInfo", commandPool=pool, commandBufferCount=1)
+        out = ffi.new("VkCommandBuffer*")
+        result = lib.vkAllocateCommandBuffers(self.handle, allocate, out)
+        if result:
+            self.handles.drop(token)
+            check(result, "vkAllocateCommandBuffers")
+        return Commands(pool, out, token)
+
+    def give_commands(self, commands: Commands) -> None:
+        """Take one back whose last submission is complete, for the next recording."""
+        if self.lost is not None:
+            return
+        if len(self._idle_commands) < MAX_IDLE_COMMANDS:
+            if lib.vkResetCommandPool(self.handle, commands.pool, 0) == 0:
+                self._idle_commands.append(commands)
+                return
+        self.handles.drop(commands.token)
 
     # ------------------------------------------------------------------ the queue
 
@@ -228,6 +264,7 @@ class LogicalDevice:
                 "VkPipelineLayout": len(self._pipeline_layouts),
                 "VkSemaphore": 1,
                 "VkPipelineCache": 1,
+                "VkCommandPool": len(self._idle_commands),
             }
         for kind, count in self.memory.pooled_objects().items():
             lasting[kind] = lasting.get(kind, 0) + count
