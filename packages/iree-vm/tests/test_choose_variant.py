@@ -155,3 +155,11 @@ def test_an_artefact_without_kernels_needs_no_variant() -> None:
     choice = choose_variant(Manifest("m"))
     assert choice.variant is None
     assert str(choice).startswith("variant none on local-task")
+
+
+def test_a_bad_setting_is_not_taken_for_a_bad_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    from iree_base.errors import PluginError
+
+    monkeypatch.setenv("IREE_VERIFY", "maybe")
+    with pytest.raises(PluginError, match="IREE_VERIFY=maybe"):
+        choose_variant(Manifest("m"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from iree_base import debug
 from iree_base.errors import IreeError
 from iree_hal import Device, create_device, devices, drivers
 from iree_hal.device_info import PROCESSOR, match_device, split_path
@@ -58,8 +59,9 @@ def choose_variant(
     manifest: Manifest, device: str | Device | None = None, threads: int | None = None
 ) -> VariantChoice:
     """Pick; ``device`` and ``threads`` as for ``load``. Raises VmError 40-42, HalError 26 for a selector that
-    fits no device.
+    fits no device, PluginError 6 for a setting in the environment that says nothing.
     """
+    debug.verifying()  # said as what it is, not as a device that cannot be opened
     if isinstance(device, Device) and threads is not None:
         raise VmError(42, "threads= has no effect on a device object", hint="give it to create_device")
     if isinstance(device, str) and split_path(device)[0] not in drivers():
