@@ -85,6 +85,40 @@ def test_softmax_keeps_its_own_axis(axis: int, rank: int) -> None:
     same(text, module, *floats((1, 4, 6)))
 
 
+POOLED = """
+func.func @main(%x: tensor<{n}x3x6x6xf32>, %w: tensor<4x3x3x3xf32>) -> tensor<{n}x4x1x1xf32> {{
+  %c0 = arith.constant 0 : index
+  %zero = arith.constant 0.0 : f32
+  %count = arith.constant dense<16.0> : tensor<{n}x4x1x1xf32>
+  %e = tensor.empty() : tensor<{n}x4x4x4xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<{n}x4x4x4xf32>) -> tensor<{n}x4x4x4xf32>
+  %c = linalg.conv_2d_nchw_fchw {{dilations = dense<1> : tensor<2xi64>, strides = dense<1> : tensor<2xi64>}}
+      ins(%x, %w : tensor<{n}x3x6x6xf32>, tensor<4x3x3x3xf32>) outs(%f : tensor<{n}x4x4x4xf32>) -> tensor<{n}x4x4x4xf32>
+  %r = math.absf %c : tensor<{n}x4x4x4xf32>
+  %pe = tensor.empty() : tensor<{n}x4xf32>
+  %pf = linalg.fill ins(%zero : f32) outs(%pe : tensor<{n}x4xf32>) -> tensor<{n}x4xf32>
+  %p = linalg.reduce ins(%r : tensor<{n}x4x4x4xf32>) outs(%pf : tensor<{n}x4xf32>) dimensions = [2, 3]
+    (%a: f32, %o: f32) {{
+      %u = arith.addf %a, %o : f32
+      linalg.yield %u : f32
+    }}
+  %k = tensor.expand_shape %p [[0], [1, 2, 3]] output_shape [{n}, 4, 1, 1] : tensor<{n}x4xf32> into tensor<{n}x4x1x1xf32>
+  %m = arith.divf %k, %count : tensor<{n}x4x1x1xf32>
+  return %m : tensor<{n}x4x1x1xf32>
+}}
+"""
+
+
+@pytest.mark.parametrize(("n", "loops"), [(1, 1), (2, 2)])
+def test_a_reduction_ends_the_form_of_a_convolution(n: int, loops: int) -> None:
+    """The mean's sum and division have the same loops, the convolution and its epilogue keep theirs."""
+    text = POOLED.format(n=n)
+    module = dropped(text)
+    kept, divided = [len(op.iterator_types) for op in module.walk() if isinstance(op, linalg.Generic)]
+    assert (kept, divided) == (4, loops)
+    same(text, module, *floats((n, 3, 6, 6), (4, 3, 3, 3)))
+
+
 def test_dynamic_dims_are_no_units() -> None:
     text = """
 func.func @main(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {

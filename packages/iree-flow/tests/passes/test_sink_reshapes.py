@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pass_runs import call, names, run
+from pass_runs import call, floats, names, run, same
 
 from iree_flow.passes.sink_reshapes import SinkReshapes
 
@@ -46,3 +46,31 @@ def test_bias_and_residual_sink_a_partial_broadcast_stays(other: str, map: str, 
     inputs = [rng.standard_normal(s).astype(np.float32) for s in ((3 * n, 4), (4, 5), shape)]
     expected = (inputs[0] @ inputs[1]).reshape(n, 3, 5) + inputs[2]
     np.testing.assert_allclose(call(module, *inputs, n)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+ROW = """
+func.func @main(%x: tensor<{m}x4xf32>, %w: tensor<4x5xf32>, %b: tensor<{result}xf32>) -> tensor<{result}xf32> {{
+  %zero = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<{m}x5xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<{m}x5xf32>) -> tensor<{m}x5xf32>
+  %p = linalg.matmul ins(%x, %w : tensor<{m}x4xf32>, tensor<4x5xf32>) outs(%f : tensor<{m}x5xf32>) -> tensor<{m}x5xf32>
+  %q = tensor.collapse_shape %p [[0, 1]] : tensor<{m}x5xf32> into tensor<{result}xf32>
+  %t = tensor.empty() : tensor<{result}xf32>
+  %r = linalg.generic {{indexing_maps = [{i}, {i}, {i}], iterator_types = ["parallel"]}}
+      ins(%q, %b : tensor<{result}xf32>, tensor<{result}xf32>) outs(%t : tensor<{result}xf32>) {{
+  ^bb0(%a: f32, %c: f32, %o: f32):
+    %s = arith.addf %a, %c : f32
+    linalg.yield %s : f32
+  }} -> tensor<{result}xf32>
+  return %r : tensor<{result}xf32>
+}}
+"""
+
+
+@pytest.mark.parametrize(("m", "sunk"), [(1, True), (3, False)])
+def test_the_bias_of_one_row_sinks_below_the_collapse(m: int, sunk: bool) -> None:
+    text = ROW.format(m=m, result=5 * m, i="affine_map<(i) -> (i)>")
+    module = run(text, SinkReshapes())
+    order = names(module)
+    assert (order.index("linalg.generic") < order.index("tensor.collapse_shape")) == sunk
+    same(text, module, *floats((m, 4), (4, 5), (5 * m,)))

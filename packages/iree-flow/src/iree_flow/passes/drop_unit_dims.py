@@ -2,8 +2,8 @@
 
 Exporters wrap a model in a batch dim of 1 and keep reduced dims; the reshapes between the two forms hide
 that an op reads exactly what the one before it wrote. After this pass elementwise ops and reductions read
-the unreshaped value, so that fusion sees through. Ops next to a convolution or pooling keep their form:
-there the batch dim of 1 is the named op's own.
+the unreshaped value, so that fusion sees through. Convolutions, poolings and the elementwise ops behind them
+keep their form: there the batch dim of 1 is the named op's own. A reduction behind them ends that.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Dropper:
 
     def _generic(self, op: linalg.Generic) -> None:
         op = self._squeeze_operands(op)
-        if any(v in self.kept for v in op.inputs):
+        if fusion.kind_of(op) == fusion.ELEMENTWISE and any(v in self.kept for v in op.inputs):
             self.kept.update(op.results)
             return
         self._drop_loops(op)

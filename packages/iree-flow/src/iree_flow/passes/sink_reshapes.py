@@ -3,8 +3,8 @@
 Before: ``matmul -> expand_shape -> bias, activation, residual``. After: ``matmul -> bias, activation,
 residual -> expand_shape``, where the elementwise ops are the product's epilogue. An operand that varies
 over a whole group of merged loops is collapsed (which moves nothing), one that does not vary over a group
-keeps that; an operand that varies over part of a group stops the move. Reductions are treated alike, so a
-mean's division follows its sum.
+keeps that; an operand that varies over part of a group stops the move. A collapse that only drops dims of
+size 1 is treated alike, whatever the operands. Reductions too, so a mean's division follows its sum.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
 from iree_flow.dims import DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
+from iree_flow.unit_dims import is_unit_reshape
 
 ROOTS = frozenset({fusion.CONTRACTION, fusion.REDUCTION})
 
@@ -71,6 +72,11 @@ class _Sinker:
                 if expand.src in self.chain and fusion.only_used_by(expand.src, expand):
                     if self._sink(op, expand):
                         return
+            if isinstance(expand, tensor.CollapseShape) and is_unit_reshape(expand):
+                alone = fusion.only_used_by(value, op) and fusion.only_used_by(expand.operands[0], expand)
+                if expand.operands[0] in self.chain and alone:
+                    self._sink_below_collapse(op, expand)
+                    return
 
     def _sink(self, op: linalg.Generic, expand: tensor.ExpandShape) -> bool:
         groups = [list(g) for g in expand.groups]
@@ -95,21 +101,51 @@ class _Sinker:
             maps.append(AffineMap(len(groups), 0, exprs))
         dims = self.resolver.dims(expand.src)
         target = builder.create(tensor.Empty, dims, op.results[0].type.element_type).result
-        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
-        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
-        for inner in op.body:
-            region.block.append(inner.clone(mapping))
-        maps.append(AffineMap.identity(len(groups)))
-        made = builder.create(linalg.Generic, inputs, [target], maps, ["parallel"] * len(groups), region)
+        made = self._rebuilt(builder, op, inputs, target, [*maps, AffineMap.identity(len(groups))])
         result = builder.create(
             tensor.ExpandShape, made.results[0], groups, list(expand.mixed_output_shape)
         ).result
-        made.results[0].hint = op.results[0].hint
-        self.chain.update(made.results)
         op.replace_by([result])
         if not expand.result.uses:
             expand.erase()
         return True
+
+    def _sink_below_collapse(self, op: linalg.Generic, collapse: tensor.CollapseShape) -> None:
+        """The loops of the source: each of the op's is the one axis of its group that can vary."""
+        source = collapse.operands[0]
+        shape = source.type.shape
+        groups = [list(group) for group in collapse.groups]
+        varies = [next((axis for axis in group if shape[axis] != 1), group[-1]) for group in groups]
+        renamed = AffineMap(len(shape), 0, [AffineDim(axis) for axis in varies])
+        builder = Builder.before_op(op)
+        inputs = [source if value is collapse.result else value for value in op.inputs]
+        identity = AffineMap.identity(len(shape))
+        maps = [
+            identity if value is collapse.result else map.compose(renamed)
+            for value, map in zip(op.inputs, op.indexing_maps, strict=False)
+        ]
+        dims = self.resolver.dims(source)
+        target = builder.create(tensor.Empty, dims, op.results[0].type.element_type).result
+        made = self._rebuilt(builder, op, inputs, target, [*maps, identity])
+        type = op.results[0].type
+        result = builder.create(tensor.CollapseShape, made.results[0], groups, type).result
+        op.replace_by([result])
+        if not collapse.result.uses:
+            collapse.erase()
+
+    def _rebuilt(
+        self, builder: Builder, op: linalg.Generic, inputs: list[Value], target: Value, maps: list[AffineMap]
+    ) -> linalg.Generic:
+        """``op`` on other operands and loops, all parallel."""
+        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
+        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
+        for inner in op.body:
+            region.block.append(inner.clone(mapping))
+        iterators = ["parallel"] * maps[0].n_dims
+        made = builder.create(linalg.Generic, inputs, [target], maps, iterators, region)
+        made.results[0].hint = op.results[0].hint
+        self.chain.update(made.results)
+        return made
 
     def _collapse(self, builder: Builder, value: Value, axes: list[list[int]]) -> Value:
         shape = value.type.shape
