@@ -75,13 +75,14 @@ func.func @transpose(%a: tensor<3x70x45xf32>, %out: tensor<3x45x70xf32>) -> tens
 }"""
 CASES = {
     "whole tiles": product(64, 32, 128),
-    "tails": product(37, 19, 45),
+    "tails": product(37, 70, 45),
+    "tiny": product(37, 19, 45),
     "one row": product(1, 200, 90),
     "one row, transposed": product(1, 200, 90, transposed=True),
     "few rows": product(5, 64, 48),
-    "transposed": product(40, 36, 44, transposed=True),
-    "halves": product(33, 24, 40, "f16"),
-    "bytes": product(33, 24, 40, "i8", "i32"),
+    "transposed": product(40, 68, 44, transposed=True),
+    "halves": product(33, 68, 40, "f16"),
+    "bytes": product(33, 68, 40, "i8", "i32"),
     "convolution": convolution(2, 5, 9, 7, 1),
     "strided convolution": convolution(1, 8, 10, 12, 2),
     "convolution of halves": convolution(1, 8, 8, 6, 1, "f16"),

@@ -30,6 +30,7 @@ FRAGMENTS = replace(
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile_shapes, "TINY", 0)
     monkeypatch.setattr(tile_shapes, "FRAGMENT_TILES", (FragmentTile(16, 16, 16, 8, 8, 1.0, 1.0),))
 
 

@@ -14,6 +14,12 @@ from iree_codegen.strategies.gpu.tile_shapes import TileShape
 from .contractions import CPU, DEVICES, GPU, check, function
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small products stand for large ones here."""
+    monkeypatch.setattr(tile_shapes, "TINY", 0)
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> Any:
     return DEVICES[request.param]
@@ -250,3 +256,13 @@ def test_cpu_devices_get_no_barriers() -> None:
 def test_few_rows_along_the_depth(subscripts: str, sizes: dict[str, int]) -> None:
     kernel = check(contraction(subscripts, **sizes), matmul, GPU)
     assert "a subgroup per column" in kernel.why
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 32), (9, 6, 11)], ids=str)
+def test_tiny_products_have_an_invocation_per_sum(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tile_shapes, "TINY", 1 << 16)
+    kernel = check(product(*shape), matmul, GPU)
+    assert "1x1 an invocation" in kernel.why
+    assert all(op.name not in ("gpu.barrier", "scf.for") for op in kernel.module.walk())

@@ -11,6 +11,7 @@ from iree_codegen.strategies.gpu.fragment_product import fragment_product
 from iree_codegen.strategies.gpu.products import Product, find_product
 from iree_codegen.strategies.gpu.register_product import register_product
 from iree_codegen.strategies.gpu.shared_product import shared_product
+from iree_codegen.strategies.gpu.tile_shapes import is_tiny
 
 FEW_ROWS = 8
 """Products of up to so many rows are bound by reading the other factor: nothing gained by sharing it."""
@@ -33,6 +34,9 @@ def _product(
     dispatch: Dispatch, product: Product, description: InvocationDescription, vectors: bool
 ) -> Kernel | None:
     rows = product.rows.extent
+    sizes = (product.batch.extent, rows, product.columns.extent, product.depth_extent)
+    if is_tiny(*sizes):  # type: ignore[arg-type]
+        return register_product(dispatch, product, description, vectors=vectors)
     few = isinstance(rows, int) and rows <= FEW_ROWS
     if description.prefers_barriers and few:
         kernel = dot_product(dispatch, product, description)

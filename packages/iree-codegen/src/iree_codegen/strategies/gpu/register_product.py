@@ -21,7 +21,7 @@ from iree_codegen.strategies.gpu.factors import Factor
 from iree_codegen.strategies.gpu.product_results import ProductResults, has_short_elements
 from iree_codegen.strategies.gpu.products import Product
 from iree_codegen.strategies.gpu.staging import VECTOR, converted, multiply_add
-from iree_codegen.strategies.gpu.tile_shapes import depth_step, register_tile
+from iree_codegen.strategies.gpu.tile_shapes import depth_step, is_tiny, register_tile
 from iree_core_ir.ir.operation import Value
 
 NAME = "matmul"
@@ -41,7 +41,10 @@ class _Emitter:
         self, dispatch: Dispatch, product: Product, description: InvocationDescription, vectors: bool
     ) -> None:
         self.dispatch, self.product, self.description, self.vectors = dispatch, product, description, vectors
-        self.depth = product.depth(depth_step(product.root.extents[product.depth_loops[-1]]))
+        sizes = (product.batch.extent, product.rows.extent, product.columns.extent, product.depth_extent)
+        self.tiny = description.prefers_barriers and is_tiny(*sizes)  # type: ignore[arg-type]
+        extent = product.root.extents[product.depth_loops[-1]]
+        self.depth = product.depth(depth_step(extent, tiny=self.tiny))
 
     def emit(self) -> Kernel | None:
         product = self.product
@@ -54,7 +57,7 @@ class _Emitter:
         whole = isinstance(columns, int) and columns % VECTOR == 0 and self.short
         self.lanes = VECTOR if whole and self.vectors and b.lanes_along(product.columns, VECTOR) else 1
         sizes = (product.batch.extent, product.rows.extent, product.columns.extent, self.depth.slabs)
-        self.tile = tile = register_tile(*sizes, self.lanes, self.description)  # type: ignore[arg-type]
+        self.tile = tile = register_tile(*sizes, self.lanes, self.description, tiny=self.tiny)  # type: ignore[arg-type]
         self.lanes = min(self.lanes, tile.lanes)
         size = (tile.across, tile.shares)
         self.frame = GpuFrame(self.dispatch, self.description, size, elements=InvocationElements)

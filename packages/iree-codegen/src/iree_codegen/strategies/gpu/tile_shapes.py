@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.invocation_description import InvocationDescription
 
@@ -109,16 +110,29 @@ class RegisterTile:
         return f"{self.rows}x{self.vectors * self.lanes} an invocation, {self.across} along columns{shares}"
 
 
+TINY = 1 << 16
+"""Multiply-adds of a product that is over before its first loads have come from memory."""
+MAX_UNROLLED = 64
+"""Steps of such a product."""
 MAX_SHARES = 32
 SUMS_IN_SHARED = 2048
 """Numbers that the invocations of a workgroup leave for each other at most."""
 
 
 def register_tile(
-    batch: Dim, rows: Dim, columns: Dim, slabs: Dim, lanes: int, description: InvocationDescription
+    batch: Dim,
+    rows: Dim,
+    columns: Dim,
+    slabs: Dim,
+    lanes: int,
+    description: InvocationDescription,
+    *,
+    tiny: bool = False,
 ) -> RegisterTile:
     """The tile of an invocation that reads its factors itself; ``lanes``: of vectors along the columns."""
     across = description.subgroup_size
+    if tiny and description.prefers_barriers:
+        return RegisterTile(1, 1, 1, across)
     own_rows = 8
     while isinstance(rows, int) and own_rows > 1 and -(-rows // own_rows) * own_rows >= rows + own_rows // 2:
         own_rows //= 2
@@ -143,9 +157,18 @@ def register_tile(
     return RegisterTile(own_rows, vectors, lanes, across, shares)
 
 
-def depth_step(extent: Dim) -> int:
-    """Steps of the innermost reduction loop that are written out: a divisor, vectors of four where it can."""
+def is_tiny(batch: Dim, rows: Dim, columns: Dim, depth: Dim) -> bool:
+    """True for products whose time is that of one load: an invocation per sum, all loads at once, is best."""
+    total = dim_ops.total([batch, rows, columns, depth])
+    return isinstance(total, int) and total <= TINY and isinstance(depth, int) and depth <= MAX_UNROLLED
+
+
+def depth_step(extent: Dim, *, tiny: bool = False) -> int:
+    """Steps of the innermost reduction loop that are written out: a divisor, vectors of four where it can;
+    all of a ``tiny`` product's."""
     if isinstance(extent, int):
+        if tiny and extent <= MAX_UNROLLED:
+            return extent
         for step in (4, 3, 5, 7, 2):
             if extent % step == 0:
                 return step
@@ -235,5 +258,5 @@ def _time(tile: FragmentTile | TileShape, batch: Dim, rows: Dim, columns: Dim, d
 
 __all__ = [
     "FRAGMENT_PADDING", "FRAGMENT_TILES", "SHARED_TILES", "FragmentTile", "RegisterTile", "TileShape",
-    "depth_step", "fragment_tile", "register_tile", "shared_tile",
+    "depth_step", "fragment_tile", "is_tiny", "register_tile", "shared_tile",
 ]  # fmt: skip
