@@ -64,6 +64,31 @@ def test_what_is_checked_at_load(artifact: Path, kind: str) -> None:
         assert caught.value.status == EXIT_ARTIFACT, f"{name}: {caught.value}"
 
 
+@pytest.fixture(scope="module")
+def two_variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import iree_flow
+
+    place = tmp_path_factory.mktemp("variants")
+    model = tiny.convolution(place / "convolution.onnx")
+    iree_flow.compile(model, target=["llvm-cpu", "reference"]).save(place / "two.vmfb")
+    return place / "two.vmfb"
+
+
+@pytest.mark.parametrize("variant", ["llvm-cpu", "reference"])
+def test_members_of_every_variant_are_checked_whichever_runs(two_variants: Path, variant: str) -> None:
+    """Damage of a variant that this machine would not choose is damage all the same."""
+    import iree_vm
+
+    data = two_variants.read_bytes()
+    kinds = (f"module.{variant}.vmbc", f"executables/{variant}/", f"debug.{variant}.json")
+    for number, kind in enumerate(kinds):
+        low, high = next(place for name, place in members(two_variants).items() if name.startswith(kind))
+        for damaged in damages(data, low, high, seed=number):
+            with pytest.raises(IreeError) as caught:
+                iree_vm.load(iree_vm.Artifact.from_bytes(damaged))
+            assert caught.value.status == EXIT_ARTIFACT, f"{kind}: {caught.value}"
+
+
 def test_constants_are_caught_by_verify(artifact: Path) -> None:
     import iree_vm
 
