@@ -23,6 +23,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class Case:
     tolerance: float = 1e-4
     aim: float = 0.0
     """The share of torch to reach; 0 where it is only reported."""
+    weights: int = 0
+    """How many of the last inputs are constants of the model, as trained weights are."""
+    channels_last: bool = False
+    """torch keeps images as it likes them best."""
 
 
 @dataclass
@@ -109,7 +114,7 @@ def unary(op: str, dtype: Any, shape: Sequence[int], **attributes: Any) -> Calla
 
 
 def convolution(dtype: Any, batch: int, channels: int, plane: int) -> Callable[[], Any]:
-    """3x3, padding 1; the weights are an input, so that torch and we get the same ones."""
+    """3x3, padding 1; the weights are an input here, see :func:`with_constants`."""
     from onnx import helper
 
     x = (batch, channels, plane, plane)
@@ -117,6 +122,17 @@ def convolution(dtype: Any, batch: int, channels: int, plane: int) -> Callable[[
     return lambda: graph(
         [node], {"a": (dtype, x), "b": (dtype, (channels, channels, 3, 3))}, {"r": (dtype, x)}
     )
+
+
+def with_constants(model: Any, arrays: Sequence[Array]) -> Any:
+    """``model`` with its last inputs as initializers: compilers lay constants out as they like."""
+    from onnx import numpy_helper
+
+    kept = len(model.graph.input) - len(arrays)
+    for value, array in zip(list(model.graph.input)[kept:], arrays, strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(array, value.name))
+        model.graph.input.remove(value)
+    return model
 
 
 def layer_norm(rows: int, columns: int) -> Callable[[], Any]:
@@ -226,11 +242,12 @@ def cases() -> list[Case]:
     shapes = ((8, 256, 56, 56), (256, 256, 3, 3))
     found.append(
         Case("conv3x3_f16", convolution(half, 8, 256, 56), normal(*shapes, dtype=half, scale=0.1),
-             lambda a, b: F.conv2d(a, b, padding=1), flops, tolerance=2e-3, aim=0.3)
+             lambda a, b: F.conv2d(a, b, padding=1), flops, tolerance=2e-3, aim=0.3, weights=1,
+             channels_last=True)
     )  # fmt: skip
     found.append(
         Case("conv3x3_f32", convolution(single, 8, 256, 56), normal(*shapes, scale=0.1),
-             lambda a, b: F.conv2d(a, b, padding=1), flops)
+             lambda a, b: F.conv2d(a, b, padding=1), flops, weights=1, channels_last=True)
     )  # fmt: skip
     found.append(
         Case("transpose", lambda: graph(
@@ -269,10 +286,11 @@ def gpu_times(device: Any, call: Callable[[], Any], repeats: int) -> list[float]
 class Peer:
     """torch on the device: one captured graph per case."""
 
-    def __init__(self, call: Callable[..., Any], inputs: Sequence[Array]) -> None:
+    def __init__(self, call: Callable[..., Any], inputs: Sequence[Array], channels_last: bool = False) -> None:
         import torch
 
-        self.tensors = [torch.from_numpy(a).cuda() for a in inputs]
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.tensors = [torch.from_numpy(a).cuda().to(memory_format=layout) for a in inputs]
         with torch.no_grad():
             for _ in range(3):
                 self.result = call(*self.tensors)
@@ -317,28 +335,35 @@ def relative(ours: Array, expected: Array) -> float:
     )
 
 
+def output_name(module: Any) -> str:
+    """The name of the only result of ``main``."""
+    return str(module.main.signature.outputs[0].name)
+
+
 def measure(case: Case, cuda: bool, repeats: int, profile: dict[str, Any]) -> Row:
     row = Row(case.name, unit=case.unit, aim=case.aim)
     inputs = case.inputs(np.random.default_rng(7))
+    arguments = inputs[: len(inputs) - case.weights]
+    model = with_constants(case.model(), inputs[len(arguments) :])
     started = time.perf_counter()
-    artifact = iree_flow.compile(case.model(), target=TARGET, **profile)
+    artifact = iree_flow.compile(model, target=TARGET, **profile)
     row.notes["compile_s"] = round(time.perf_counter() - started, 3)
     row.notes["strategies"] = sorted({d.strategy for d in artifact.report.dispatches})
     started = time.perf_counter()
     module = iree_vm.load(artifact, device="vulkan")
     out = {}
-    name = module.main.signature.outputs[0].name
+    name = output_name(module)
     expected = truth(case, inputs, cuda)
     out[name] = np.full(expected.shape, np.nan, inputs[0].dtype)
-    module.main(*inputs, out=out)
+    module.main(*arguments, out=out)
     row.notes["first_s"] = round(time.perf_counter() - started, 3)
     row.error = relative(out[name], expected)
     del expected
-    ours = gpu_times(module.device, lambda: module.main(*inputs, out=out), 3)
-    peer = Peer(case.peer, inputs) if cuda else None
+    ours = gpu_times(module.device, lambda: module.main(*arguments, out=out), 3)
+    peer = Peer(case.peer, inputs, case.channels_last) if cuda else None
     ours, theirs = [], []
     for _ in range(3):
-        ours += gpu_times(module.device, lambda: module.main(*inputs, out=out), repeats)
+        ours += gpu_times(module.device, lambda: module.main(*arguments, out=out), repeats)
         if peer is not None:
             theirs += peer.times(repeats)
     row.ours_us = statistics.median(ours)
@@ -383,7 +408,7 @@ def counts(profile: dict[str, Any]) -> Row:
         artifact = iree_flow.compile(unary("Neg", np.int32, (n,))(), target=TARGET, **profile)
         module = iree_vm.load(artifact, device="vulkan")
         result = np.full(n, -1, np.int32)
-        module.main(x, out={module.main.signature.outputs[0].name: result})
+        module.main(x, out={output_name(module): result})
         good = bool(np.array_equal(result, -x))
         row.notes[str(n)] = "right" if good else "WRONG"
         if not good:
@@ -400,9 +425,7 @@ def networks(cache: Path, cuda: bool, profile: dict[str, Any], repeats: int) -> 
     rows = []
     makers = {"resnet50_1": lambda: resnet(1), "resnet50_8": lambda: resnet(8), "minilm_1": minilm}
     for name, make in makers.items():
-        rows.append(
-            guarded(name, lambda name=name, make=make: network(name, make, cache, cuda, profile, repeats))
-        )
+        rows.append(guarded(name, partial(network, name, make, cache, cuda, profile, repeats)))
         show(rows[-1])
     return rows
 
@@ -523,7 +546,7 @@ def eager(model: Any, arguments: Sequence[Any], repeats: int) -> float:
         model(*arguments)
         end.record()
         torch.cuda.synchronize()
-        times.append(start.elapsed_time(end) * 1e3)
+        times.append(float(start.elapsed_time(end)) * 1e3)
     return statistics.median(times)
 
 
@@ -598,7 +621,7 @@ def main() -> int:
     rows = []
     wanted = set(arguments.names)
     todo: list[tuple[str, Callable[[], Row]]] = [
-        (case.name, lambda case=case: measure(case, cuda, arguments.repeats, profile)) for case in cases()
+        (case.name, partial(measure, case, cuda, arguments.repeats, profile)) for case in cases()
     ]
     todo += [("latency", lambda: latency(profile)), ("counts", lambda: counts(profile))]
     for name, run in todo:
