@@ -124,3 +124,24 @@ func.func @one_dim(%x: tensor<2x5x20xf32>, %w: tensor<6x5x3xf32>, %out: tensor<2
 @pytest.mark.parametrize("text", [GROUPED, CHANNELS_LAST, ONE_DIM], ids=["grouped", "channels last", "1-D"])
 def test_other_convolutions(device: Any, text: str) -> None:
     check(text, matmul, device)
+
+
+DEPTHWISE = """
+func.func @depthwise(%x: tensor<2x3x9x34xf32>, %w: tensor<3x3x3xf32>, %out: tensor<2x3x9x34xf32>)
+    -> tensor<2x3x9x34xf32> {
+  %z = arith.constant 0.0 : f32
+  %f = linalg.fill ins(%z : f32) outs(%out : tensor<2x3x9x34xf32>) -> tensor<2x3x9x34xf32>
+  %p = tensor.pad %x low[0, 0, 1, 1] high[0, 0, 1, 1] {
+  ^bb0(%i: index, %j: index, %l: index, %m: index):
+    tensor.yield %z : f32
+  } : tensor<2x3x9x34xf32> to tensor<2x3x11x36xf32>
+  %r = linalg.depthwise_conv_2d_nchw_chw {dilations = dense<1> : tensor<2xi64>, strides = dense<1> : tensor<2xi64>}
+      ins(%p, %w : tensor<2x3x11x36xf32>, tensor<3x3x3xf32>) outs(%f : tensor<2x3x9x34xf32>)
+      -> tensor<2x3x9x34xf32>
+  return %r : tensor<2x3x9x34xf32>
+}"""
+
+
+def test_depthwise_windows_are_read_directly(device: Any) -> None:
+    kernel = check(DEPTHWISE, matmul, device)
+    assert all(op.name != "gpu.barrier" for op in kernel.module.walk())

@@ -115,6 +115,8 @@ TINY = 1 << 16
 MAX_UNROLLED = 64
 """Steps of such a product."""
 MAX_SHARES = 32
+WIDE_GROUP = 128
+"""Invocations along the columns where the depth is not shared: short sums, such as depthwise windows."""
 SUMS_IN_SHARED = 2048
 """Numbers that the invocations of a workgroup leave for each other at most."""
 
@@ -154,6 +156,12 @@ def register_tile(
         and (not isinstance(slabs, int) or 4 * shares <= slabs)
     ):
         shares *= 2
+    while (
+        shares == 1
+        and 2 * across <= min(WIDE_GROUP, limit, description.max_workgroup_size[0])
+        and not (isinstance(columns, int) and columns < 2 * across * vectors * lanes)
+    ):
+        across *= 2
     return RegisterTile(own_rows, vectors, lanes, across, shares)
 
 
