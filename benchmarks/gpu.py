@@ -286,7 +286,9 @@ def gpu_times(device: Any, call: Callable[[], Any], repeats: int) -> list[float]
 class Peer:
     """torch on the device: one captured graph per case."""
 
-    def __init__(self, call: Callable[..., Any], inputs: Sequence[Array], channels_last: bool = False) -> None:
+    def __init__(
+        self, call: Callable[..., Any], inputs: Sequence[Array], channels_last: bool = False
+    ) -> None:
         import torch
 
         layout = torch.channels_last if channels_last else torch.contiguous_format
