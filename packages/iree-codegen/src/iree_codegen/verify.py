@@ -47,8 +47,8 @@ INVOCATION_OPS = frozenset(
 )  # fmt: skip
 CARRYING_OPS = frozenset(
     {
-        "vector.load", "vector.store", "vector.bitcast", "arith.select", "arith.constant", "scf.for", "scf.if",
-        "scf.yield",
+        "vector.load", "vector.store", "vector.bitcast", "arith.select", "arith.constant", "scf.for",
+        "scf.if", "scf.yield",
     }
 )  # fmt: skip
 """Ops on vectors of 8 or 16 narrow elements."""
