@@ -69,7 +69,12 @@ def diagnoses() -> Iterator[tuple[str, Diagnosis]]:
         except PluginError as error:
             yield name, Diagnosis(False, "its own code", str(error), "iree plugins explain " + name)
             continue
-        for diagnosis in driver.diagnose():
+        try:
+            answers = tuple(driver.diagnose())
+        except Exception as error:  # it must not, but the others are to be heard
+            reason = f"{type(error).__name__}: {error}"
+            answers = (Diagnosis(False, "a working diagnosis", reason, f"iree plugins explain {name}"),)
+        for diagnosis in answers:
             yield name, diagnosis
 
 

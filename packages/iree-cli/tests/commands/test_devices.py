@@ -53,11 +53,21 @@ class Lacking(Driver):
         raise AssertionError("listing opens nothing")
 
 
+class Mistaken(Driver):
+    name = "mistaken"
+
+    def devices(self):
+        raise ZeroDivisionError("on purpose")
+
+    def create_device(self, **_):
+        raise AssertionError("listing opens nothing")
+
+
 @pytest.fixture
 def more(monkeypatch):
     """Two drivers more, and local-task cannot be loaded."""
     real = iree_hal.find_driver
-    others = {"several": Several(), "lacking": Lacking()}
+    others = {"several": Several(), "lacking": Lacking(), "mistaken": Mistaken()}
     names = (*iree_hal.drivers(), *others)
 
     def find(name):
@@ -86,6 +96,7 @@ def test_json_says_why_there_is_none(more, capsys):
     reason = {entry["driver"]: entry.get("reason") for entry in found}
     assert reason["lacking"] == "a device: none answers"
     assert "no such machine" in reason["local-task"]
+    assert reason["mistaken"] == "ZeroDivisionError: on purpose"
     assert {entry["next"] for entry in found if entry["driver"] == "lacking"} == {"plug one in"}
     assert next(e for e in found if e["path"] == "several://1")["facts"]["driver"] == "9.1"
     assert [entry["path"] for entry in found if entry["driver"] == "several"] == [

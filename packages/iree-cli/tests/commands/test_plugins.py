@@ -154,3 +154,17 @@ def test_explain_shows_devices_or_what_is_lacking(installed, capsys, monkeypatch
     assert main.run(["plugins", "explain", "sick", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["plugins"][0]["devices"]
     assert {entry["driver"]: entry["status"] for entry in entries} == {"sick": "unavailable", "well": "ok"}
+
+
+def test_a_diagnosis_that_fails_is_one(installed, capsys):
+    class Mistaken(Healthy):
+        def diagnose(self):
+            raise ZeroDivisionError("on purpose")
+
+    drivers = {"mistaken": lambda: Mistaken("mistaken"), "sick": lambda: Sick("sick")}
+    module = types.SimpleNamespace(api=(1, 0), iree_drivers=impl(lambda: drivers))
+    installed(Entry("both", lambda: module))
+    assert main.run(["plugins", "doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "driver 'mistaken' lacks a working diagnosis\n  cause: ZeroDivisionError: on purpose\n" in text
+    assert "driver 'sick' lacks a device\n" in text

@@ -26,6 +26,8 @@ def describe(name: str) -> list[dict[str, Any]]:
             return [_unavailable(name, reason, next((d.fix for d in lacks if d.fix), "iree plugins doctor"))]
     except IreeError as error:
         return [_unavailable(name, str(error), error.hint or "iree plugins doctor")]
+    except Exception as error:  # one driver's mistake does not hide the others
+        return [_unavailable(name, f"{type(error).__name__}: {error}", f"iree plugins explain {name}")]
     return [
         {"driver": name, "path": i.path, "name": i.name, "status": "ok", "facts": dict(i.facts)}
         for i in found
