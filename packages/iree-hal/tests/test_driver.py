@@ -6,6 +6,7 @@ import pytest
 
 import iree_hal
 from iree_base.errors import PluginError
+from iree_hal import Device, DeviceInfo, Driver
 from iree_hal.driver import executable_loaders, plugins
 from iree_hal.errors import HalError
 
@@ -57,3 +58,20 @@ def test_the_processors_rank_above_what_only_checks() -> None:
 def test_devices_of_a_driver_that_is_not_installed() -> None:
     with pytest.raises(PluginError, match="nothing-of-this-name"):
         iree_hal.devices("nothing-of-this-name")
+
+
+def test_a_driver_that_fails_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mistaken(Driver):
+        name = "mistaken"
+
+        def devices(self) -> tuple[DeviceInfo, ...]:
+            raise ZeroDivisionError("on purpose")
+
+        def create_device(self, **options: object) -> Device:  # type: ignore[override]
+            raise AssertionError("listing opens nothing")
+
+    real = plugins().provided("iree_drivers")
+    monkeypatch.setattr(plugins(), "provided", lambda hook: {**real, "mistaken": Mistaken})
+    assert {info.path for info in iree_hal.devices()} >= {"null", "local-sync", "local-task"}
+    with pytest.raises(ZeroDivisionError):
+        iree_hal.devices("mistaken")

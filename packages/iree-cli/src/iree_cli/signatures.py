@@ -82,9 +82,7 @@ def choose(functions: Mapping[str, Signature], name: str | None, what: str = "th
     if name is None:
         name = "main" if "main" in functions else next(iter(functions), "")
         if len(functions) > 1 and name != "main":
-            raise CliError(
-                11, "main", cause=f"{what} has {', '.join(functions)}", hint="--function NAME"
-            )
+            raise CliError(11, "main", cause=f"{what} has {', '.join(functions)}", hint="--function NAME")
     if name not in functions:
         raise CliError(11, name, cause=f"{what} has {', '.join(functions) or 'none'}")
     return functions[name]

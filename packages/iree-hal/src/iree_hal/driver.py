@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from iree_base import debug
 from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager
 from iree_hal import hookspecs
@@ -82,7 +82,7 @@ def create_device(path: str, *, threads: int | None = None, verify: bool | None 
 
 
 def devices(driver: str | None = None) -> tuple[DeviceInfo, ...]:
-    """What could be opened, of one driver or of all, the latter without drivers that fail to load.
+    """What could be opened, of one driver or of all, the latter without drivers that fail.
 
     Raises PluginError for the one driver named.
     """
@@ -90,8 +90,10 @@ def devices(driver: str | None = None) -> tuple[DeviceInfo, ...]:
         return find_driver(driver).devices()
     found: list[DeviceInfo] = []
     for name in drivers():
-        with contextlib.suppress(PluginError):
+        try:
             found += find_driver(name).devices()
+        except Exception as error:  # one driver's failure hides no other
+            debug.log(debug.PLUGINS, f"driver {name}: {type(error).__name__}: {error}")
     return tuple(found)
 
 
