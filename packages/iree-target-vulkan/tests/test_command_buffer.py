@@ -240,3 +240,28 @@ def test_nothing_leaks(device: Any) -> None:
     del executable, adding
     gc.collect()
     assert device.leaks() == before
+
+
+def test_idle_frames_make_room_where_memory_is_short(
+    device: Any, executable: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.collect()
+    adding = commands(device, executable, add_recording(100))
+    device.execute(adding, [ramp(100), ramp(100), np.empty(100, np.float32)])
+    assert adding._idle_frames == 1
+    pool = device.logical.memory
+    real = pool._allocate_block
+
+    def short(kind: str, size: int) -> Any:
+        if adding._idle_frames:
+            raise HalError(11, "on purpose")
+        return real(kind, size)
+
+    monkeypatch.setattr(pool, "_allocate_block", short)
+    pool.free(pool.allocate("device", 150 << 20))
+    assert adding._idle_frames == 0
+    monkeypatch.undo()
+    pool.trim()
+    out = np.empty(100, np.float32)
+    device.execute(adding, [ramp(100), ramp(100), out])
+    assert np.array_equal(out, 2 * ramp(100))

@@ -318,3 +318,37 @@ def test_loading_again_finds_the_pipelines(device: Any) -> None:
     gc.collect()
     third = device.load_executable(conformance_executable())
     assert third.pipeline(0).handle is not None
+
+
+def test_the_process_may_end_with_work_under_way(device: Any) -> None:
+    code = """
+    import sys, threading
+    sys.path.insert(0, {tests!r})
+    import numpy as np
+    import iree_hal
+    from handwritten import conformance_executable
+    from iree_hal.conformance.backend import Recorder
+    from iree_hal.fence import Fence
+    device = iree_hal.create_device("vulkan")
+    executable = device.load_executable(conformance_executable())
+    recorder = Recorder(2, 0)
+    recorder.call("use_scratch", (20_000, 1, 1), [recorder.ref(1, 80_000)])
+    command_buffer = device.create_command_buffer(recorder.finish(), [executable])
+    rows = [np.zeros(20_000, np.uint32)]
+    for _ in range(5):
+        device.queue_execute(command_buffer, rows, signal=Fence.create())
+
+    def calls():
+        while True:
+            device.execute(command_buffer, [np.zeros(20_000, np.uint32)])
+
+    for _ in range(2):
+        threading.Thread(target=calls, daemon=True).start()
+    device.execute(command_buffer, rows)
+    print("end", device.validation_messages())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code).format(tests=str(Path(__file__).parent))],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, "end []"), done.stderr[-2000:]

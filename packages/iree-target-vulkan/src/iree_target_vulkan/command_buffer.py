@@ -64,6 +64,7 @@ class VulkanCommandBuffer(CommandBuffer):
         self._idle_frames = 0
         self._lock = threading.Lock()
         self._limit_bytes = device.memory.types[DEVICE].heap_bytes // CACHE_SHARE
+        device.command_buffers.add(self)
 
     def entry(self, step: Step) -> EntryPoint:
         """How a dispatch's kernel is called."""
@@ -166,10 +167,18 @@ class VulkanCommandBuffer(CommandBuffer):
         for old in dropped:
             old.close()
 
+    def drop_idle(self) -> None:
+        """Close the frames that no call uses."""
+        with self._lock:
+            frames = [frame for kept in self._idle.values() for frame in kept]
+            self._idle.clear()
+            self._idle_bytes = self._idle_frames = 0
+        for frame in frames:
+            frame.close()
+
     def __del__(self) -> None:
-        for frames in getattr(self, "_idle", {}).values():
-            for frame in frames:
-                frame.close()
+        if hasattr(self, "_limit_bytes"):
+            self.drop_idle()
 
 
 def host_array(binding: Any, number: int, written: bool) -> Any:

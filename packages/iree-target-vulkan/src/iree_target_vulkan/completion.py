@@ -57,6 +57,8 @@ class Completions:
 def _serve(device: LogicalDevice, items: queue.SimpleQueue[Item | None]) -> None:
     while (item := items.get()) is not None:
         number, finish, signal = item
+        thread = threading.get_ident()
+        device.busy.add(thread)
         try:
             device.wait(number)
             finish()
@@ -64,4 +66,6 @@ def _serve(device: LogicalDevice, items: queue.SimpleQueue[Item | None]) -> None
             signal.fail(error)
         else:
             signal.signal()
+        finally:
+            device.busy.discard(thread)
         del item, finish, signal

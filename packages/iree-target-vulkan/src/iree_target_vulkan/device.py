@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from threading import get_ident
 from typing import Any
 
 from iree_base import debug
@@ -88,13 +89,19 @@ class VulkanDevice(Device):
         if self._profile is not None:
             run_timed(self._profile, self._own(command_buffer), bindings, params)
             return
-        key, frame, hosts = command_buffer.acquire(bindings, params)  # type: ignore[attr-defined]
+        thread = get_ident()
+        busy = self.logical.busy
+        busy.add(thread)
         try:
-            frame.run(hosts)
-        except BaseException:
-            frame.retire(bindings)
-            raise
-        command_buffer.release(key, frame)  # type: ignore[attr-defined]
+            key, frame, hosts = command_buffer.acquire(bindings, params)  # type: ignore[attr-defined]
+            try:
+                frame.run(hosts)
+            except BaseException:
+                frame.retire(bindings)
+                raise
+            command_buffer.release(key, frame)  # type: ignore[attr-defined]
+        finally:
+            busy.discard(thread)
 
     def _own(self, command_buffer: CommandBuffer) -> VulkanCommandBuffer:
         if not isinstance(command_buffer, VulkanCommandBuffer) or command_buffer.device is not self.logical:

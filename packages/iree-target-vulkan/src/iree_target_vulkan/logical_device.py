@@ -10,9 +10,11 @@ import atexit
 import copy
 import os
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from iree_base import debug
 from iree_target_vulkan.binding import (
@@ -38,7 +40,16 @@ from iree_target_vulkan.pipeline import Pipelines
 WAIT_SLICE_NS = 50_000_000
 """How long one wait call lasts before Python gets a chance to see Ctrl-C."""
 MAX_IDLE_COMMANDS = 256
+CLOSING_S = 5.0
+"""How long the end of the process waits for calls of other threads."""
 _PORTABILITY = "VK_KHR_portability_subset"
+
+
+class Idle(Protocol):
+    """What keeps recordings for reuse."""
+
+    def drop_idle(self) -> None:
+        """Give them back."""
 
 
 class Commands(NamedTuple):
@@ -98,6 +109,9 @@ class LogicalDevice:
         self._counter = ffi.new("uint64_t*")
         self._lock = threading.Lock()
         self._retired: deque[tuple[int, Callable[[], None]]] = deque()
+        self.busy: set[int] = set()
+        """Threads that are in a call which uses the device."""
+        self.command_buffers: weakref.WeakSet[Idle] = weakref.WeakSet()
         self._idle_commands: list[Commands] = []
         self._set_layouts: dict[int, Any] = {}
         self._pipeline_layouts: dict[tuple[int, int], Any] = {}
@@ -206,8 +220,9 @@ class LogicalDevice:
     def wait(self, number: int) -> None:
         """Until submission ``number`` is complete. Ctrl-C ends the wait, not the work.
 
-        Raises VulkanError DEVICE_LOST.
+        Raises VulkanError DEVICE_LOST, UNUSABLE_DEVICE.
         """
+        self.check()
         values = ffi.new("uint64_t*", number)
         info = struct("VkSemaphoreWaitInfo", semaphoreCount=1, pSemaphores=self.semaphores, pValues=values)
         self.wait_for(info)
@@ -272,14 +287,30 @@ class LogicalDevice:
             lasting[kind] = lasting.get(kind, 0) + count
         return {k: n - lasting.get(k, 0) for k, n in live.items() if n != lasting.get(k, 0)}
 
+    def drop_idle_frames(self) -> None:
+        """Give back the memory of recordings that no call uses just now."""
+        for command_buffer in list(self.command_buffers):
+            command_buffer.drop_idle()
+
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Wait for all work, save the pipelines, destroy everything."""
+        """Wait for all work, save the pipelines, destroy everything.
+
+        At the end of the process daemon threads may be in a call still; one that does not come out of it
+        keeps the device from being destroyed, which the operating system does then.
+        """
         self.pipelines.close()
-        lib.vkDeviceWaitIdle(self.handle)
-        self._retired.clear()
         self.lost = self.lost or VulkanError(UNUSABLE_DEVICE, self.physical.name, cause="it is closed")
+        lib.vkDeviceWaitIdle(self.handle)
+        end = time.monotonic() + CLOSING_S
+        while self.busy and time.monotonic() < end:
+            time.sleep(0.001)
+        self._retired.clear()
+        if self.busy:
+            self.handles.abandon()
+            self.memory.abandon()
+            return
         self.handles.close()
         self.handles.abandon()
         lib.vkDestroyDevice(self.handle, NULL)

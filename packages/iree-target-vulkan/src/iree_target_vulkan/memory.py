@@ -170,10 +170,25 @@ class MemoryPool:
     # ------------------------------------------------------------------ ranges
 
     def allocate(self, kind: str, nbytes: int) -> Range:
-        """``nbytes`` undefined bytes at a multiple of ALIGNMENT. Raises HalError OUT_OF_MEMORY."""
+        """``nbytes`` undefined bytes at a multiple of ALIGNMENT. Where memory is short, what is only kept for
+        reuse goes first. Raises HalError OUT_OF_MEMORY.
+        """
         size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
         if self._device.lost is not None:
             self._device.check()
+        limit = min(self.max_bytes, self.types[kind].heap_bytes)
+        if size > limit:
+            raise HalError(
+                OUT_OF_MEMORY, f"{nbytes} bytes of {kind} memory", cause=f"the device allows {limit} at once"
+            )
+        try:
+            return self._allocate(kind, size, nbytes)
+        except HalError:
+            self._device.drop_idle_frames()
+            self.trim()
+            return self._allocate(kind, size, nbytes)
+
+    def _allocate(self, kind: str, size: int, nbytes: int) -> Range:
         with self._lock:
             found = self._find(kind, size)
             if found is None:
@@ -228,15 +243,11 @@ class MemoryPool:
         normal = min(BLOCK_BYTES[kind], max(1 << 20, type.heap_bytes // 16))
         wanted = normal if size <= normal // 2 else -(-size // ROUNDING) * ROUNDING
         wanted = max(size, min(wanted, self.max_bytes))
-        if wanted > min(self.max_bytes, type.heap_bytes):
-            limit = min(self.max_bytes, type.heap_bytes)
-            raise HalError(
-                OUT_OF_MEMORY, f"{size} bytes of {kind} memory", cause=f"the device allows {limit} at once"
-            )
         try:
             return self._allocate_block(kind, wanted)
         except HalError:
-            self.trim()
+            if wanted == size:
+                raise
             return self._allocate_block(kind, size)
 
     def _allocate_block(self, kind: str, size: int) -> Block:
