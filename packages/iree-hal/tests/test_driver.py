@@ -70,8 +70,9 @@ def test_a_driver_that_fails_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> 
         def create_device(self, **options: object) -> Device:  # type: ignore[override]
             raise AssertionError("listing opens nothing")
 
-    real = plugins().provided("iree_drivers")
-    monkeypatch.setattr(plugins(), "provided", lambda hook: {**real, "mistaken": Mistaken})
+    real = plugins().provided
+    more = {"iree_drivers": {"mistaken": Mistaken}}
+    monkeypatch.setattr(plugins(), "provided", lambda hook: {**real(hook), **more.get(hook, {})})
     assert {info.path for info in iree_hal.devices()} >= {"null", "local-sync", "local-task"}
     with pytest.raises(ZeroDivisionError):
         iree_hal.devices("mistaken")
