@@ -8,14 +8,16 @@ import pytest
 
 from iree_codegen.strategies.gpu import tile_shapes
 from iree_codegen.strategies.gpu.matmul import matmul
+from iree_codegen.strategies.gpu.tile_shapes import TileShape
 
 from .contractions import DEVICES, check
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small products stand for large ones here."""
+    """Small products stand for large ones here, on a tile of few invocations."""
     monkeypatch.setattr(tile_shapes, "TINY", 0)
+    monkeypatch.setattr(tile_shapes, "SHARED_TILES", (TileShape(16, 32, 16, 4, 4, 1.0),))
 
 
 @pytest.fixture(params=DEVICES)

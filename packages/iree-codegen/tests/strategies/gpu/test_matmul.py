@@ -16,8 +16,9 @@ from .contractions import CPU, DEVICES, GPU, check, function
 
 @pytest.fixture(autouse=True)
 def nothing_is_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small products stand for large ones here."""
+    """Small products stand for large ones here, on a tile of few invocations."""
     monkeypatch.setattr(tile_shapes, "TINY", 0)
+    monkeypatch.setattr(tile_shapes, "SHARED_TILES", (TileShape(16, 32, 16, 4, 4, 1.0),))
 
 
 @pytest.fixture(params=DEVICES)
@@ -55,7 +56,10 @@ def test_shapes(device: Any, shape: tuple[int, int, int]) -> None:
     check(product(*shape), matmul, device)
 
 
-@pytest.mark.parametrize("tile", tile_shapes.SHARED_TILES, ids=str)
+TILES = tile_shapes.SHARED_TILES
+
+
+@pytest.mark.parametrize("tile", TILES, ids=str)
 def test_tiles(tile: TileShape, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tile_shapes, "SHARED_TILES", (tile,))
     # One row and column more than half a tile: both ends of the tile are looked at.
@@ -213,10 +217,7 @@ func.func @dynamic(%a: tensor<?x?xf32> {iree.dims = array<i64: 3, 4>}, %b: tenso
 
 
 @pytest.mark.parametrize("sizes", [(16, 32, 20), (5, 7, 9)], ids=str)
-def test_extents_known_when_called(
-    device: Any, sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tile_shapes, "SHARED_TILES", tile_shapes.SHARED_TILES[-1:])
+def test_extents_known_when_called(device: Any, sizes: tuple[int, int, int]) -> None:
     check(DYNAMIC, matmul, device, scalars={3: sizes[0], 4: sizes[1], 5: sizes[2]})
 
 
