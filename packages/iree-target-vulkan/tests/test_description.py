@@ -64,6 +64,22 @@ def test_the_default_is_the_device_of_this_machine(device: Any) -> None:
     assert d.subgroup_size == device.logical.physical.subgroup_size
 
 
+def test_the_profile_of_lavapipe_is_lavapipe(device: Any) -> None:
+    """What is compiled for the profile runs on the device."""
+    if "llvmpipe" not in device.logical.physical.name:
+        pytest.skip("another device")
+    profile, real = describe({"vulkan-profile": "lavapipe"}), describe({"vulkan-profile": "device"})
+    assert set(profile.features) <= set(real.features)
+    for limit in (
+        "shared_memory_bytes",
+        "max_workgroup_invocations",
+        "push_constant_bytes",
+        "max_binding_bytes",
+    ):
+        assert getattr(profile, limit) <= getattr(real, limit)
+    assert (profile.subgroup_size, profile.prefers_barriers) == (real.subgroup_size, real.prefers_barriers)
+
+
 def test_devices_by_name(device: Any) -> None:
     assert describe({"vulkan-device": "0"}).profile == "device"
     with pytest.raises(IreeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,14 @@ class KernelText:
     scratch_bytes: int = 0
     counts: Triple = (1, 1, 1)
     header: str = ""
-    text: str = field(init=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def text(self) -> str:
         arguments = [f"%b{i}: memref<?x{type}>" for i, (type, _) in enumerate(self.bindings)]
         arguments += [f"%s{i}: {type}" for i, type in enumerate(self.scalars)]
         arguments += ["%wx: index", "%wy: index", "%wz: index", "%scratch: memref<?xi8>"]
         sizes = ", ".join(map(str, self.workgroup))
-        self.text = (
+        return (
             f"{self.header}\nfunc.func @k({', '.join(arguments)}) attributes {{iree.kernel, "
             f"iree.bindings = {len(self.bindings)} : i64, iree.workgroup_size = array<i64: {sizes}>, "
             f"iree.subgroup_size = {self.subgroup} : i64, iree.index_bits = {self.index_bits} : i64}} {{\n"

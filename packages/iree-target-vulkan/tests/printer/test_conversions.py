@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from vulkan_kernels import Run, check_elementwise
+from vulkan_kernels import Run, check_elementwise, elementwise
 
 INTEGERS = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 FLOATS = {
@@ -110,11 +110,8 @@ def test_bits(run: Run, source: str, target: str, lanes: int) -> None:
 def test_index(run: Run) -> None:
     a = integers(np.int32)
     line = "arith.index_cast %a : i32 to index\n  %q{0} = arith.index_cast{1} %r{0} : index to i64"
-    from vulkan_kernels import elementwise
-
     kernel = elementwise([line.format(0, ""), line.format(1, "ui")], ["i32"], "i64", len(a))
     kernel.body = kernel.body.replace("memref.store %r", "memref.store %q")
-    kernel.__post_init__()
     got = run(kernel, [a, np.zeros(2 * len(a), np.int64)])[-1]
     np.testing.assert_array_equal(got[: len(a)], a)
     np.testing.assert_array_equal(got[len(a) :], a.view(np.uint32))
