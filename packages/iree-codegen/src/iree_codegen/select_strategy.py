@@ -32,10 +32,11 @@ def invocation_strategies() -> tuple[Strategy, ...]:
     from iree_codegen.strategies.gpu.matmul import matmul
     from iree_codegen.strategies.gpu.recurrence import recurrence
     from iree_codegen.strategies.gpu.rows import rows
+    from iree_codegen.strategies.gpu.scan import scan
     from iree_codegen.strategies.gpu.sorting import sorting
     from iree_codegen.strategies.gpu.transpose import transpose
 
-    return (matmul, recurrence, transpose, sorting, rows, global_ids)
+    return (matmul, recurrence, transpose, sorting, scan, rows, global_ids)
 
 
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:

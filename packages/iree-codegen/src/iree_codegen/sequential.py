@@ -98,18 +98,39 @@ class SequentialEmitter:
     # -- scan ----------------------------------------------------------------------------------
 
     def _scan(self, at: Bindings, forms: Sequence[Affine]) -> None:
+        self.scan_part(at, forms, 0, self._extent(self.op.inputs[0]), self.scan_start())
+
+    @property
+    def scan_type(self) -> Any:
+        """What a scan accumulates in: narrow floats in f32, rounded where they are stored."""
+        element: Any = element_of(self.op.outputs[0].type)
+        return f32 if isinstance(element, FloatType) and element.width < 32 else element
+
+    def scan_start(self) -> Value:
+        """What combines to the other operand."""
+        element = element_of(self.op.outputs[0].type)
+        return self.kernel.constant(neutral(self.op.kind.value, element), self.scan_type)
+
+    def scan_combine(self, a: Value, b: Value) -> Value:
+        table = _SCAN_FLOAT if isinstance(self.scan_type, FloatType) else _SCAN_INTEGER
+        return self.kernel.pure(table[self.op.kind.value], (a, b), self.scan_type)
+
+    def scan_part(
+        self,
+        at: Bindings,
+        forms: Sequence[Affine],
+        low: Index,
+        high: Index,
+        start: Value,
+        *,
+        stores: bool = True,
+    ) -> Value:
+        """Walk steps ``low`` to ``high``, on from ``start``; what they combine to with it."""
         k, op = self.kernel, self.op
-        source, target = op.inputs[0], op.outputs[0]
-        element: Any = element_of(target.type)
-        is_float = isinstance(element, FloatType)
-        kind = op.kind.value
-        combine = (_SCAN_FLOAT if is_float else _SCAN_INTEGER)[kind]
-        # Narrow floats accumulate in f32 and are rounded where they are stored.
-        narrow = is_float and element.width < 32
-        wide = f32 if narrow else element
-        start = k.constant(neutral(kind, element), wide)
+        source = op.inputs[0]
+        element: Any = element_of(op.outputs[0].type)
+        wide = self.scan_type
         extent = self._extent(source)
-        memory = self.memory(0)
 
         def step(i: Index, current: Value) -> list[Value]:
             at_index = k.sub(k.sub(extent, 1), i) if op.reverse is not None else i
@@ -117,14 +138,15 @@ class SequentialEmitter:
             place = self.place(forms, at_index)
             loaded = self.elements.element(source, place, point)
             value = self._converted(loaded, element_of(source.type), element)
-            value = k.cast("arith.extf", value, wide) if narrow else value
-            following = k.pure(combine, (current, value), wide)
-            result = current if op.exclusive is not None else following
-            result = k.cast("arith.truncf", result, element) if narrow else result
-            self.elements.store(result, memory, place, point)
+            value = value if wide is element else k.cast("arith.extf", value, wide)
+            following = self.scan_combine(current, value)
+            if stores:
+                result = current if op.exclusive is not None else following
+                result = result if wide is element else k.cast("arith.truncf", result, element)
+                self.elements.store(result, self.memory(0), place, point)
             return [following]
 
-        k.loop(0, extent, 1, [start], step)
+        return k.loop(low, high, 1, [start], step)[0]
 
     def _converted(self, value: Value, source: Any, target: Any) -> Value:
         """A number of one type as another; integers are signed (i1: 0 or 1)."""

@@ -155,6 +155,34 @@ class Team:
 
         return narrow(self._tree([*wide(values), k.cast("arith.extui", used, i32)], step)[:-1])
 
+    def before(self, value: Value, start: Value, combine: Combine) -> Value:
+        """What the members before this one found, joined in order; ``start`` for the first. Whole workgroups
+        only."""
+        assert self.whole
+        k, type = self.kernel, value.type
+        memory = self._slot(self._widened("arith.addi", value).type, self.size, 1)
+
+        def put(found: Value) -> None:
+            k.store(self._widened("arith.addi", found), memory, self.lane)
+
+        def get(distance: int) -> Value:
+            return self._narrowed(k.load(memory, k.sub(self.lane, distance)), type)
+
+        self.frame.barrier()
+        put(value)
+        distance = 1
+        while distance < self.size:
+            self.frame.barrier()
+            reaches = k.compare("uge", self.lane, distance)
+            # Members that reach too far read their own entry instead: nothing is stored for them.
+            earlier = k.if_(reaches, lambda d=distance: [get(d)], lambda: [get(0)])[0]  # type: ignore[misc]
+            joined = combine([earlier], [get(0)])[0]
+            self.frame.barrier()
+            k.if_(reaches, lambda found=joined: put(found))  # type: ignore[misc]
+            distance *= 2
+        self.frame.barrier()
+        return k.if_(k.compare("ugt", self.lane, 0), lambda: [get(1)], lambda: [start])[0]
+
     def _tree(self, values: list[Value], combine: Combine) -> list[Value]:
         """Through shared memory: neighbours first, so that the order is kept. Not for subgroups."""
         assert self.kind != SUBGROUP
