@@ -154,6 +154,29 @@ func.func @main(%x: tensor<?xf32> {iree.name = "x", iree.dims = ["n"]})
 }
 """
 
+CONCAT = """
+func.func @main(%x: tensor<1x?x3xf32> {iree.name = "x", iree.dims = ["", "n", ""]})
+    -> (tensor<1x?x3xf32> {iree.name = "y", iree.dims = ["", "m", ""]},
+        tensor<1x7x3xf32> {iree.name = "z"}) {
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %k = arith.constant dense_resource<conv_w> : tensor<8x3x3x3xf32>
+  %n = tensor.dim %x, %c1 : tensor<1x?x3xf32>
+  %a = math.tanh %x : tensor<1x?x3xf32>
+  %b = math.exp %x : tensor<1x?x3xf32>
+  %ab = tensor.concat dim(1) %a, %b, %x, %a : (tensor<1x?x3xf32>, tensor<1x?x3xf32>, tensor<1x?x3xf32>, tensor<1x?x3xf32>)
+      -> tensor<1x?x3xf32>
+  %s = math.absf %ab : tensor<1x?x3xf32>
+  %deep = tensor.concat dim(1) %ab, %s : (tensor<1x?x3xf32>, tensor<1x?x3xf32>) -> tensor<1x?x3xf32>
+  %t = arith.addf %deep, %deep : tensor<1x?x3xf32>
+  %w = tensor.extract_slice %k[0, 0, 0, 0] [1, 1, 3, 3] [1, 1, 1, 1] : tensor<8x3x3x3xf32> to tensor<1x3x3xf32>
+  %u = tensor.extract_slice %x[0, 0, 0] [1, 2, 3] [1, 1, 1] : tensor<1x?x3xf32> to tensor<1x2x3xf32>
+  %v = math.floor %u : tensor<1x2x3xf32>
+  %z = tensor.concat dim(1) %v, %w, %u : (tensor<1x2x3xf32>, tensor<1x3x3xf32>, tensor<1x2x3xf32>) -> tensor<1x7x3xf32>
+  return %t, %z : tensor<1x?x3xf32>, tensor<1x7x3xf32>
+}
+"""
+
 PROGRAMS: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     "matmul": (MATMUL, ((5, 8), (5, 8))),
     "matmul-one-row": (MATMUL, ((1, 8), (1, 8))),
@@ -163,6 +186,7 @@ PROGRAMS: dict[str, tuple[str, tuple[tuple[int, ...], ...]]] = {
     "pass-through": (PASS_THROUGH, ((4,),)),
     "tied": (TIED, ((6,), (2,))),
     "chosen-size": (CHOSEN_SIZE, ((2,),)),
+    "concat": (CONCAT, ((1, 4, 3),)),
     "diamond": (DIAMOND, ((5, 7),)),
 }
 

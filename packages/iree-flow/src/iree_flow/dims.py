@@ -248,4 +248,5 @@ _RULES: dict[str, Any] = {
     "flow.dispatch.region": _result_dims,
     "flow.tensor.reshape": _result_dims,
     "flow.tensor.slice": _result_dims,
+    "flow.tensor.concat": _result_dims,
 }

@@ -1,4 +1,7 @@
-"""Slices that are one run of memory: they become ``flow.tensor.slice``, an offset instead of a copy."""
+"""Slices and concatenations that are runs of memory: offsets instead of copies.
+
+They become ``flow.tensor.slice`` and ``flow.tensor.concat``.
+"""
 
 from __future__ import annotations
 
@@ -56,4 +59,18 @@ def alias_slice(op: tensor.ExtractSlice, resolver: DimResolver) -> None:
     op.replace_by([value])
 
 
-__all__ = ["alias_slice", "is_contiguous"]
+def alias_concat(op: tensor.Concat, resolver: DimResolver) -> None:
+    """Replace a concatenation whose inputs lie one behind the other, if elements are whole bytes."""
+    type = op.result.type
+    axis = op.dim.value
+    if any(size != 1 for size in type.shape[:axis]) or element_type(str(type.element_type)).bits % 8:
+        return
+    inputs = list(op.inputs)
+    dims = [dim for value in inputs for dim in resolver.dynamic(value)]
+    result_dims = resolver.dynamic(op.result)
+    made = Builder.before_op(op).create(flow.TensorConcat, inputs, dims, axis, type, result_dims)
+    made.result.hint = op.result.hint
+    op.replace_by([made.result])
+
+
+__all__ = ["alias_concat", "alias_slice", "is_contiguous"]

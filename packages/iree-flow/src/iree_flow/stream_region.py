@@ -155,17 +155,38 @@ class Region:
 def assign_waves(commands: Sequence[Command]) -> None:
     """Neighbouring commands that touch no common written storage share a wave."""
     wave = 0
-    read: set[Storage] = set()
-    written: set[Storage] = set()
+    touched: dict[Storage, list[tuple[Storage, bool]]] = {}
     for command in commands:
-        reads = {s.whole for s, access in command.bindings if access == READ}
-        writes = {s.whole for s, access in command.bindings if access != READ}
-        if reads & written or writes & written or writes & read:
+        own = [(storage, access != READ) for storage, access in command.bindings]
+        if any(
+            (writes or written) and overlap(storage, other)
+            for storage, writes in own
+            for other, written in touched.get(storage.whole, ())
+        ):
             wave += 1
-            read, written = set(), set()
-        read |= reads
-        written |= writes
+            touched = {}
+        for storage, writes in own:
+            touched.setdefault(storage.whole, []).append((storage, writes))
         command.wave = wave
+
+
+def overlap(a: Storage, b: Storage) -> bool:
+    """False when the two surely share no byte."""
+    if a.whole is not b.whole:
+        return False
+    if a is b:
+        return True
+    (low, high), (other_low, other_high) = _range(a), _range(b)
+    if None in (low, high, other_low, other_high):
+        return True
+    return bool(low < other_high and other_low < high)
+
+
+def _range(storage: Storage) -> tuple[Any, Any]:
+    """First byte and the one behind the last, within the whole; None where not known."""
+    low = storage.shift if isinstance(storage.shift, int) else constant_index(storage.shift)
+    size = constant_index(storage.nbytes)
+    return low, None if low is None or size is None else low + size
 
 
 def _build_command(

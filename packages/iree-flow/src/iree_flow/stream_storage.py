@@ -44,6 +44,8 @@ class Storage:
     end: int = -1
     """First and last wave that touch a temporary."""
     buffer: ArenaBuffer | None = None
+    pinned: bool = False
+    """Memory that a concatenation shares with its inputs: no result may take it over."""
     base: Storage | None = None
     """A slice: the storage it lies in ..."""
     shift: Dim = 0
@@ -68,10 +70,15 @@ def root_of(value: Value) -> Value:
     return value
 
 
-def producer_of(value: Value) -> flow.Dispatch | None:
-    """The dispatch that wrote the memory of ``value``."""
+Work = flow.Dispatch | flow.TensorConcat
+"""What runs in a region."""
+WORK = (flow.Dispatch, flow.TensorConcat)
+
+
+def producer_of(value: Value) -> Work | None:
+    """What wrote the memory of ``value`` in a region."""
     op = root_of(value).defining_op
-    return op if isinstance(op, flow.Dispatch) else None
+    return op if isinstance(op, WORK) else None
 
 
 def is_part(value: Value) -> bool:
@@ -123,6 +130,10 @@ class Storages:
         """Say where the result of a dispatch lies."""
         self._of[value] = storage
 
+    def placed(self, value: Value) -> Storage | None:
+        """The storage of a result, where it was put."""
+        return self._of.get(value)
+
     def fresh(self, type: TensorType, dims: list[Dim], builder: Builder, *, escapes: bool) -> Storage:
         """New memory: a temporary, or with ``escapes`` an allocation of its own."""
         storage = Storage(TEMPORARY, dims, type, size=self.bytes(type, dims, builder))
@@ -131,6 +142,13 @@ class Storages:
             storage.resource = builder.create(stream.ResourceAlloc, storage.nbytes).result
             storage.total = storage.size
         return storage
+
+    def piece(self, whole: Storage, value: Value, shift: Dim, builder: Builder) -> Storage:
+        """The part of ``whole`` that begins ``shift`` bytes into it and has the size of ``value``."""
+        dims = self.resolver.dims(value)
+        size = self.bytes(value.type, dims, builder)
+        place = self.add(whole.shift, shift, builder)
+        return Storage(whole.kind, dims, value.type, size=size, base=whole.whole, shift=place)
 
     def _find(self, value: Value) -> Storage:
         op = value.defining_op

@@ -385,10 +385,10 @@ class TensorSlice(Op, name="flow.tensor.slice", traits=(PURE,)):
         starts: list[Value] = []
         lengths: list[Value] = []
         if not parser.at("for"):
-            starts = parser.comma_list(lambda: index_operand(parser))
+            starts = parser.comma_list(lambda: index_operand(parser), "", "")
         parser.expect("for")
         if not parser.at("]"):
-            lengths = parser.comma_list(lambda: index_operand(parser))
+            lengths = parser.comma_list(lambda: index_operand(parser), "", "")
         parser.expect("]")
         attributes = parser.attribute_dict()
         parser.expect(":")
@@ -405,6 +405,69 @@ class TensorSlice(Op, name="flow.tensor.slice", traits=(PURE,)):
         printer.write(f" {printer.name(self.source)}[{starts} for {lengths}]")
         printer.attribute_dict(self.attributes, ("operandSegmentSizes",))
         printer.write(" : " + shaped_types(printer, [self.source.type], self.source_dims))
+        printer.write(" -> " + shaped_types(printer, [self.result.type], self.result_dims))
+
+
+class TensorConcat(Op, name="flow.tensor.concat", traits=(PURE,)):
+    """The inputs one behind the other in memory: along ``dim``, before which all dims are 1.
+
+    Scheduling lets what computes an input write it there, so that nothing moves.
+    """
+
+    __slots__ = ()
+    inputs = variadic_operand(TensorType)
+    input_dims = variadic_operand(index)
+    result_dims = variadic_operand(index)
+    dim = attribute(IntegerAttr)
+    result = result(TensorType)
+
+    @classmethod
+    def make(
+        cls,
+        inputs: Sequence[Value],
+        input_dims: Sequence[Value],
+        dim: int,
+        result_type: Type,
+        result_dims: Sequence[Value],
+    ) -> TensorConcat:
+        return cls(
+            [*inputs, *input_dims, *result_dims],
+            [result_type],
+            {
+                "dim": IntegerAttr(dim, i64),
+                "operandSegmentSizes": segment_sizes(inputs, input_dims, result_dims),
+            },
+        )
+
+    def verify_op(self) -> None:
+        axis = self.dim.value
+        types = [value.type for value in self.inputs]
+        if not types or any(type.rank != self.result.type.rank for type in types):
+            raise VerifyError(self, "needs inputs of the result's rank")
+        if not 0 <= axis < self.result.type.rank or set(self.result.type.shape[:axis]) - {1}:
+            raise VerifyError(self, f"needs dims of 1 before dim {axis}")
+
+    @classmethod
+    def parse(cls, parser: Any) -> TensorConcat:
+        parser.expect("dim")
+        parser.expect("(")
+        axis = parser.integer()
+        parser.expect(")")
+        names = parser.operand_names()
+        attributes = parser.attribute_dict()
+        parser.expect(":")
+        types, input_dims = parse_shaped_types(parser, parenthesized=True)
+        parser.expect("->")
+        result_types, result_dims = parse_shaped_types(parser, parenthesized=False)
+        inputs = parser.resolve_all(names, types)
+        attributes["dim"] = IntegerAttr(axis, i64)
+        attributes["operandSegmentSizes"] = segment_sizes(inputs, input_dims, result_dims)
+        return cls([*inputs, *input_dims, *result_dims], result_types, attributes)
+
+    def print(self, printer: Any) -> None:
+        printer.write(f" dim({self.dim.value}) {printer.names(self.inputs)}")
+        printer.attribute_dict(self.attributes, ("dim", "operandSegmentSizes"))
+        printer.write(" : (" + shaped_types(printer, [v.type for v in self.inputs], self.input_dims) + ")")
         printer.write(" -> " + shaped_types(printer, [self.result.type], self.result_dims))
 
 
@@ -501,6 +564,7 @@ DIALECT = Dialect(
         Dispatch,
         TensorReshape,
         TensorSlice,
+        TensorConcat,
         TensorLoad,
     ],
 )

@@ -88,6 +88,12 @@ def slice_(frame: Frame, op: flow.TensorSlice, source: Array, *rest: int) -> Arr
     return source[tuple(slice(a, a + b) for a, b in zip(starts, lengths, strict=True))]
 
 
+@implements(flow.TensorConcat)
+def concat(frame: Frame, op: flow.TensorConcat, *operands: Any) -> Array:
+    joined: Array = np.concatenate(operands[: len(op.inputs)], axis=op.dim.value)
+    return joined
+
+
 @implements(flow.TensorLoad)
 def load(frame: Frame, op: flow.TensorLoad, source: Array, *rest: int) -> Any:
     return source[tuple(rest[len(op.source_dims) :])]

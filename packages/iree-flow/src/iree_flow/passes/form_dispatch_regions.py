@@ -23,7 +23,7 @@ from iree_flow import fusion
 from iree_flow.dialects import flow
 from iree_flow.dims import DimResolver
 from iree_flow.fusion import Group
-from iree_flow.slices import alias_slice
+from iree_flow.slices import alias_concat, alias_slice
 from iree_flow.symbolic_dims import argument_dim_names
 
 SEARCH_LIMIT = 256
@@ -55,6 +55,8 @@ def form(block: Block, names: dict[Value, Any], fuse_ops: bool = True) -> None:
     for op in block.ops:
         if isinstance(op, tensor.ExtractSlice):
             alias_slice(op, resolver)
+        elif isinstance(op, tensor.Concat):
+            alias_concat(op, resolver)
     groups = group_ops(block, resolver, fuse_ops)
     for op in block:
         if op.name in RESHAPES and isinstance(op.results[0].type, TensorType):

@@ -1,11 +1,12 @@
 """``schedule-stream``: dispatches on tensors become recorded regions over resources with offsets.
 
-Before: ``flow.dispatch`` on tensors (values), reshapes and contiguous slices as aliases, constants in place.
-After: ``stream.cmd.execute`` regions; every temporary has an offset in its region's arena, constants lie in
-segments, outputs are allocations of their own. A value the host reads (``flow.tensor.load``) ends the
-region; a slice is its source's memory at an offset, copied to a buffer of its own where the target cannot
-bind it there. A result tied to an operand reuses its storage at that operand's last use; before that, or
-when the operand is an input or a constant, the operand is copied first.
+Before: ``flow.dispatch`` on tensors (values), reshapes, contiguous slices and concatenations as aliases,
+constants in place. After: ``stream.cmd.execute`` regions; each temporary has an offset in its region's arena,
+constants lie in segments, outputs are allocations of their own. A value the host reads (``flow.tensor.load``)
+ends the region; a slice is its source's memory at an offset, copied to a buffer of its own where the target
+cannot bind it there. What a concatenation joins is written in its place at once where it can be, else copied
+there. A result tied to an operand reuses its storage at that operand's last use; before that, or when the
+operand is an input, a constant or part of a concatenation, the operand is copied first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from iree_core_ir.target import TargetDescription
 from iree_flow.arena import Zone
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
-from iree_flow.dims import DimResolver
+from iree_flow.dims import Dim, DimResolver, constant_index
 from iree_flow.passes.outline_dispatch_regions import READ, READWRITE, WRITE
 from iree_flow.report import ArenaRow, CompileReport
 from iree_flow.stream_region import Command, Region
@@ -33,8 +34,10 @@ from iree_flow.stream_storage import (
     ALIASES,
     OUTPUT,
     TEMPORARY,
+    WORK,
     Storage,
     Storages,
+    Work,
     divisor_of,
     is_part,
     producer_of,
@@ -89,15 +92,15 @@ class _Scheduler:
 
     def run(self) -> None:
         ops = self.block.ops
-        if not any(isinstance(op, (flow.Dispatch, flow.TensorLoad, *ALIASES)) for op in ops) and not any(
+        if not any(isinstance(op, (*WORK, flow.TensorLoad, *ALIASES)) for op in ops) and not any(
             isinstance(v.type, TensorType) for v in self.block.terminator.operands
         ):
             return
         region_of, escaping = _partition(ops)
-        pending: list[flow.Dispatch] = []
+        pending: list[Work] = []
         current = 0
         for op in ops:
-            if isinstance(op, flow.Dispatch):
+            if isinstance(op, WORK):
                 if region_of[op] != current and pending:
                     self._emit(pending, escaping)
                     pending = []
@@ -115,8 +118,8 @@ class _Scheduler:
 
     # -- regions ------------------------------------------------------------------------------------
 
-    def _emit(self, pending: list[flow.Dispatch], escaping: set[flow.Dispatch]) -> None:
-        """One region for ``pending``, placed at its last dispatch."""
+    def _emit(self, pending: list[Work], escaping: set[Work]) -> None:
+        """One region for ``pending``, placed behind the last of it."""
         if not pending:
             return
         builder = Builder(self.block, pending[-1].next, pending[-1].location)
@@ -127,12 +130,18 @@ class _Scheduler:
     def _region(self, builder: Builder) -> Region:
         return Region(self.storages, builder, self.description.binding_alignment, self.factors)
 
-    def _commands(
-        self, pending: list[flow.Dispatch], escaping: set[flow.Dispatch], builder: Builder
-    ) -> list[Command]:
+    def _commands(self, pending: list[Work], escaping: set[Work], builder: Builder) -> list[Command]:
         commands: list[Command] = []
         moved: dict[Storage, Storage] = {}
+        pieces = self._place_pieces(pending, escaping, builder)
         for op in pending:
+            if isinstance(op, flow.TensorConcat):
+                commands += [
+                    Command.copy(source, piece)
+                    for value, piece in pieces[op]
+                    if (source := self.storages.of(value)) is not piece
+                ]
+                continue
             tensors = [v for v in op.arguments if isinstance(v.type, TensorType)]
             tied = {op.arguments[op.tied(i)] for i in range(len(op.results)) if op.tied(i) != flow.UNTIED}
             bindings = [
@@ -142,7 +151,7 @@ class _Scheduler:
             for i, value in enumerate(op.results):
                 tie = op.tied(i)
                 if tie == flow.UNTIED:
-                    target = self._fresh(value, op in escaping, builder)
+                    target = self.storages.placed(value) or self._fresh(value, op in escaping, builder)
                     bindings.append((target, WRITE))
                 else:
                     position = tensors.index(op.arguments[tie])
@@ -154,6 +163,37 @@ class _Scheduler:
                 self.storages.put(value, target)
             commands.append(Command(op, bindings))
         return commands
+
+    def _place_pieces(
+        self, pending: list[Work], escaping: set[Work], builder: Builder
+    ) -> dict[flow.TensorConcat, list[tuple[Value, Storage]]]:
+        """Memory of the concatenations, last first, and within it what is computed for them alone.
+
+        Gives the inputs with their places; what computes an input gets its place as storage where it can
+        write there: it lies in the same region, leaves it no other way and begins where it may be bound.
+        """
+        found: dict[flow.TensorConcat, list[tuple[Value, Storage]]] = {}
+        for op in reversed(pending):
+            if not isinstance(op, flow.TensorConcat):
+                continue
+            whole = self.storages.placed(op.result)
+            if whole is None:
+                whole = self._fresh(op.result, op in escaping, builder)
+                whole.pinned = True
+                self.storages.put(op.result, whole)
+            found[op] = []
+            shift: Dim = 0
+            for value in op.inputs:
+                piece = self.storages.piece(whole, value, shift, builder)
+                shift = self.storages.add(shift, _number(piece.nbytes), builder)
+                root = root_of(value)
+                maker = root.defining_op
+                free = self.storages.placed(root) is None and not is_part(value) and self._is_aligned(piece)
+                if free and isinstance(maker, WORK) and maker in pending and maker not in escaping:
+                    if isinstance(maker, flow.TensorConcat) or _is_untied(maker, root):
+                        self.storages.put(root, piece)
+                found[op].append((value, piece))
+        return found
 
     def _bindable(
         self, value: Value, moved: dict[Storage, Storage], commands: list[Command], builder: Builder
@@ -170,14 +210,13 @@ class _Scheduler:
     def _is_aligned(self, storage: Storage) -> bool:
         return divisor_of(storage.shift) % self.description.slice_alignment == 0
 
-    def _reusable(
-        self, op: flow.Dispatch, operand: Value, source: Storage, escaping: set[flow.Dispatch]
-    ) -> bool:
+    def _reusable(self, op: flow.Dispatch, operand: Value, source: Storage, escaping: set[Work]) -> bool:
         """True when ``op`` may write into ``operand``'s storage: a temporary at its last use."""
         root = root_of(operand)
         readers = sum(root_of(v) is root for v in op.operands if isinstance(v.type, TensorType))
         return (
             source.kind == TEMPORARY
+            and not source.whole.pinned
             and op not in escaping
             and readers == 1
             and self.last_read.get(root) == self.position[op]
@@ -205,7 +244,7 @@ class _Scheduler:
 
     # -- what leaves ------------------------------------------------------------------------------------
 
-    def _return(self, op: Op, pending: list[flow.Dispatch], escaping: set[flow.Dispatch]) -> None:
+    def _return(self, op: Op, pending: list[Work], escaping: set[Work]) -> None:
         """Outputs get allocations of their own; an input or constant returned is copied."""
         builder = Builder.before_op(op)
         taken: set[Value] = set()
@@ -214,7 +253,7 @@ class _Scheduler:
             if not isinstance(value.type, TensorType):
                 continue
             root = root_of(value)
-            if isinstance(root.defining_op, flow.Dispatch) and root not in taken and not is_part(value):
+            if isinstance(root.defining_op, WORK) and root not in taken and not is_part(value):
                 taken.add(root)
             else:
                 copies.append((i, value))
@@ -257,20 +296,29 @@ class _Scheduler:
         op.result.replace_all_uses_with(load.result)
 
 
-def _partition(ops: Sequence[Op]) -> tuple[dict[flow.Dispatch, int], set[flow.Dispatch]]:
-    """Which region each dispatch runs in, and the dispatches with results used after their region."""
-    region_of: dict[flow.Dispatch, int] = {}
+def _is_untied(op: flow.Dispatch, value: Value) -> bool:
+    return op.tied(list(op.results).index(value)) == flow.UNTIED  # type: ignore[arg-type]
+
+
+def _number(value: Value) -> Dim:
+    constant = constant_index(value)
+    return value if constant is None else constant
+
+
+def _partition(ops: Sequence[Op]) -> tuple[dict[Work, int], set[Work]]:
+    """Which region each op's work runs in, and the ops with results used after their region."""
+    region_of: dict[Work, int] = {}
     current = 0
     for op in ops:
-        if isinstance(op, flow.Dispatch):
+        if isinstance(op, WORK):
             region_of[op] = current
         elif isinstance(op, flow.TensorLoad):
             producer = producer_of(op.source)
             if producer is not None and region_of.get(producer) == current:
                 current += 1
-    escaping: set[flow.Dispatch] = set()
+    escaping: set[Work] = set()
     for op in ops:
-        region = region_of.get(op, -1) if isinstance(op, flow.Dispatch) else -1
+        region = region_of.get(op, -1) if isinstance(op, WORK) else -1
         if isinstance(op, ALIASES):
             continue
         for value in op.operands:
@@ -284,7 +332,7 @@ def _partition(ops: Sequence[Op]) -> tuple[dict[flow.Dispatch, int], set[flow.Di
 def _erase(ops: Sequence[Any]) -> None:
     """Remove what the regions replace."""
     for op in reversed(ops):
-        if isinstance(op, (flow.Dispatch, flow.TensorLoad, *ALIASES)) or (
+        if isinstance(op, (*WORK, flow.TensorLoad, *ALIASES)) or (
             isinstance(op, arith.Constant) and isinstance(op.result.type, TensorType) and not op.result.uses
         ):
             op.erase()
