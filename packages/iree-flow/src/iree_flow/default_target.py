@@ -18,9 +18,7 @@ def default_target() -> str:
     if len(leaders) == 1:
         return leaders[0]
     if not installed:
-        raise FlowError(
-            13, cause="no target is installed", hint="pip install a package that provides one"
-        )
+        raise FlowError(13, cause="no target is installed", hint="pip install a package that provides one")
     raise FlowError(
         13, cause=f"installed are {', '.join(installed)}", hint=f"name one: --target {leaders[0]}"
     )
