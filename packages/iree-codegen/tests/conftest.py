@@ -20,6 +20,7 @@ def machine(bits: int) -> Any:
         masks=bits == 512,
         rounding=bits >= 256,
         half_conversions=bits >= 256,
+        conv_algorithm="auto",
         l1_bytes=32 << 10,
         l2_bytes=1 << 20,
     )

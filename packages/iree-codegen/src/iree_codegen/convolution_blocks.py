@@ -64,6 +64,8 @@ class Blocks:
     shares: int
     """Workgroups that share the output channels of a block."""
     lanes: int
+    cycles: float
+    """Of one image's group."""
 
     @property
     def n_vectors(self) -> int:
@@ -138,7 +140,7 @@ def _candidates(w: Window[int], description: Any) -> Iterator[tuple[float, int, 
 
 def choose_blocks(w: Window[int], description: Any) -> Blocks:
     """The same when constants are laid out and when code is generated."""
-    _, panel, vectors, layout = min(_candidates(w, description), key=lambda c: c[0])
+    cycles, panel, vectors, layout = min(_candidates(w, description), key=lambda c: c[0])
     have = images(w) * w.groups * (w.out_height // layout.rows)
     panels = -(-w.out_channels // panel)
     flops = 2 * images(w) * w.groups * w.out_channels * w.out_height * w.out_width * w.depth
@@ -146,4 +148,4 @@ def choose_blocks(w: Window[int], description: Any) -> Blocks:
     shares = min(panels, -(-wanted // have)) if have < wanted else 1
     if layout.copied and w.out_channels // shares * w.n_taps < 128:
         shares = 1
-    return Blocks(panel, vectors, layout, shares, description.vector_bits // 32)
+    return Blocks(panel, vectors, layout, shares, description.vector_bits // 32, cycles)

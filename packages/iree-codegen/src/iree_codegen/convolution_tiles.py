@@ -109,7 +109,7 @@ class ConvolutionTiles(Generic[Size]):
         start = k.add(self.base, position)
         zero = k.splat(k.constant(0.0, f32), lanes)
         step_size = self.panel if self.packed else 1
-        per_channel = w.n_taps * step_size
+        per_channel = len(self.offsets) * step_size
 
         def taps(c: Index, state: list[Value]) -> list[Value]:
             channel = k.add(start, k.mul(c, self.plane))
@@ -140,7 +140,7 @@ class ConvolutionTiles(Generic[Size]):
     def _unroll(self, width: int) -> int:
         """Channels a loop turn: enough FMAs to hide the loop, few enough to stay small."""
         w = self.window
-        per_channel = w.n_taps * self.panel * width
+        per_channel = len(self.offsets) * self.panel * width
         unroll = 1
         while unroll < 4 and w.channels % (2 * unroll) == 0 and per_channel * unroll < 96:
             unroll *= 2
@@ -175,7 +175,7 @@ class ConvolutionTiles(Generic[Size]):
             for j in range(width):
                 x = k.add(left, j * self.lanes)
                 point = Point(at.child({self.place.x: x}, self.place.x, self.lanes), masks[j])
-                self._element(point, sums[i * width + j])
+                self.element(point, sums[i * width + j])
 
         for i in range(self.panel):
             if tail and i >= tail:
@@ -184,7 +184,7 @@ class ConvolutionTiles(Generic[Size]):
             else:
                 row(i)
 
-    def _element(self, point: Point, value: Value) -> None:
+    def element(self, point: Point, value: Value) -> None:
         """Store the result at ``point``, where the convolution is ``value``."""
         elements, (result, destination) = self.frame.elements, self.dispatch.results[0]
         elements.overrides[self.window.op.results[0]] = lambda forms, point: value
@@ -206,7 +206,7 @@ class ConvolutionTiles(Generic[Size]):
             def once(x: Index, lanes: int, mask: Value | None = None) -> None:
                 lane_var = self.place.x if lanes > 1 else None
                 value = k.vload(self.slab, k.add(line, x), lanes, mask)
-                self._element(
+                self.element(
                     Point(at.child({self.place.x: k.add(self.left, x)}, lane_var, lanes), mask), value
                 )
 

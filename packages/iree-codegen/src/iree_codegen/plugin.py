@@ -9,7 +9,12 @@ from typing import Any
 
 api = (1, 0)
 
-TRANSFORMS = {"cpu-panels": "packing", "channel-panels": "channel_panels", "gate-panels": "gate_panels"}
+TRANSFORMS = {
+    "cpu-panels": "packing",
+    "channel-panels": "channel_panels",
+    "gate-panels": "gate_panels",
+    "winograd-panels": "winograd_panels",
+}
 """Kind -> the module here that registers it."""
 
 

@@ -12,6 +12,7 @@ from iree_target_llvm.errors import OPTION, TRIPLE, LlvmError
 OPTIONS = {
     "cpu": "host (default), generic or a level such as x86-64-v3.",
     "features": "CPU features to add or leave out: +A,-B.",
+    "conv-algorithm": "auto (default): Winograd for 3x3 convolutions where it pays; direct: never.",
     "triple": "Another machine, as LLVM names it: aarch64-unknown-linux-gnu.",
 }
 """What ``describe`` takes, with a line of help each."""
@@ -45,6 +46,8 @@ RELEVANT = {
 }
 """Features that reach the code generator (and so the list an executable requires)."""
 
+CONV_ALGORITHMS = ("auto", "direct")
+
 GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic", "riscv64": "generic-rv64"}
 
 
@@ -64,6 +67,8 @@ class CpuDescription(TargetDescription):
     """floor, ceil, trunc and roundeven are instructions."""
     half_conversions: bool = False
     """f16 <-> f32 are instructions."""
+    conv_algorithm: str = "auto"
+    """``auto``: Winograd where it pays; ``direct``: sums of products only."""
     l1_bytes: int = 32 << 10
     l2_bytes: int = 1 << 20
 
@@ -129,6 +134,10 @@ def host_features() -> frozenset[str]:
 
 
 def _with_features(architecture: str, features: set[str], options: Mapping[str, str]) -> CpuDescription:
+    algorithm = options.get("conv-algorithm", "auto")
+    if algorithm not in CONV_ALGORITHMS:
+        hint = "one of " + ", ".join(CONV_ALGORITHMS)
+        raise LlvmError(OPTION, f"--target-conv-algorithm={algorithm}", hint=hint)
     base = CpuDescription(
         target="llvm-cpu",
         features=tuple(sorted(features)),
@@ -136,6 +145,7 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
         architecture=architecture,
         triple=options.get("triple") or f"{architecture}-unknown-linux-gnu",
         cpu=GENERIC_CPU[architecture],
+        conv_algorithm=algorithm,
     )
     if architecture == "aarch64":
         return replace(base, vector_bits=128, registers=32, fma=True, rounding=True, half_conversions=True)

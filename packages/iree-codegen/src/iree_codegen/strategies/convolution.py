@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_codegen.channel_convolution import ChannelTiles, channel_convolution, plan_channel_tiles
 from iree_codegen.channel_panels import channel_panels
-from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, choose_blocks, widths
+from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, Blocks, choose_blocks, widths
 from iree_codegen.convolution_tiles import CHEAP_EPILOGUE, NAME, ConvolutionTiles
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel
@@ -26,14 +27,18 @@ from iree_codegen.kernel_builder import Index
 from iree_codegen.padded_copy import PaddedCopy
 from iree_codegen.sized_convolution import choose_sized_tile, sized_convolution
 from iree_codegen.window import DENSE, Window, epilogue_cost, has_static_images, is_flat, match, total_groups
+from iree_codegen.winograd import POINTS, Strips, plan_winograd, winograd
+from iree_codegen.winograd_panels import WINOGRAD_PANELS
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
+from iree_core_ir.ir.types import TensorType, f32
 from iree_core_ir.target import ConstantLayout
 
 __all__ = ["NAME", "convolution", "layout"]
 
 LINE = 16
 """Floats of a cache line."""
+WINOGRAD_GAIN = 0.85
+"""Winograd is taken where the model promises at most this share of the direct form's cycles."""
 
 
 def convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
@@ -42,6 +47,12 @@ def convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
         return None
     if not has_static_images(window):
         return sized_convolution(dispatch, description, window)
+    assert window.weights is not None
+    plan = plan_static(window, description) if window.weights.packed is not None else None
+    if isinstance(plan, Strips):
+        return winograd(dispatch, description, window, plan)
+    if isinstance(plan, ChannelTiles):
+        return channel_convolution(dispatch, description, window, plan)
     return _Emitter(dispatch, description, window).run()
 
 
@@ -54,10 +65,33 @@ def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
     if not window.weights.constant:
         return None
     if has_static_images(window):
-        panel = choose_blocks(window, description).panel
+        plan = plan_static(window, description)
+        if isinstance(plan, Strips):
+            return winograd_layout(window, plan)
+        panel = plan.panel
     else:
         panel, _ = choose_sized_tile(window, description)
     return channel_panels(window.weights, panel, window.groups)
+
+
+def plan_static(window: Window[int], description: Any) -> Blocks | Strips | ChannelTiles:
+    """The form with the fewest cycles; Winograd's where it is allowed and clearly pays."""
+    direct = choose_blocks(window, description)
+    if description.conv_algorithm == "auto":
+        strips = plan_winograd(window, description)
+        if strips is not None and strips.cycles <= WINOGRAD_GAIN * direct.cycles:
+            return strips
+    channels = plan_channel_tiles(window, description)
+    return channels if channels is not None and channels.cycles < direct.cycles else direct
+
+
+def winograd_layout(window: Window[int], strips: Strips) -> ConstantLayout:
+    """Transformed weights in panels."""
+    assert window.weights is not None
+    panels = -(-window.out_channels // strips.panel)
+    element = window.weights.value.type.element_type
+    packed = TensorType([panels, POINTS, window.channels, strips.panel], element)
+    return ConstantLayout(window.weights.argument, WINOGRAD_PANELS, {"rows": strips.panel}, packed)
 
 
 class _Emitter(ConvolutionTiles[int]):
