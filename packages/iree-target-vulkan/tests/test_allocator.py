@@ -39,13 +39,21 @@ def test_the_next_buffer_of_a_size_is_in_the_same_place(device: Any) -> None:
     own.trim()
 
 
+def test_scalars_are_where_the_host_sees_them(device: Any) -> None:
+    own = allocator(device)
+    assert own.allocate(8).storage.range.block.kind == "readback"
+    large = own.allocate(1 << 16)
+    assert large.storage.range.block.kind == "device"
+    assert large.array.nbytes == 1 << 16
+
+
 def test_failed_allocations_leave_no_trace(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     own = allocator(device)
 
     def fails(*arguments: Any) -> Any:
         raise HalError(11, "on purpose")
 
-    monkeypatch.setattr("iree_target_vulkan.allocator.device_storage", fails)
+    monkeypatch.setattr("iree_target_vulkan.allocator.Storage", fails)
     with pytest.raises(HalError, match="on purpose"):
         own.allocate(100)
     assert own.statistics.live_bytes == 0

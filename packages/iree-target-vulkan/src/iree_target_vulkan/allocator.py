@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from iree_hal.allocator import GUARD_BYTES, GUARD_VALUE, POISON, POOL_BYTES, Allocator, check_guards
 from iree_hal.errors import OUT_OF_MEMORY, HalError
-from iree_target_vulkan.buffer import Storage, VulkanBuffer, device_storage
+from iree_target_vulkan.buffer import Storage, VulkanBuffer
+from iree_target_vulkan.memory import DEVICE, READBACK
 
 if TYPE_CHECKING:
     from iree_target_vulkan.logical_device import LogicalDevice
+
+SCALAR_BYTES = 256
+"""Buffers up to this are in memory that the host sees: reading one back needs no copy, and no submission."""
 
 
 class VulkanAllocator(Allocator):
@@ -71,12 +75,16 @@ class VulkanAllocator(Allocator):
             self._owned[buffer] = (storage, finalizer)
         return buffer
 
+    def _kind(self, size: int) -> str:
+        """Where a fresh buffer lives: scalars that the host will read are where it sees them."""
+        return READBACK if size <= SCALAR_BYTES else DEVICE
+
     def _storage(self, size: int) -> Storage:
         try:
-            return device_storage(self._device, size)
+            return Storage(self._device, size, self._kind(size))
         except HalError:
             self.trim()
-            return device_storage(self._device, size)
+            return Storage(self._device, size, self._kind(size))
 
     def release(self, buffer: object) -> None:
         """Take the buffer's memory back and close it. Raises HalError REDZONE."""
@@ -94,7 +102,7 @@ class VulkanAllocator(Allocator):
             self.statistics.live_bytes -= size
             # What has moved to the host's memory is not what the next buffer should start with.
             fits = self.statistics.pooled_bytes + size <= self.pool_bytes
-            if fits and (storage.range.visible == self._device.memory.unified):
+            if fits and storage.range.block.kind == self._kind(size):
                 self.statistics.pooled_bytes += size
                 self._kept.setdefault(size, []).append(storage)
 
