@@ -19,7 +19,7 @@ from iree_codegen.invocation_elements import is_aligned, is_multiple, lane_step
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import Lanes, LoopEmitter
 from iree_codegen.plan import Group, Plan, Planner, Step, element_bytes
-from iree_codegen.sequential import is_sequential, serial_axes
+from iree_codegen.sequential import SequentialEmitter, is_sequential, serial_axes
 from iree_core_ir.ir.operation import Value
 
 SCRATCH_LIMIT = 64 << 20
@@ -31,6 +31,10 @@ BYTES_EACH = 16
 MOST_VECTORS = 4
 BUSY = 1 << 18
 """Invocations that keep a large device busy."""
+SCATTER = "linalg_ext.scatter"
+SCATTERERS = 1 << 14
+"""Invocations that share a scatter: enough to be busy, but all of them look at all updates."""
+CPU_SCATTERERS = 1 << 6
 NOT_IN_VECTORS = frozenset({"linalg_ext.gather"})
 """Ops whose operands lie at computed places: their lanes are done one by one."""
 
@@ -101,6 +105,8 @@ class InvocationEmitter(LoopEmitter):
     # -- one step alone ----------------------------------------------------------------------------------
 
     def _single(self, step: Step) -> Dim:
+        if step.values[0].defining_op is not None and step.values[0].defining_op.name == SCATTER:
+            return self._single_scatter(step)
         if is_sequential(step.values[0]):
             serial = {step.vars[axis] for axis in serial_axes(step.values[0])}
             return self._single_outer(step, [v for v in step.loops if v not in serial])
@@ -109,6 +115,32 @@ class InvocationEmitter(LoopEmitter):
         if lanes > 1:
             return self._single_vectors(step, lanes)
         return self._single_outer(step, list(step.loops))
+
+    def _single_scatter(self, step: Step) -> Dim:
+        """Every invocation owns a piece of what is scattered to: it copies it, walks through all updates in
+        order and applies those that hit it."""
+        k = self.kernel
+        axes = serial_axes(step.values[0])
+        scattered = dim_ops.total([step.dims[axis] for axis in axes])
+        serial = {step.vars[axis] for axis in axes}
+        outer = [v for v in step.loops if v not in serial]
+        rest = dim_ops.total([v.extent for v in outer])  # type: ignore[misc]
+        many = SCATTERERS if self.frame.description.prefers_barriers else CPU_SCATTERERS
+        piece = dim_ops.maximum(1, dim_ops.ceildiv(dim_ops.mul(scattered, rest), many))
+        pieces = dim_ops.ceildiv(scattered, piece)
+        extents: list[Any] = [*(v.extent for v in outer), pieces]
+        memories = [self._memory(step, n, set(outer)) for n in range(len(step.values))]
+
+        def body(number: Index) -> None:
+            *values, last = self._split(number, extents)
+            low = k.mul(last, k.dim(piece))
+            high = k.min(k.add(low, k.dim(piece)), k.dim(scattered))
+            by_value = dict(zip(step.values, memories, strict=True))
+            emitter = SequentialEmitter(self.elements, step.values[0].defining_op, by_value)
+            emitter.owned = (low, high)
+            emitter.emit(Bindings(k).child(dict(zip(outer, values, strict=True))), step.forms)
+
+        return self._share(dim_ops.total(extents), 1, body)
 
     def _single_outer(self, step: Step, outer: list[Var]) -> Dim:
         group = Group(outer, [step])

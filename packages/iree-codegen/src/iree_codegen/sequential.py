@@ -64,6 +64,8 @@ class SequentialEmitter:
         self.dispatch = elements.dispatch
         self.op = op
         self.memories = [memories.get(result) for result in op.results]
+        self.owned: tuple[Index, Index] | None = None
+        """The part of the scattered dims, in row-major order, that is written here; None: all."""
 
     @property
     def loops_inside(self) -> bool:
@@ -272,17 +274,23 @@ class SequentialEmitter:
 
                 self._nest(loops, at, element)
 
-            self._box([sizes[d] for d in dims], copy)
+            scattered = [sizes[d] for d in dims]
+            if self.owned is None:
+                self._box(scattered, copy)
+            else:
+                k.loop(*self.owned, 1, (), lambda i: copy(self._place_in(scattered, i)))
 
         def one(where: list[Index]) -> None:
             point = Point(at)
             target = list(forms)
+            here: Index = 0
             for number, dim in enumerate(dims):
                 place = (*[_form(i) for i in where], indexing.constant(number))
                 found = self.elements.element(indices, place, point)
                 position, valid = self.elements.checked_index(found, sizes[dim])
                 k.check(valid, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
                 target[dim] = indexing.opaque(position)
+                here = k.add(k.mul(here, k.dim(sizes[dim])), position)
             source = (*[_form(i) for i in where], *[forms[d] for d in free])
 
             def combine(at: Bindings) -> None:
@@ -297,9 +305,22 @@ class SequentialEmitter:
                 evaluator.outside = self.elements.scalar  # type: ignore[method-assign]
                 self.elements.store(evaluator.run(block, known)[0], memory, target, inner)
 
-            self._nest(loops, at, combine)
+            if self.owned is None:
+                self._nest(loops, at, combine)
+                return
+            low, high = self.owned
+            inside = k.binary("arith.andi", k.compare("uge", here, low), k.compare("ult", here, high))
+            k.if_(inside, lambda: self._nest(loops, at, combine))
 
         self._box(batch, one)
+
+    def _place_in(self, extents: Sequence[Dim], i: Index) -> list[Index]:
+        """The indices in a box at row-major position ``i``."""
+        found: list[Index] = []
+        for extent in reversed(extents[1:]):
+            found.append(self.kernel.mod(i, self.kernel.dim(extent)))
+            i = self.kernel.floordiv(i, self.kernel.dim(extent))
+        return [i, *reversed(found)]
 
     def _box(self, extents: Sequence[Dim], body: Callable[[list[Index]], None]) -> None:
         """Loops over all indices of a box, the last dim fastest."""

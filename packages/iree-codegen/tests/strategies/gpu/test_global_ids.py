@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iree_codegen import invocation_loops
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.strategies.gpu.global_ids import global_ids
@@ -166,3 +167,26 @@ func.func @pool(%a: tensor<1x2x7x8xf32>, %out: tensor<1x2x4x4xf32>) -> tensor<1x
 }"""
     kernel = check(text, {0: random((1, 2, 7, 8))}, global_ids, SMALL, tolerance=0)
     assert kernel.export.scratch_bytes == 0
+
+
+@pytest.mark.parametrize("pieces", [5, 1 << 14])
+def test_scattered_updates_keep_their_order(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
+    """Several updates of one element: the last one stays, whoever owns the element."""
+    monkeypatch.setattr(invocation_loops, "SCATTERERS", pieces)
+    text = """
+func.func @scatter(%u: tensor<7x3xf32>, %i: tensor<7x2xi64>, %a: tensor<4x5x3xf32>, %out: tensor<4x5x3xf32>)
+    -> tensor<4x5x3xf32> {
+  %c = linalg.copy ins(%a : tensor<4x5x3xf32>) outs(%out : tensor<4x5x3xf32>) -> tensor<4x5x3xf32>
+  %r = linalg_ext.scatter dimension_map = [0, 1] ins(%u, %i : tensor<7x3xf32>, tensor<7x2xi64>)
+      outs(%c : tensor<4x5x3xf32>) {
+  ^bb0(%new: f32, %old: f32):
+    %h = arith.constant 0.5 : f32
+    %m = arith.mulf %old, %h : f32
+    %s = arith.addf %new, %m : f32
+    linalg.yield %s : f32
+  } -> tensor<4x5x3xf32>
+  return %r : tensor<4x5x3xf32>
+}"""
+    indices = np.array([[0, 0], [3, 4], [0, 0], [2, 2], [3, 4], [0, 1], [0, 0]], np.int64)
+    inputs = {0: random((7, 3)), 1: indices, 2: random((4, 5, 3), seed=1)}
+    check(text, inputs, global_ids, SMALL, invocations=10000)
