@@ -115,3 +115,41 @@ def test_index(run: Run) -> None:
     got = run(kernel, [a, np.zeros(2 * len(a), np.int64)])[-1]
     np.testing.assert_array_equal(got[: len(a)], a)
     np.testing.assert_array_equal(got[len(a) :], a.view(np.uint32))
+
+
+@pytest.mark.parametrize("extension", ["extsi", "extui"])
+def test_extended_words_need_no_wide_integers(device: Any, extension: str) -> None:
+    """i32 through i64 to floats and back: the device computes with 32 bits alone."""
+    from iree_target_vulkan.description import describe
+    from iree_target_vulkan.testing import run_export
+
+    a = integers(np.int32)
+    line = f"arith.{extension} %a : i32 to i64\n  %f{{0}} = arith.{{1}} %r{{0}} : i64 to {{2}}"
+    for results, dtype in ((("sitofp", "f32"), np.float32), (("trunci", "i32"), np.int32)):
+        kernel = elementwise([line.format(0, *results)], ["i32"], results[1], len(a))
+        kernel.body = kernel.body.replace("memref.store %r0", "memref.store %f0")
+        compiled = kernel.compile(describe({"vulkan-profile": "vulkan-1.1"}))
+        assert compiled.features == ()
+        expected, got = [a, np.zeros(len(a), dtype)], [a, np.zeros(len(a), dtype)]
+        kernel.interpret(expected)
+        run_export(device, compiled.data, compiled.exports[0], got, [], kernel.counts)
+        np.testing.assert_array_equal(got[1], expected[1])
+
+
+def test_extended_words_are_wide_where_it_shows(run: Run) -> None:
+    """Used as i64 in several blocks: comparisons, sums, memory."""
+    a = integers(np.int32)
+    line = """arith.extsi %a : i32 to i64
+  %big = arith.constant 5000000000 : i64
+  %c = arith.cmpi slt, %r0, %big : i64
+  %s = scf.if %c -> (i64) {{
+    %d = arith.addi %r0, %big : i64
+    scf.yield %d : i64
+  }} else {{
+    scf.yield %r0 : i64
+  }}
+  %t0 = arith.addi %s, %r0 : i64"""
+    kernel = elementwise([line], ["i32"], "i64", len(a))
+    kernel.body = kernel.body.replace("memref.store %r0", "memref.store %t0")
+    got = run(kernel, [a, np.zeros(len(a), np.int64)])[-1]
+    np.testing.assert_array_equal(got, 2 * a.astype(np.int64) + 5_000_000_000)

@@ -21,42 +21,45 @@ def select(p: Values, op: Any) -> int:
 
 
 def extend(signed: bool) -> Handler:
-    """To an integer at least as wide."""
+    """To an integer as wide or wider; index casts also to narrower ones."""
 
-    def handler(p: Values, op: Any) -> int:
-        return resize(p, op.operands[0], op.results[0].type, signed)
+    def handler(p: Values, op: Any) -> int | None:
+        source, target = op.operands[0], op.results[0].type
+        if p.width(source.type) == p.width(target):
+            return p.operand(source)
+        if p.width(source.type) > p.width(target):
+            return truncated(p, source, target)
+        if p.word_bits(source.type) != p.word_bits(target):
+            p.widened_from[op.results[0]] = source, signed
+            return None
+        return p.wrapped(p.signed(source), target) if signed else p.unsigned(source)
 
     return handler
 
 
-def resize(p: Values, value: Any, target: Any, signed: bool) -> int:
-    """An integer in another width."""
+def truncated(p: Values, value: Any, target: Any) -> int:
     source = value.type
-    if p.width(source) == p.width(target):
-        return p.operand(value)
-    if p.width(source) > p.width(target):
-        return truncate(p, p.operand(value), source, target)
-    word = p.signed(value) if signed else p.unsigned(value)
-    if p.word_bits(source) != p.word_bits(target):
-        return p.emit("SConvert" if signed else "UConvert", p.word_type(target), word)
-    return p.wrapped(word, target) if signed else word
+    if p.word_bits(source) == p.word_bits(target):
+        return p.wrapped(p.operand(value), target)
+    if value in p.widened_from:
+        word, signed = p.widened_from[value]
+        return p.wrapped(p.signed(word) if signed else p.unsigned(word), target)
+    return p.wrapped(p.emit("UConvert", p.word_type(target), p.operand(value)), target)
 
 
-def truncate(p: Values, word: int, source: Any, target: Any) -> int:
-    if p.word_bits(source) != p.word_bits(target):
-        word = p.emit("UConvert", p.word_type(target), word)
-    return p.wrapped(word, target)
-
-
-def truncate_op(p: Values, op: Any) -> int:
-    source, target = op.operands[0], op.results[0]
-    return truncate(p, p.operand(source), source.type, target.type)
+def truncate(p: Values, op: Any) -> int:
+    return truncated(p, op.operands[0], op.results[0].type)
 
 
 def to_float(signed: bool) -> Handler:
     def handler(p: Values, op: Any) -> int:
-        word = p.signed(op.operands[0]) if signed else p.unsigned(op.operands[0])
-        return p.emit("ConvertSToF" if signed else "ConvertUToF", p.type(op.results[0].type), word)
+        source, as_signed = op.operands[0], signed
+        word, extended = p.widened_from.get(source, (None, False))
+        if word is not None and (signed or not extended):
+            # As a number it is the word: with its sign, or not negative.
+            source, as_signed = word, extended
+        number = p.signed(source) if as_signed else p.unsigned(source)
+        return p.emit("ConvertSToF" if as_signed else "ConvertUToF", p.type(op.results[0].type), number)
 
     return handler
 
@@ -133,6 +136,6 @@ HANDLERS: dict[str, Handler] = {
     "arith.select": select,
     "arith.sitofp": to_float(True),
     "arith.truncf": convert_float,
-    "arith.trunci": truncate_op,
+    "arith.trunci": truncate,
     "arith.uitofp": to_float(False),
 }

@@ -25,6 +25,9 @@ class Values(Context):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.ids: dict[Value, int] = {}
+        self.widened_from: dict[Value, tuple[Value, bool]] = {}
+        """64-bit integers that are extended words: the word and whether its sign was. They are made where
+        they are used as such; as floats or words again they never exist, and ask nothing of the device."""
         self.narrow_ids: dict[Value, tuple[int, int]] = {}
         """Loaded integers below 32 bits: id and bits before they were widened."""
 
@@ -54,6 +57,10 @@ class Values(Context):
 
     def operand(self, value: Value) -> int:
         found = self.ids.get(value)
+        if found is None and value in self.widened_from:
+            source, signed = self.widened_from[value]
+            name, word = ("SConvert", self.signed(source)) if signed else ("UConvert", self.unsigned(source))
+            return self.emit(name, self.word_type(value.type), word)
         if found is None:
             raise CodegenError(INTERNAL, f"'{self.kernel}' uses a value before it is made: {value.type}")
         return found
