@@ -18,6 +18,7 @@ from iree_hal.storage import Bytes
 from iree_target_vulkan.binding import ffi
 from iree_target_vulkan.command_writer import CommandWriter, Span
 from iree_target_vulkan.frame_writer import Timed, write_segment
+from iree_target_vulkan.host_copy import copy_bytes
 from iree_target_vulkan.memory import DEVICE, READBACK, SHARED, UPLOAD, Range
 from iree_target_vulkan.schedule import HostStep, Segment, schedule
 
@@ -211,7 +212,7 @@ class Frame:
                     continue
                 except (TypeError, ValueError, BufferError):
                     pass  # element types that the buffer protocol cannot express
-            np.copyto(_bytes_at(pointer, nbytes), source.reshape(-1).view(np.uint8))
+            copy_bytes(_bytes_at(pointer, nbytes), source.reshape(-1).view(np.uint8))
         return part.writer.submit()
 
     def finish(self, part: Part, bindings: Sequence[Any]) -> None:
@@ -227,7 +228,7 @@ class Frame:
                 except (TypeError, ValueError, BufferError):
                     pass
             whole = target.reshape(-1).view(np.uint8)
-            np.copyto(whole[offset : offset + nbytes], _bytes_at(pointer, nbytes))
+            copy_bytes(whole[offset : offset + nbytes], _bytes_at(pointer, nbytes))
 
     def _fault(self) -> KernelError:
         words = np.frombuffer(self._status_bytes[:], np.uint32)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from iree_hal.storage import Bytes
 from iree_target_vulkan.command_writer import CommandWriter, Span
+from iree_target_vulkan.host_copy import copy_bytes
 from iree_target_vulkan.logical_device import LogicalDevice
 from iree_target_vulkan.memory import UPLOAD, Range
 
@@ -33,7 +32,7 @@ def copy_now(
 def upload(device: LogicalDevice, data: Bytes, target: Range) -> None:
     """Write ``data`` to the start of ``target``, streamed, and wait."""
     if target.visible:
-        np.copyto(target.view()[: data.nbytes], data)
+        copy_bytes(target.view()[: data.nbytes], data)
         return
     size = min(CHUNK_BYTES, data.nbytes)
     staging = [device.memory.allocate(UPLOAD, size) for _ in range(2 if data.nbytes > size else 1)]
@@ -43,7 +42,7 @@ def upload(device: LogicalDevice, data: Bytes, target: Range) -> None:
             turn = number % len(staging)
             _finish(device, pending, turn)
             part = data[start : start + size]
-            np.copyto(staging[turn].view()[: part.nbytes], part)
+            copy_bytes(staging[turn].view()[: part.nbytes], part)
             writer = CommandWriter(device)
             writer.begin()
             writer.copy(Span(staging[turn], 0, part.nbytes), Span(target, start, part.nbytes))
