@@ -54,9 +54,9 @@ def dot_product(dispatch: Dispatch, product: Product, description: InvocationDes
         ProductResults(frame, product, vectors=False),
         VECTOR if by_vectors else 1,
     )
-    columns, batch = product.columns.extent, product.batch.extent
-    blocks = dim_ops.ceildiv(columns, subgroups)  # type: ignore[arg-type]
-    total = dim_ops.mul(blocks, batch)  # type: ignore[arg-type]
+    batch, _, columns, _ = product.sizes
+    blocks = dim_ops.ceildiv(columns, subgroups)
+    total = dim_ops.mul(blocks, batch)
     number = frame.workgroup_index(total)
 
     def work() -> None:
@@ -65,7 +65,7 @@ def dot_product(dispatch: Dispatch, product: Product, description: InvocationDes
         block = k.mod(number, n) if batch != 1 else number
         column = k.add(k.mul(block, subgroups), frame.subgroup_id())
         # A column that is not there repeats the last one: subgroups stay whole.
-        last = k.sub(k.dim(columns), 1)  # type: ignore[arg-type]
+        last = k.sub(k.dim(columns), 1)
         read = k.min(column, last)
         zero = k.constant(0, vector_of(width, product.sum_type))
 
@@ -88,12 +88,12 @@ def dot_product(dispatch: Dispatch, product: Product, description: InvocationDes
                 results.store(at, row, column, value)
 
         first = k.compare("eq", frame.lane_id(), 0)
-        exists = k.compare("ult", column, k.dim(columns))  # type: ignore[arg-type]
-        k.if_(k.binary("arith.andi", first, exists), lambda: store() and None)  # type: ignore[func-returns-value]
+        exists = k.compare("ult", column, k.dim(columns))
+        k.if_(k.binary("arith.andi", first, exists), store)
 
     if frame.is_exact(total):
         work()
     else:
-        k.if_(k.compare("ult", number, k.dim(total)), lambda: work() and None)  # type: ignore[func-returns-value]
+        k.if_(k.compare("ult", number, k.dim(total)), work)
     why = f"a subgroup per column, {rows} rows, {width}-wide along the depth"
     return frame.finish(frame.folded(total), 0, NAME, why)

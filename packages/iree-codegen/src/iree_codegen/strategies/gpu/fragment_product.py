@@ -23,7 +23,7 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.strategies.gpu.fragment_staging import FragmentStage, vector_loop
 from iree_codegen.strategies.gpu.product_results import ProductResults
-from iree_codegen.strategies.gpu.products import Product
+from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR
 from iree_codegen.strategies.gpu.tile_shapes import (
     FRAGMENT_PADDING,
@@ -52,8 +52,7 @@ def fragment_product(
     shape = _shape(product, description)
     if shape is None:
         return None
-    sizes = (product.batch.extent, product.rows.extent, product.columns.extent, product.depth_extent)
-    if any(isinstance(size, int) and size < LEAST for size in sizes[1:]):
+    if any(isinstance(size, int) and size < LEAST for size in product.sizes[1:]):
         return None
     n_bytes = element_type(str(product.element(product.a_operand))).bytes
     depth = product.depth(FRAGMENT_TILES[0].depth * 2 // n_bytes)
@@ -61,7 +60,7 @@ def fragment_product(
     if columns is None:
         return None
     packed = vector_loop(columns, product.columns, depth) is None
-    tile = fragment_tile(*sizes, shape, description, n_bytes, packed=packed)  # type: ignore[arg-type]
+    tile = fragment_tile(*product.sizes, shape, description, n_bytes, packed=packed)
     if tile is None:
         return None
     return _Emitter(dispatch, product, description, tile, shape, vectors).emit()
@@ -110,7 +109,7 @@ class _Emitter:
             return None
         self.a = FragmentStage(self.frame, factors[0], product.rows, tile.rows, self.depth)
         self.b = FragmentStage(self.frame, factors[1], product.columns, tile.columns, self.depth)
-        rows, columns, batch = (_extent(v) for v in (product.rows, product.columns, product.batch))
+        rows, columns, batch = (extent(v) for v in (product.rows, product.columns, product.batch))
         self.exact_rows = dim_ops.mod(rows, tile.rows) == 0
         self.exact_columns = dim_ops.mod(columns, tile.columns) == 0
         self.direct = self._direct()
@@ -128,7 +127,7 @@ class _Emitter:
         if self.frame.is_exact(total):
             work()
         else:
-            k.if_(k.compare("ult", number, k.dim(total)), lambda: work() and None)  # type: ignore[func-returns-value]
+            k.if_(k.compare("ult", number, k.dim(total)), work)
         why = (
             f"fragments of {self.m}x{self.n}x{self.k}, tiles of {tile}; "
             f"rows {self.a.how}, columns {self.b.how}"
@@ -282,8 +281,3 @@ def _is_narrowing(value: Value, source: Value) -> bool:
         return False
     inner = op.body.terminator.operands[0].defining_op
     return inner is not None and inner.name == "arith.truncf" and inner.operands[0] is op.body.args[0]
-
-
-def _extent(var: Any) -> dim_ops.Dim:
-    extent: dim_ops.Dim = var.extent
-    return extent

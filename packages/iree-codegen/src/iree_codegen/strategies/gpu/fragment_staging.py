@@ -14,7 +14,7 @@ from iree_codegen.gpu_frame import GpuFrame
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.strategies.gpu.factors import Bound, Direct, Factor, conditions
-from iree_codegen.strategies.gpu.products import Depth
+from iree_codegen.strategies.gpu.products import Depth, extent
 from iree_codegen.strategies.gpu.staging import split_items
 from iree_core_ir.dialects.gpu_matrix import MMAMatrixType
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr, Type
@@ -79,7 +79,7 @@ class FragmentStage:
             if not self.exact:
                 # Rows that are not there repeat the last one; their sums are not stored.
                 width = lanes if self.along_free else 1
-                place = k.min(place, k.sub(k.dim(self.free.extent), width))  # type: ignore[arg-type]
+                place = k.min(place, k.sub(k.dim(extent(self.free)), width))
             here = at.child({self.free: place, self.depth.slab: slab})
             if self.packed:
                 found += self._elements(here, step)

@@ -34,8 +34,7 @@ def _product(
     dispatch: Dispatch, product: Product, description: InvocationDescription, vectors: bool
 ) -> Kernel | None:
     rows = product.rows.extent
-    sizes = (product.batch.extent, rows, product.columns.extent, product.depth_extent)
-    if is_tiny(*sizes):  # type: ignore[arg-type]
+    if is_tiny(*product.sizes):
         return register_product(dispatch, product, description, vectors=vectors)
     few = isinstance(rows, int) and rows <= FEW_ROWS
     if description.prefers_barriers and few:

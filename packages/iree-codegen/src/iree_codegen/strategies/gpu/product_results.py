@@ -10,7 +10,7 @@ from iree_codegen.elements import Point
 from iree_codegen.gpu_frame import VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Affine, Bindings
 from iree_codegen.kernel_builder import Index, lanes_of
-from iree_codegen.strategies.gpu.products import Product
+from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IntegerType, element_of
@@ -76,13 +76,13 @@ class ProductResults:
         """All of ``rows x columns`` that exist; ``total(i, j)`` is the vector of ``VECTOR`` sums (or the
         sum) at ``rows[i], columns[j]``."""
         k, product = self.frame.kernel, self.product
-        n_rows, n_columns = (k.dim(v.extent) for v in (product.rows, product.columns))  # type: ignore[arg-type]
+        n_rows, n_columns = (k.dim(extent(v)) for v in (product.rows, product.columns))
 
         def guarded(place: Index, limit: Index, exact: bool, body: Callable[[], None]) -> None:
             if exact:
                 body()
             else:
-                k.if_(k.compare("ult", place, limit), lambda: body() and None)  # type: ignore[func-returns-value]
+                k.if_(k.compare("ult", place, limit), body)
 
         def one_row(i: int) -> None:
             for j, column in enumerate(columns):

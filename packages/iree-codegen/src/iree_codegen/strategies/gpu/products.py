@@ -93,6 +93,11 @@ class Product:
     def depth_extent(self) -> Dim:
         return dim_ops.total([self.root.extents[i] for i in self.depth_loops])
 
+    @property
+    def sizes(self) -> tuple[Dim, Dim, Dim, Dim]:
+        """Extents of batch, rows, columns and depth."""
+        return extent(self.batch), extent(self.rows), extent(self.columns), self.depth_extent
+
     def element(self, operand: int) -> Type:
         """Element type of a factor in memory."""
         return element_of(self.root.op.operands[operand].type)
@@ -147,6 +152,12 @@ class Product:
         order = given["parameters"]["permutation"]
         dims = [binding.dims[i] for i in order]
         return Direct(binding, indexing.linearize([forms[i] for i in order], dims))
+
+
+def extent(var: Var) -> Dim:
+    """The extent of a flat loop, which all have."""
+    assert var.extent is not None
+    return var.extent
 
 
 def sum_type(op: Any) -> Type | None:
@@ -276,4 +287,4 @@ def _known(step: Dim) -> int:
     return step
 
 
-__all__ = ["TRANSPOSE", "Depth", "Product", "find_product", "sum_type"]
+__all__ = ["TRANSPOSE", "Depth", "Product", "extent", "find_product", "sum_type"]

@@ -19,7 +19,7 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.strategies.gpu.factors import Factor
 from iree_codegen.strategies.gpu.product_results import ProductResults, has_short_elements
-from iree_codegen.strategies.gpu.products import Product
+from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR, converted, multiply_add
 from iree_codegen.strategies.gpu.tile_shapes import depth_step, is_tiny, register_tile
 from iree_core_ir.ir.operation import Value
@@ -41,10 +41,9 @@ class _Emitter:
         self, dispatch: Dispatch, product: Product, description: InvocationDescription, vectors: bool
     ) -> None:
         self.dispatch, self.product, self.description, self.vectors = dispatch, product, description, vectors
-        sizes = (product.batch.extent, product.rows.extent, product.columns.extent, product.depth_extent)
-        self.tiny = description.prefers_barriers and is_tiny(*sizes)  # type: ignore[arg-type]
-        extent = product.root.extents[product.depth_loops[-1]]
-        self.depth = product.depth(depth_step(extent, tiny=self.tiny))
+        self.tiny = description.prefers_barriers and is_tiny(*product.sizes)
+        innermost = product.root.extents[product.depth_loops[-1]]
+        self.depth = product.depth(depth_step(innermost, tiny=self.tiny))
 
     def emit(self) -> Kernel | None:
         product = self.product
@@ -52,21 +51,19 @@ class _Emitter:
         if a is None or b is None:
             return None
         self.a, self.b = a, b
-        columns = product.columns.extent
+        batch, rows, columns, _ = product.sizes
         self.short = has_short_elements(product)
         whole = isinstance(columns, int) and columns % VECTOR == 0 and self.short
         self.lanes = VECTOR if whole and self.vectors and b.lanes_along(product.columns, VECTOR) else 1
-        sizes = (product.batch.extent, product.rows.extent, product.columns.extent, self.depth.slabs)
-        self.tile = tile = register_tile(*sizes, self.lanes, self.description, tiny=self.tiny)  # type: ignore[arg-type]
+        slabs = self.depth.slabs
+        self.tile = tile = register_tile(rows, columns, slabs, self.lanes, self.description, tiny=self.tiny)
         self.lanes = min(self.lanes, tile.lanes)
         size = (tile.across, tile.shares)
         self.frame = GpuFrame(self.dispatch, self.description, size, elements=InvocationElements)
         self.kernel = k = self.frame.kernel
         self.results = ProductResults(self.frame, product, vectors=self.lanes > 1)
-        row_blocks = dim_ops.ceildiv(product.rows.extent, tile.rows)  # type: ignore[arg-type]
-        column_blocks = dim_ops.ceildiv(product.columns.extent, tile.columns)  # type: ignore[arg-type]
-        batch = product.batch.extent
-        total = dim_ops.mul(dim_ops.mul(row_blocks, column_blocks), batch)  # type: ignore[arg-type]
+        row_blocks, column_blocks = dim_ops.ceildiv(rows, tile.rows), dim_ops.ceildiv(columns, tile.columns)
+        total = dim_ops.mul(dim_ops.mul(row_blocks, column_blocks), batch)
         number = self.frame.workgroup_index(total)
 
         def work() -> None:
@@ -79,7 +76,7 @@ class _Emitter:
         if self.frame.is_exact(total):
             work()
         else:
-            k.if_(k.compare("ult", number, k.dim(total)), lambda: work() and None)  # type: ignore[func-returns-value]
+            k.if_(k.compare("ult", number, k.dim(total)), work)
         return self.frame.finish(self.frame.folded(total), 0, NAME, f"register tiles of {tile}")
 
     def _tile(self, at: Bindings, row: Index, column: Index) -> None:
@@ -87,9 +84,9 @@ class _Emitter:
         rows = [k.add(row, i) for i in range(tile.rows)]
         first = k.add(column, k.mul(self.frame.thread_id(0), self.lanes))
         columns = [k.add(first, j * tile.across * self.lanes) for j in range(tile.vectors)]
-        extents = [k.dim(v.extent) for v in (product.rows, product.columns)]  # type: ignore[arg-type]
-        exact_rows = dim_ops.mod(product.rows.extent, tile.rows) == 0  # type: ignore[arg-type]
-        exact_columns = dim_ops.mod(product.columns.extent, tile.columns) == 0  # type: ignore[arg-type]
+        extents = [k.dim(extent(v)) for v in (product.rows, product.columns)]
+        exact_rows = dim_ops.mod(extent(product.rows), tile.rows) == 0
+        exact_columns = dim_ops.mod(extent(product.columns), tile.columns) == 0
         # Places that are not there repeat the last one; their sums are not stored.
         read_rows = rows if exact_rows else [k.min(r, k.sub(extents[0], 1)) for r in rows]
         read_columns = columns
@@ -129,7 +126,7 @@ class _Emitter:
             store(range(tile.rows), whole)
 
         first_share = k.compare("eq", self.frame.thread_id(1), 0)
-        k.if_(first_share, lambda: add_up() and None)  # type: ignore[func-returns-value]
+        k.if_(first_share, add_up)
 
     def _slab(
         self, at: Bindings, rows: list[Index], columns: list[Index], slab: Index, *state: Value

@@ -18,7 +18,7 @@ from iree_codegen.invocation_elements import InvocationElements
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.strategies.gpu.product_results import ProductResults
-from iree_codegen.strategies.gpu.products import Product
+from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR, Stage, multiply_add
 from iree_codegen.strategies.gpu.tile_shapes import TileShape, shared_tile
 from iree_core_ir.ir.operation import Value
@@ -35,8 +35,7 @@ def shared_product(
     """The kernel; None when no tile fits the device. Raises NotVectorizable when ``vectors`` of results
     cannot be computed."""
     n_bytes = element_type(str(product.sum_type)).bytes
-    sizes = (product.batch.extent, product.rows.extent, product.columns.extent, product.depth_extent)
-    tile = shared_tile(*sizes, description, n_bytes)  # type: ignore[arg-type]
+    tile = shared_tile(*product.sizes, description, n_bytes)
     if tile is None:
         return None
     return _Emitter(dispatch, product, description, tile, vectors).emit()
@@ -66,9 +65,9 @@ class _Emitter:
         args = (self.depth, product.sum_type)
         self.a = Stage(self.frame, factors[0], product.rows, tile.rows, *args)
         self.b = Stage(self.frame, factors[1], product.columns, tile.columns, *args)
-        row_tiles = dim_ops.ceildiv(_extent(product.rows), tile.rows)
-        column_tiles = dim_ops.ceildiv(_extent(product.columns), tile.columns)
-        total = dim_ops.mul(dim_ops.mul(row_tiles, column_tiles), _extent(product.batch))
+        row_tiles = dim_ops.ceildiv(extent(product.rows), tile.rows)
+        column_tiles = dim_ops.ceildiv(extent(product.columns), tile.columns)
+        total = dim_ops.mul(dim_ops.mul(row_tiles, column_tiles), extent(product.batch))
         number = self.frame.workgroup_index(total)
 
         def work() -> None:
@@ -114,7 +113,7 @@ class _Emitter:
             return
         sums = self._add_shares(sums)
         own = k.compare("ult", self.frame.local_id(), tile.per_share)
-        k.if_(own, lambda: self._store(at, row, column, sums) and None)  # type: ignore[func-returns-value]
+        k.if_(own, lambda: self._store(at, row, column, sums))
 
     def _add_shares(self, sums: list[Value]) -> list[Value]:
         """The sums of all shares of the depth, with the invocations of the first one: the upper half leaves
@@ -187,11 +186,6 @@ class _Emitter:
         columns = [k.add(first_column, h * ACROSS * VECTOR) for h in range(across)]
         self.results.store_block(
             at, rows, columns, lambda i, j: sums[i * across + j],
-            exact_rows=dim_ops.mod(_extent(product.rows), tile.rows) == 0,
-            exact_columns=dim_ops.mod(_extent(product.columns), tile.columns) == 0,
+            exact_rows=dim_ops.mod(extent(product.rows), tile.rows) == 0,
+            exact_columns=dim_ops.mod(extent(product.columns), tile.columns) == 0,
         )  # fmt: skip
-
-
-def _extent(var: object) -> dim_ops.Dim:
-    extent: dim_ops.Dim = var.extent  # type: ignore[attr-defined]
-    return extent

@@ -14,7 +14,7 @@ from iree_codegen.gpu_frame import VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of
 from iree_codegen.strategies.gpu.factors import Bound, Factor
-from iree_codegen.strategies.gpu.products import Depth
+from iree_codegen.strategies.gpu.products import Depth, extent
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IntegerType
@@ -80,7 +80,7 @@ class Stage:
             if not self.exact:
                 # Rows that are not there repeat the last one; their sums are not stored.
                 lanes = self.lanes if self.along_free else 1
-                place = k.min(place, k.sub(k.dim(self.free.extent), lanes))  # type: ignore[arg-type]
+                place = k.min(place, k.sub(k.dim(extent(self.free)), lanes))
             here = at.child({self.free: place, self.depth.slab: slab, self.depth.inner: step})
             found.append(self.factor.read(self.frame, here, self.lanes, self.bounds))
         return found

@@ -122,7 +122,6 @@ SUMS_IN_SHARED = 2048
 
 
 def register_tile(
-    batch: Dim,
     rows: Dim,
     columns: Dim,
     slabs: Dim,
@@ -239,8 +238,10 @@ def fragment_tile(
         if tile.own_rows % m or tile.own_columns % n or tile.depth % k:
             continue
         lanes = 16 // element_bytes
-        across = max(tile.rows, tile.columns) + tile.depth + 2 * lanes
-        factors = max(tile.rows + tile.columns, across) * (tile.depth + lanes) * element_bytes
+        # Either direction of a factor's part, each row with a vector behind it.
+        factors = element_bytes * sum(
+            size * tile.depth + lanes * max(size, tile.depth) for size in (tile.rows, tile.columns)
+        )
         sums = tile.subgroups * m * (n + FRAGMENT_PADDING) * 4
         invocations = tile.subgroups * description.subgroup_size
         limit = min(description.max_workgroup_invocations, description.max_workgroup_size[0])

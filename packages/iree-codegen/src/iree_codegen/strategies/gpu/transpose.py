@@ -7,7 +7,7 @@ that a column lies in different banks.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
 
 from iree_base.element_types import element_type
 from iree_codegen import dims as dim_ops
@@ -20,6 +20,7 @@ from iree_codegen.invocation_elements import InvocationElements
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.scalars import NotVectorizable
+from iree_codegen.strategies.gpu.products import extent
 from iree_codegen.strategies.transpose import TransposePlan, plan_transpose
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import element_of, i1
@@ -63,9 +64,9 @@ class _Emitter:
         """Emit the kernel; the number of workgroups."""
         plan, k, frame = self.plan, self.kernel, self.frame
         outer = [v for v in plan.step.loops if v not in (plan.p, plan.q)]
-        counts = [dim_ops.ceildiv(_extent(v), TILE) for v in (plan.p, plan.q)]
+        counts = [dim_ops.ceildiv(extent(v), TILE) for v in (plan.p, plan.q)]
         tiles = dim_ops.mul(counts[0], counts[1])
-        total = dim_ops.mul(dim_ops.total([_extent(v) for v in outer]), tiles)
+        total = dim_ops.mul(dim_ops.total([extent(v) for v in outer]), tiles)
         number = frame.workgroup_index(total)
 
         def work() -> None:
@@ -76,22 +77,22 @@ class _Emitter:
                 rest = k.floordiv(rest, k.dim(count))
             values: dict[Var, Index] = {}
             for var in reversed(outer):
-                extent = k.dim(_extent(var))
-                values[var] = rest if var is outer[0] else k.mod(rest, extent)
-                rest = k.floordiv(rest, extent)
+                size = k.dim(extent(var))
+                values[var] = rest if var is outer[0] else k.mod(rest, size)
+                rest = k.floordiv(rest, size)
             self._tile(Bindings(k).child(values), *places)
 
         if frame.is_exact(total):
             work()
         else:
-            k.if_(k.compare("ult", number, k.dim(total)), lambda: work() and None)  # type: ignore[func-returns-value]
+            k.if_(k.compare("ult", number, k.dim(total)), work)
         return total
 
     def _tile(self, at: Bindings, p0: Index, q0: Index) -> None:
         plan, k, frame = self.plan, self.kernel, self.frame
         x, y = frame.thread_id(0), frame.thread_id(1)
-        limits = {v: k.dim(_extent(v)) for v in (plan.p, plan.q)}
-        exact = {v: dim_ops.mod(_extent(v), TILE) == 0 for v in (plan.p, plan.q)}
+        limits = {v: k.dim(extent(v)) for v in (plan.p, plan.q)}
+        exact = {v: dim_ops.mod(extent(v), TILE) == 0 for v in (plan.p, plan.q)}
 
         def clamped(var: Var, place: Index) -> Index:
             # What lies beyond the end repeats the last element; it is not stored.
@@ -117,7 +118,7 @@ class _Emitter:
             if condition is None:
                 self._element(here, column)
             else:
-                k.if_(condition, lambda h=here, c=column: self._element(h, c))  # type: ignore[misc]
+                k.if_(condition, functools.partial(self._element, here, column))
 
     def _element(self, at: Bindings, place: Index) -> None:
         """One element of every result; the transposed inputs from ``place`` of their tiles."""
@@ -132,8 +133,3 @@ class _Emitter:
             frame.elements.store(value, frame.binding_memory(binding), step.forms, point)
         for access in self.plan.transposed:
             del frame.elements.overrides[access.value]
-
-
-def _extent(var: Any) -> dim_ops.Dim:
-    extent: dim_ops.Dim = var.extent
-    return extent
