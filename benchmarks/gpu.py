@@ -168,18 +168,6 @@ def chain(length: int, width: int) -> Callable[[], Any]:
     return make
 
 
-def repeated(op: str, length: int, shape: Sequence[int]) -> Callable[[], Any]:
-    """``length`` times the same op of one input."""
-    from onnx import helper
-
-    def make() -> Any:
-        names = ["a", *(f"x{i}" for i in range(1, length)), "r"]
-        nodes = [helper.make_node(op, [names[i]], [names[i + 1]], name=f"n{i}") for i in range(length)]
-        return graph(nodes, {"a": (np.float32, shape)}, {"r": (np.float32, shape)})
-
-    return make
-
-
 def normal(
     *shapes: Sequence[int], dtype: Any = np.float32, scale: float = 1.0
 ) -> Callable[[Any], list[Array]]:
@@ -261,12 +249,6 @@ def cases() -> list[Case]:
             a = a @ b
         return a
 
-    def rows(a: Any) -> Any:
-        for _ in range(100):
-            a = torch.softmax(a, -1)
-        return a
-
-    found.append(Case("chain_100_rows", repeated("Softmax", 100, (32, 32)), normal((32, 32)), rows))
     found.append(
         Case("chain_100", chain(100, 32), orthogonal(32), hundred, 2.0 * 100 * 32**3, tolerance=1e-3)
     )

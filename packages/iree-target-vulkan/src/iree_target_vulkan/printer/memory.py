@@ -188,19 +188,14 @@ class MemoryPrinter(Values):
         return self.emit("AccessChain", m.pointer(storage, self.local_type(memory)), variable, row, lane)
 
     def _row_and_lane(self, at: Value, lanes: int) -> tuple[int, int]:
-        """Which vector of ``lanes`` an element lies in, and where. Whole vectors of a constant are added
-        last, where drivers see them as an offset."""
+        """Which vector of ``lanes`` an element lies in, and where.
+
+        Taken from the whole index, also where it is a sum with a constant: with the constant added behind the
+        shift, the products of an H100 in f32 took 3 % longer.
+        """
         if is_multiple(at, lanes):
             return self.quotient(at, lanes), self.word(0, at.type)
-        type = self.type(at.type)
-        base, whole = at, 0
-        op = at.defining_op
-        if op is not None and op.name == "arith.addi" and is_multiple(op.operands[1], lanes):
-            offset = integer_constant(op.operands[1])
-            if offset is not None:
-                base, whole = op.operands[0], offset // lanes
-        row, lane = self._split_index(self.operand(base), type, at, lanes)
-        return (self.emit("IAdd", type, row, self.word(whole, at.type)) if whole else row), lane
+        return self._split_index(self.operand(at), self.type(at.type), at, lanes)
 
     def _split_index(self, index: int, type: int, like: Value, lanes: int) -> tuple[int, int]:
         key = ("split", index, lanes)
