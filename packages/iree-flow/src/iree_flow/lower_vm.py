@@ -6,7 +6,7 @@ asynchronous export); here host arithmetic, outputs and command buffers are fill
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from iree_core_ir.dialects import arith, cf
@@ -137,7 +137,12 @@ class _FunctionLowering:
         self.blocks: dict[Block, BlockBuilder] = {}
         self.outputs: dict[Value, hal.BufferViewCreate] = {}
         self.pending: Any = None
+        """The fence of the last step of device work so far."""
         self.left = 0
+        self.late: set[Value] = set()
+        """Memory of outputs whose sizes are only read back when it has been asked for, or written."""
+        self.trailing = False
+        """Whether the host still has something to do when the last device work has been started."""
 
     def run(self) -> None:
         region = self.function.regions[0]
@@ -147,12 +152,8 @@ class _FunctionLowering:
         for block in region.blocks[1:]:
             own = self.blocks[block] = self.builder.block(*[register_type(a.type) for a in block.args])
             self.values.update(zip(block.args, own.parameters, strict=True))
-        for op in self.function.walk():
-            if isinstance(op, hal.BufferViewCreate):
-                self.outputs[op.buffer] = op
-            elif isinstance(op, hal.QueueExecute):
-                self.left += 1
-        if not self.left:
+        self._look_ahead()
+        if not self.left and not self.trailing:
             self.host.done()
         elif len(region.blocks) > 1:
             self._only_straight_line()
@@ -162,12 +163,38 @@ class _FunctionLowering:
                 if not op.results or op.results[0] not in self.values:
                     self._op(op)
 
+    def _look_ahead(self) -> None:
+        """Find outputs and device work, and what must wait for it."""
+        order: dict[Op, int] = {}
+        last = -1
+        loads: list[Op] = []
+        for number, op in enumerate(self.function.walk()):
+            order[op] = number
+            if isinstance(op, hal.BufferViewCreate):
+                self.outputs[op.buffer] = op
+            elif isinstance(op, hal.QueueExecute):
+                self.left += 1
+                last = number
+            elif isinstance(op, hal.BufferLoad) and not _of_input(op):
+                loads.append(op)
+        for buffer, output in self.outputs.items():
+            made = buffer.defining_op
+            if isinstance(made, hal.QueueAlloca):
+                needed = _defining(output.dims)
+                if any(load in needed and order[load] > order[made] for load in loads):
+                    self.late.add(buffer)
+        self.trailing = bool(self.late) or any(order[load] > last for load in loads)
+
     def _only_straight_line(self) -> None:
         """Fences chain the device work of one block; work in branches cannot tell which step is last."""
         first = self.function.regions[0].block
         for op in self.function.walk():
             if isinstance(op, hal.QueueExecute) and op.parent is not first:
                 raise FlowError(8, "device work inside host control flow", source=op.location.user_text())
+
+    def waited(self) -> Any:
+        """The fence behind which everything started so far, or what the caller waits for, is done."""
+        return self.host.wait if self.pending is None else self.pending
 
     def value(self, value: Value) -> Any:
         """The register of a value; pure host arithmetic is emitted when first needed."""
@@ -304,9 +331,34 @@ def _view_buffer(f: _FunctionLowering, op: hal.BufferViewBuffer) -> Any:
     return f.host.inputs[list(f.function.regions[0].block.args).index(op.view)]  # type: ignore[arg-type]
 
 
+def _of_input(op: hal.BufferLoad) -> bool:
+    """Whether a scalar is read from what the caller passed, which is there from the start."""
+    return isinstance(op.buffer.defining_op, hal.BufferViewBuffer)
+
+
+def _defining(values: Iterable[Value]) -> set[Op]:
+    """The ops that ``values`` depend on."""
+    found: set[Op] = set()
+    pending = list(values)
+    while pending:
+        op = pending.pop().defining_op
+        if op is not None and op not in found:
+            found.add(op)
+            pending += op.operands
+    return found
+
+
 def _view_create(f: _FunctionLowering, op: hal.BufferViewCreate) -> Any:
-    """The view was made when its memory was asked for."""
-    return f.value(op.buffer)
+    """The view was made when its memory was asked for; now, and filled, if its sizes were not known then."""
+    if op.buffer not in f.late:
+        return f.value(op.buffer)
+    source = f.value(op.buffer)
+    result = f.host.result(op.position.value, [f.value(d) for d in op.dims])
+    b, wait, signal = f.builder, f.waited(), f.host.step()
+    zero, length = b.const_i64(0), b.call("hal.buffer.length", result)
+    b.call("hal.device.queue.copy", f.host.device(), wait, signal, source, zero, result, zero, length)
+    f.pending = signal
+    return result
 
 
 def _constants_map(f: _FunctionLowering, op: hal.ConstantsMap) -> Any:
@@ -316,7 +368,7 @@ def _constants_map(f: _FunctionLowering, op: hal.ConstantsMap) -> Any:
 def _alloca(f: _FunctionLowering, op: hal.QueueAlloca) -> Any:
     """Memory of an output comes from the caller or is made as its array; other memory is a buffer."""
     output = f.outputs.get(op.result)
-    if output is not None:
+    if output is not None and op.result not in f.late:
         return f.host.result(output.position.value, [f.value(d) for d in output.dims])
     null = f.builder.null()
     return f.builder.call("hal.device.queue.alloca", f.host.device(), null, null, f.value(op.size))
@@ -326,7 +378,7 @@ def _execute(f: _FunctionLowering, op: hal.QueueExecute) -> None:
     params = [f.value(v) for v in op.params]
     bindings = [f.value(v) for v in op.bindings]
     f.left -= 1
-    signal = f.host.step() if f.left else None
+    signal = f.host.step() if f.left or f.trailing else None
     f.host.execute(
         f.globals[op.command_buffer.root], bindings=bindings, params=params, wait=f.pending, signal=signal
     )
@@ -337,8 +389,7 @@ _LOADS = {"i1": "i8.u", "i8": "i8.s", "ui8": "i8.u", "i16": "i16.s", "ui16": "i1
 
 
 def _buffer_load(f: _FunctionLowering, op: hal.BufferLoad) -> Any:
-    if f.pending is not None:
-        f.host.await_(f.pending)
+    f.host.await_(f.waited())
     name = str(op.result.type)
     if name not in (*_LOADS, "i32", "i64", "f32", "f64"):
         raise FlowError(8, f"reading back an element of type {name}", source=op.location.user_text())
@@ -358,7 +409,10 @@ def _cond_branch(f: _FunctionLowering, op: Any) -> None:
 
 
 def _return(f: _FunctionLowering, op: Op) -> None:
-    f.host.return_(*f.operands(op))
+    views = f.operands(op)
+    if f.trailing:
+        f.host.done(f.pending)
+    f.host.return_(*views)
 
 
 _RULES: dict[str, Any] = {
