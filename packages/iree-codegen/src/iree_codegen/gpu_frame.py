@@ -19,11 +19,11 @@ from iree_codegen.errors import INTERNAL, CodegenError
 from iree_codegen.invocation_description import InvocationDescription
 from iree_codegen.invocation_elements import InvocationElements
 from iree_codegen.kernel import INDEX_BITS, SUBGROUP_SIZE, WORKGROUP_SIZE, Kernel, KernelFrame
-from iree_codegen.kernel_builder import Index
+from iree_codegen.kernel_builder import CMPI, Index, KernelBuilder
 from iree_core_ir.dialects.gpu import AddressSpaceAttr, DimensionAttr, ReductionAttr, ShuffleModeAttr
-from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, IntegerAttr
+from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, IntegerAttr, Type
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import MemRefType, i1, i32, i64, index
+from iree_core_ir.ir.types import MemRefType, element_of, i1, i32, i64, index
 
 Triple = tuple[int, int, int]
 MAX_SCRATCH_WORKGROUPS = 256
@@ -37,10 +37,43 @@ SUBGROUP_REDUCTIONS = {
 }  # fmt: skip
 
 
+class InvocationBuilder(KernelBuilder):
+    """Comparisons of an index with a number stay comparisons of indices: those of 64 bits take several
+    instructions, and lavapipe gets some of them wrong."""
+
+    def pure(
+        self,
+        name: str,
+        operands: tuple[Value, ...],
+        type: Type,
+        attributes: dict[str, Attribute] | None = None,
+        *,
+        hoist: bool = True,
+    ) -> Value:
+        if name == "arith.cmpi" and attributes is not None:
+            operands = self._as_indices(operands, attributes["predicate"])
+        return super().pure(name, operands, type, attributes, hoist=hoist)
+
+    def _as_indices(self, operands: tuple[Value, ...], predicate: Any) -> tuple[Value, ...]:
+        for place, other in ((0, 1), (1, 0)):
+            made, number = operands[place].defining_op, self.constant_of(operands[other])
+            if made is None or made.name != "arith.index_cast" or type(number) is not int:
+                continue
+            source = made.operands[0]
+            unsigned = CMPI[predicate.value].startswith("u")
+            whole = element_of(source.type) is index and element_of(operands[place].type) is i64
+            if whole and (0 if unsigned else -(1 << 31)) <= number < 1 << 31:
+                pair = [source, source]
+                pair[other] = self.constant(number, source.type)
+                return (pair[0], pair[1])
+        return operands
+
+
 class GpuFrame(KernelFrame):
     """``dispatch`` in invocation form with ``workgroup_size`` invocations per workgroup."""
 
     alignment = VECTOR_BYTES
+    builder = InvocationBuilder
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class KernelFrame:
 
     alignment = 1
     """What the addresses of bindings must be multiples of, in bytes."""
+    builder: type[KernelBuilder] = KernelBuilder
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class KernelFrame:
         types += [index, index, index, memref_of(i8)]
         own: dict[str, Attribute] = {KERNEL: UNIT, BINDINGS: IntegerAttr(len(bindings), i64)}
         own.update(attributes or {})
-        self.kernel = KernelBuilder(name or dispatch.name, types, fma=fma, attributes=own)
+        self.kernel = self.builder(name or dispatch.name, types, fma=fma, attributes=own)
         args = self.kernel.args
         n = len(bindings)
         self.binding_args: list[Value] = args[:n]

@@ -190,3 +190,20 @@ func.func @scatter(%u: tensor<7x3xf32>, %i: tensor<7x2xi64>, %a: tensor<4x5x3xf3
     indices = np.array([[0, 0], [3, 4], [0, 0], [2, 2], [3, 4], [0, 1], [0, 0]], np.int64)
     inputs = {0: random((7, 3)), 1: indices, 2: random((4, 5, 3), seed=1)}
     check(text, inputs, global_ids, SMALL, invocations=10000)
+
+
+def test_an_index_is_compared_with_a_number_as_an_index() -> None:
+    body = """%j = linalg.index 1 : index
+    %i = arith.index_cast %j : index to i64
+    %n = arith.index_cast %j : index to i8
+    %two = arith.constant 2 : i64
+    %low = arith.constant -3 : i8
+    %z = arith.constant 0.0 : f32
+    %c = arith.cmpi sle, %i, %two : i64
+    %d = arith.cmpi sgt, %n, %low : i8
+    %e = arith.andi %c, %d : i1
+    %s = arith.select %e, %x, %z : f32
+    %r = arith.addf %s, %x : f32"""
+    kernel = check(elementwise((2, 300), body), {0: random((2, 300))}, global_ids, SMALL, tolerance=0)
+    compared = [str(op.operands[0].type) for op in kernel.module.walk() if op.name == "arith.cmpi"]
+    assert "i64" not in " ".join(compared)
