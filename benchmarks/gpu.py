@@ -30,7 +30,9 @@ from typing import Any
 import numpy as np
 
 import iree_flow
+import iree_hal
 import iree_vm
+from iree_hal.recording import BindingRef, RecordingBuilder
 
 Array = np.ndarray[Any, Any]
 TARGET = "vulkan-spirv"
@@ -216,7 +218,7 @@ def cases() -> list[Case]:
         )
     )
     found.append(
-        Case("copy", unary("Neg", single, big), normal(big), torch.neg, 2.0 * (1 << 30), "GB/s", aim=0.97)
+        Case("negate", unary("Neg", single, big), normal(big), torch.neg, 2.0 * (1 << 30), "GB/s", aim=0.97)
     )
     found.append(
         Case("softmax", unary("Softmax", single, (4096, 4096), axis=-1), normal((4096, 4096)),
@@ -380,6 +382,39 @@ def latency(profile: dict[str, Any]) -> Row:
     row.ours_us = statistics.median(times)
     row.notes["gpu_us"] = round(statistics.median(gpu_times(module.device, lambda: module.main(x, x), 50)), 2)
     module.unload()
+    return row
+
+
+def copy(cuda: bool, repeats: int, nbytes: int) -> Row:
+    """A copy between two buffers of the device, as recordings do it."""
+    device: Any = iree_hal.create_device("vulkan")
+    source, target = device.allocator.allocate(nbytes), device.allocator.allocate(nbytes)
+    data = np.arange(nbytes // 4, dtype=np.uint32)
+    source.map("w")[:] = data.view(np.uint8).data
+    builder = RecordingBuilder(3, 0)
+    zero, length = builder.const(0), builder.const(nbytes)
+    builder.copy(BindingRef(1, zero, length), BindingRef(2, zero, length))
+    commands = device.create_command_buffer(builder.finish(), ())
+
+    def call() -> None:
+        device.execute(commands, [source, target])
+
+    row = Row("copy", unit="GB/s", aim=0.97)
+    gpu_times(device, call, 3)
+    theirs: list[float] = []
+    peer = Peer(lambda a: a.clone(), [data.view(np.float32)]) if cuda else None
+    ours = []
+    for _ in range(3):
+        ours += gpu_times(device, call, repeats)
+        theirs += peer.times(repeats) if peer is not None else []
+    row.ours_us = statistics.median(ours)
+    row.rate = 2.0 * nbytes / row.ours_us / 1e3
+    if theirs:
+        row.torch_us = statistics.median(theirs)
+        row.torch_rate = 2.0 * nbytes / row.torch_us / 1e3
+        row.share = row.torch_us / row.ours_us
+    row.error = 0.0 if np.array_equal(np.frombuffer(target.map("r"), np.uint32), data) else float("inf")
+    row.failure = "" if row.error == 0 else "wrong bytes"
     return row
 
 
@@ -607,6 +642,7 @@ def main() -> int:
     todo: list[tuple[str, Callable[[], Row]]] = [
         (case.name, partial(measure, case, cuda, arguments.repeats, profile)) for case in cases()
     ]
+    todo += [("copy", lambda: copy(cuda, arguments.repeats, 1 << 30 if cuda else 1 << 26))]
     todo += [("latency", lambda: latency(profile)), ("counts", lambda: counts(profile))]
     for name, run in todo:
         if wanted and name not in wanted:
