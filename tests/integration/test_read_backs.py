@@ -85,3 +85,10 @@ def test_sizes_that_do_not_fit_are_an_error(reshape: Any) -> None:
     """More elements than there are would be read beyond them."""
     with pytest.raises(IreeError):
         reshape.main(X, np.array([4, 3], np.int64))
+
+
+def test_passed_sizes_that_do_not_fit_are_an_error(plain: Any) -> None:
+    """Nobody would write the elements that are too many."""
+    for sizes in ((4, 3), (2, 2)):
+        with pytest.raises(IreeError, match="do not fit"):
+            plain.main(X, np.array(sizes, np.int64))

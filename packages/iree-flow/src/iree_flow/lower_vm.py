@@ -369,7 +369,14 @@ def _alloca(f: _FunctionLowering, op: hal.QueueAlloca) -> Any:
     """Memory of an output comes from the caller or is made as its array; other memory is a buffer."""
     output = f.outputs.get(op.result)
     if output is not None and op.result not in f.late:
-        return f.host.result(output.position.value, [f.value(d) for d in output.dims])
+        result = f.host.result(output.position.value, [f.value(d) for d in output.dims])
+        if any(isinstance(needed, hal.BufferLoad) for needed in _defining(output.dims)):
+            length = f.builder.call("hal.buffer.length", result)
+            differs = f.builder.op("cmp.ne.i64", length, f.value(op.size))
+            f.builder.cond_fail(
+                differs, f"the sizes of a result do not fit its elements at {op.location.user_text()}"
+            )
+        return result
     null = f.builder.null()
     return f.builder.call("hal.device.queue.alloca", f.host.device(), null, null, f.value(op.size))
 
