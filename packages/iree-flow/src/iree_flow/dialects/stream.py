@@ -32,7 +32,7 @@ from iree_core_ir.ir.dialect import Dialect
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.traits import NO_TERMINATOR, PURE, SINGLE_BLOCK, SYMBOL
 from iree_core_ir.ir.types import TensorType, i64, index
-from iree_flow.dialects.flow import index_list, index_operand, parse_shaped_types, shaped_types
+from iree_flow.dialects.shaped_types import index_list, index_operand, parse_shaped_types, shaped_types
 
 LIFETIMES = ("constant", "external", "transient", "variable", "staging", "*")
 
