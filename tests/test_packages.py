@@ -94,7 +94,8 @@ def test_what_checks_itself_in_ci_is_there() -> None:
     """Paths that are gone would end the run with a usage error, but only there."""
     script = runpy.run_path(str(ROOT / "ci" / "test"), run_name="ci_test")
     for name in script["SELF_CHECKED"]:
-        assert (ROOT / name).exists(), name
+        path = ROOT / name
+        assert path.is_file() or any(path.rglob("test_*.py")), name
     for name in script["SELF_CHECKED_ELSEWHERE"]:
         path, _, test = name.partition("::")
         assert f"def {test.partition('[')[0]}(" in (ROOT / path).read_text(), name
