@@ -185,12 +185,31 @@ class _Emitter(ConvolutionTiles[int]):
             position,
             width,
             [None] * width if self.rows.copied else masks,
-            lambda c, step: self._prefetch(weights[0], c, step, number, n_tiles),
+            lambda c, step: self._fetch_ahead(weights[0], panel, c, step, number, n_tiles),
         )
         if self.direct:
             self.store(panel, position, width, sums, masks)
         else:
             self.keep(position, width, sums)
+
+    def _fetch_ahead(
+        self, weights: Index, panel: Index, c: Index, unroll: int, number: Index, n_tiles: int
+    ) -> None:
+        self._prefetch(weights, c, unroll, number, n_tiles)
+        k, w, rows = self.kernel, self.window, self.rows
+        block = rows.rows * rows.pitch
+        n_bytes = w.channels * w.height * w.width * FLOAT_BYTES
+        if rows.copied or rows.rows == w.out_height or n_bytes <= CACHED_WEIGHTS:
+            return
+        # The next block's input, a line of every channel at a time, evenly over panels and tiles.
+        lines, passes = -(-block // LINE), self.panels * n_tiles
+        turn = k.add(k.mul(panel, n_tiles), number)
+        line = k.mul(k.floordiv(k.mul(turn, lines), passes), LINE)
+        start = k.add(k.add(self.base, block), line)
+        for u in range(unroll):
+            for more in range(-(-lines // passes)):
+                at = k.add(start, k.mul(k.add(c, u), rows.plane))
+                k.prefetch(self.memory, k.add(at, more * LINE), locality=2)
 
     def _prefetch(self, weights: Index, c: Index, unroll: int, number: Index, n_tiles: int) -> None:
         """This tile's share of the next panel's weights, where they come from far."""
