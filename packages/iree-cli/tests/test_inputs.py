@@ -71,7 +71,9 @@ def test_numbers_of_each_kind():
 def test_floats_come_back_exactly(values):
     expected = np.array(values, np.float32)
     array = one(f"{len(values)}xf32={' '.join(map(repr, values))}", Slot("v", F32, (len(values),)))
-    np.testing.assert_array_equal(array.view(np.uint32) & 0x7FFFFFFF, expected.view(np.uint32) & 0x7FFFFFFF)
+    numbers = ~np.isnan(expected)  # text has one NaN, memory has many
+    np.testing.assert_array_equal(np.isnan(array), ~numbers)
+    np.testing.assert_array_equal(array[numbers].view(np.uint32), expected[numbers].view(np.uint32))
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,13 @@ def test_support_and_descriptions() -> None:
     one = TargetDescription("t", ("avx2",), (("cpu", "x"),))
     assert one.key() == TargetDescription("t", ("avx2",), (("cpu", "x"),)).key()
     assert one.key() != TargetDescription("t", ("avx2", "fma")).key()
-    assert one.to_json() == {"target": "t", "features": ("avx2",), "options": (("cpu", "x"),)}
+    assert one.to_json() == {
+        "target": "t",
+        "features": ("avx2",),
+        "options": (("cpu", "x"),),
+        "binding_alignment": 64,
+        "slice_alignment": 1,
+    }
 
 
 def test_the_target_protocol_is_checkable() -> None:
@@ -102,6 +108,7 @@ def test_the_target_protocol_is_checkable() -> None:
         name = "mine"
         driver = "null"
         format = "null"
+        option_names = ()
 
         def describe(self, options: object) -> TargetDescription:
             return TargetDescription("mine")

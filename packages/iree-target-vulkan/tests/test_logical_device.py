@@ -47,6 +47,7 @@ def test_retired_actions_wait_for_their_submission(device: Any) -> None:
 
 def test_command_pools_are_used_again(device: Any) -> None:
     logical = device.logical
+    held = logical.leaks().get("VkCommandPool", 0)
     submission(logical).close()
     created = logical.handles.created["VkCommandPool"]
     for _ in range(5):
@@ -55,7 +56,7 @@ def test_command_pools_are_used_again(device: Any) -> None:
         writer.wait()
         writer.close()
     assert logical.handles.created["VkCommandPool"] == created
-    assert "VkCommandPool" not in logical.leaks()
+    assert logical.leaks().get("VkCommandPool", 0) <= held
 
 
 def test_layouts_are_shared(device: Any) -> None:

@@ -15,10 +15,9 @@ from iree_hal.errors import OUT_OF_MEMORY, HalError
 from iree_target_vulkan.errors import CALL, DEVICE_LOST, LOADER, VulkanError
 
 try:
+    import vulkan as _vulkan
     from vulkan._vulkan import ffi as _ffi
     from vulkan._vulkan import lib as _lib
-
-    import vulkan as _vulkan
 except OSError as error:
     raise VulkanError(
         LOADER,
