@@ -25,6 +25,7 @@ import onnxruntime  # noqa: E402
 
 import iree_flow  # noqa: E402
 import iree_vm  # noqa: E402
+import probe  # noqa: E402
 import zoo  # noqa: E402
 from iree_target_vulkan.executable_format import SpirvExecutable  # noqa: E402
 from iree_target_vulkan.instance import messages  # noqa: E402
@@ -49,24 +50,29 @@ def invalid_shaders(artifact: Any) -> list[str]:
 
 
 def largest_error(value: Any, reference: Any) -> float:
-    """``max|a - b| / max|b|``; infinite unless shapes and special values agree."""
+    """``max|a - b|`` over ``max|b|``, of which at least 1e-3 is taken: a probability of 1e-5 may be off by 1e-6.
+
+    Infinite unless shapes and special values agree.
+    """
     if value.shape != reference.shape or not np.array_equal(np.isfinite(value), np.isfinite(reference)):
         return float("inf")
     scale = float(np.max(np.abs(reference), initial=0.0))
-    return float(np.max(np.abs(value - reference), initial=0.0)) / max(scale, 1e-30)
+    return float(np.max(np.abs(value - reference), initial=0.0)) / max(scale, 1e-3)
 
 
 def main() -> None:
     name, path = sys.argv[1:]
     model = zoo.MODELS[name]
     shapes = model.input_shapes or {entry.name: entry.shape for entry in model.inputs}
+    # The tensor before a closing softmax or sigmoid is an output too: errors show there at full size.
+    probed = probe.probe(Path(path), model.logits, inner=0).model
     started = time.perf_counter()
     artifact = iree_flow.compile(
-        path, target="vulkan-spirv", target_vulkan_profile="device", input_shapes=shapes
+        probed, target="vulkan-spirv", target_vulkan_profile="device", input_shapes=shapes
     )
     compiled = time.perf_counter() - started
     module = iree_vm.load(artifact, device="vulkan")
-    session = onnxruntime.InferenceSession(path)
+    session = onnxruntime.InferenceSession(probed.SerializeToString())
     worst = 0.0
     started = time.perf_counter()
     for seed in range(2):
