@@ -44,7 +44,7 @@ def test_selectors(device: Any, by: str) -> None:
 
 
 def test_unknown_devices_list_the_candidates(device: Any) -> None:
-    with pytest.raises(HalError, match=r"IREE-HAL-026.*there are 0: "):
+    with pytest.raises(HalError, match=r"IREE-HAL-026.*by index: 0: "):
         iree_hal.create_device("vulkan://no such device")
 
 

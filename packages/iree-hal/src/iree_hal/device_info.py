@@ -69,7 +69,7 @@ def match_device(infos: Sequence[DeviceInfo], selector: str, driver: str = "") -
     raise HalError(
         NO_DEVICE,
         f"'{selector}'{f' of {driver}' if driver else ''}: {problem}",
-        cause=f"there are {candidates}",
+        cause=f"by index: {candidates}",
         hint="use an index, a part of one device's name, or a UUID; iree devices",
     )
 
