@@ -2,8 +2,8 @@
 
     IREE_VULKAN_VALIDATION=1 python benchmarks/soak.py --target vulkan-spirv --driver vulkan --minutes 10
 
-Every result is compared with numpy. Resident memory is sampled every second; after a warm-up of a tenth of
-the time, a straight line is fitted to it. The exit status is 1 when a result is wrong, when the line rises by
+Every result is compared with numpy. Resident memory is sampled every second; a straight line is fitted to the second
+half, when caches are full. The exit status is 1 when a result is wrong, when the line rises by
 more than ``--slope`` kB a minute, when a validation layer said anything, or when the driver still holds
 objects that no module needs.
 """
@@ -148,7 +148,7 @@ def main() -> int:
     for thread in threads:
         thread.join(60)
     stuck = sum(t.is_alive() for t in threads)
-    kept = np.array([s for s in samples if s[0] > length / 10] or samples, np.float64)
+    kept = np.array([s for s in samples if s[0] > length / 2] or samples, np.float64)
     slope = float(np.polyfit(kept[:, 0] / 60, kept[:, 1] / 1024, 1)[0]) if len(kept) > 1 else 0.0
     messages = list(getattr(soak.device, "validation_messages", list)())
     gc.collect()
