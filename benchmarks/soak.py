@@ -3,9 +3,9 @@
     IREE_VULKAN_VALIDATION=1 python benchmarks/soak.py --target vulkan-spirv --driver vulkan --minutes 10
 
 Every result is compared with numpy. Resident memory is sampled every second; a straight line is fitted to
-the second half, when caches are full. The exit status is 1 when a result is wrong, when the line rises by more
-than ``--slope`` kB a minute, when a validation layer said anything, or when the driver still holds objects that
-no module needs.
+the second half, when caches are full. The exit status is 1 when a result is wrong, when the line rises by
+more than ``--slope`` kB a minute, when a validation layer said anything, or when the driver still holds
+objects that no module needs.
 """
 
 from __future__ import annotations
