@@ -36,7 +36,11 @@ class Statistics:
 
 
 class Allocator:
-    """Thread-safe. ``limit_bytes`` bounds what is live, ``pool_bytes`` what is kept for reuse."""
+    """Thread-safe. ``limit_bytes`` bounds what is live, ``pool_bytes`` what is kept for reuse.
+
+    The books are the same for every kind of memory. A device with memory of its own overrides ``_block`` (new
+    memory, anything with ``nbytes``), ``_view`` (its bytes), ``_buffer`` and ``_reusable``.
+    """
 
     def __init__(
         self, *, pool_bytes: int = POOL_BYTES, limit_bytes: int | None = None, verify: bool = False
@@ -45,10 +49,10 @@ class Allocator:
         self.limit_bytes = limit_bytes
         self.verify = verify
         self.statistics = Statistics()
-        self._free: dict[int, list[Bytes]] = {}
+        self._free: dict[int, list[Any]] = {}
         # Finalizers run at any allocation, also inside a locked region of the same thread.
         self._lock = threading.RLock()
-        self._live: weakref.WeakKeyDictionary[Buffer, tuple[Bytes, Any]] = weakref.WeakKeyDictionary()
+        self._live: weakref.WeakKeyDictionary[Buffer, tuple[Any, Any]] = weakref.WeakKeyDictionary()
 
     def allocate(self, nbytes: int) -> Buffer:
         """A buffer of ``nbytes`` undefined bytes at a multiple of 64. Raises HalError OUT_OF_MEMORY."""
@@ -74,20 +78,38 @@ class Allocator:
             statistics.peak_bytes = max(statistics.peak_bytes, statistics.live_bytes)
         if block is None:
             try:
-                block = aligned_bytes(size)
+                block = self._block(size)
             except HalError:
                 self._forget(size)
                 raise
-        buffer = Buffer(block[guard : guard + nbytes])
+        buffer = self._buffer(block, guard, nbytes)
         finalizer = weakref.finalize(buffer, self._forget, size)
         finalizer.atexit = False
         if guard:
-            block[:] = GUARD_VALUE
-            block[guard : guard + nbytes] = POISON
-            buffer.guards = (block[:guard], block[guard + nbytes :])
+            view = self._view(block)
+            view[:] = GUARD_VALUE
+            view[guard : guard + nbytes] = POISON
+            buffer.guards = (view[:guard], view[guard + nbytes :])
         with self._lock:
             self._live[buffer] = (block, finalizer)
         return buffer
+
+    def _block(self, size: int) -> Any:
+        """``size`` bytes of new memory. Raises HalError OUT_OF_MEMORY."""
+        return aligned_bytes(size)
+
+    def _view(self, block: Any) -> Bytes:
+        """The bytes of ``block`` for the host."""
+        view: Bytes = block
+        return view
+
+    def _buffer(self, block: Any, offset: int, nbytes: int) -> Buffer:
+        """The buffer over ``nbytes`` from ``offset`` of ``block``."""
+        return Buffer(block[offset : offset + nbytes])
+
+    def _reusable(self, block: Any) -> bool:
+        """Whether a later buffer of the size may get ``block``."""
+        return True
 
     def _forget(self, size: int) -> None:
         with self._lock:
@@ -107,7 +129,7 @@ class Allocator:
         size = block.nbytes
         with self._lock:
             self.statistics.live_bytes -= size
-            if self.statistics.pooled_bytes + size <= self.pool_bytes:
+            if self.statistics.pooled_bytes + size <= self.pool_bytes and self._reusable(block):
                 self.statistics.pooled_bytes += size
                 self._free.setdefault(size, []).append(block)
 
