@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -13,8 +14,6 @@ from iree_target_llvm.testing import run_native
 
 from .conftest import compile_with, function
 from .test_elementwise import unary
-
-mpmath = pytest.importorskip("mpmath")
 
 BOUNDS: dict[str, tuple[float, float]] = {
     # op: (f32, f64) largest error in ulp; what is computed in double and rounded has half an ulp.
