@@ -117,10 +117,11 @@ def build(session: nox.Session) -> None:
 @nox.session
 def models(session: nox.Session) -> None:
     """Every model against onnxruntime: errors, latency, sizes. Installs torch for the exports."""
-    install(session, list(fresh.ALL), "pip", "-r", "ci/requirements-models.txt")
+    install(session, list(fresh.ALL), "pip", *fresh.TEST, "-r", "ci/requirements-models.txt")
     # timm declares torchvision, which the topologies used here never call.
     session.install(*CONSTRAINTS, "--no-deps", "timm")
     session.run("python", "-W", "ignore", "benchmarks/models.py", *session.posargs, env=LIMITS)
+    session.run("pytest", "-q", "packages/iree-vm/tests/test_inputs.py", "-k", "torch", env=LIMITS)
 
 
 @nox.session

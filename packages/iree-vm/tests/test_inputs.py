@@ -72,7 +72,7 @@ def test_layouts(layout: str, module: Module) -> None:
 
 
 def test_torch_tensors(module: Module) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is a download of its own: nox -s models runs this")
     np.testing.assert_array_equal(module.main(torch.from_numpy(X), torch.from_numpy(Y.copy())), X + Y)
     with pytest.raises(VmError, match=r"IREE-VM-024.*detach"):
         module.main(torch.from_numpy(X).requires_grad_(), Y)

@@ -50,8 +50,8 @@ class SlidingTiles(Generic[Size]):
         self.weights: list[Value] | None = None
 
     def emit_channel(self) -> None:
-        """Loops over one plane of the result."""
-        raise NotImplementedError
+        """Loops over one plane of the result. What each subclass is there for."""
+        raise NotImplementedError(type(self).__name__)
 
     def run(self, positions: int, plane: Index) -> Kernel:
         """The kernel; ``positions``: of an output plane, about; ``plane``: elements of an input plane."""
