@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, CMPI_PREDICATES
+from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, CMPI_PREDICATES, is_number_constant
 from iree_core_ir.ir.attributes import DenseElementsAttr, IntegerAttr
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
@@ -167,26 +167,14 @@ def intrinsic_unary(name: str, flag: str | None = None) -> Handler:
     return handler
 
 
-def is_number(value: Value) -> bool:
-    """True for a constant that is not NaN."""
-    op = value.defining_op
-    if op is None or op.name != "arith.constant":
-        return False
-    attribute: Any = op.attributes["value"]
-    if isinstance(attribute, DenseElementsAttr):
-        array = attribute.to_array()
-        return bool((array == array).all())
-    return bool(attribute.value == attribute.value)
-
-
 def extremum(predicate: str) -> Handler:
     """maximumf, minimumf: NaN wins. One instruction when an operand is a number."""
 
     def handler(p: TextWriter, op: Any) -> str:
         a, b = op.operands
-        if is_number(b) and not is_number(a):
+        if is_number_constant(b) and not is_number_constant(a):
             a, b = b, a
-        return extremum_text(p, predicate, p.operand(a), p.operand(b), a.type, is_number(a))
+        return extremum_text(p, predicate, p.operand(a), p.operand(b), a.type, is_number_constant(a))
 
     return handler
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from iree_codegen.kernel_target import kernel_of, legalize_kernel, requested_function
 from iree_core_ir.target import (
     ConstantLayout,
     DispatchRequest,
@@ -66,43 +67,21 @@ class LlvmCpuTarget:
 
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
-        from iree_codegen.select_strategy import generate
-
-        return generate(function, description)
+        return kernel_of(function, description)
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
-        from iree_core_ir.dialects.func import FuncOp
-        from iree_core_ir.text.parser import parse_module
-
-        module = parse_module(request.text, name=request.name)
-        func = next(
-            op for op in module.walk() if isinstance(op, FuncOp) and op.sym_name.value == request.name
-        )
-        return compile_function(func, request.description)
+        return compile_function(requested_function(request), request.description)
 
 
 def compile_function(func: Any, description: TargetDescription) -> ExecutableObject:
     """Compile a dispatch function in this process."""
-    from iree_base import debug
     from iree_codegen.errors import INTERNAL, CodegenError
-    from iree_codegen.legalize.kernel import legalize
-    from iree_codegen.select_strategy import generate
-    from iree_codegen.verify import verify_workgroup_form
-    from iree_core_ir.verifier import verify
     from iree_target_llvm.llvm_object import compile_text
     from iree_target_llvm.module_printer import module_text
 
     assert isinstance(description, CpuDescription)
-    kernel = generate(func, description)
-    if debug.at(debug.IR):
-        debug.log(debug.IR, f"// kernel IR, strategy {kernel.strategy}\n{kernel.module}")
-    if debug.verifying():
-        verify(kernel.module)
-        verify_workgroup_form(kernel.module)
-    legalize(kernel.module, description)
-    if debug.verifying():
-        verify(kernel.module)
-        verify_workgroup_form(kernel.module)
+    kernel = kernel_of(func, description)
+    legalize_kernel(kernel, description)
     wide = '"prefer-vector-width"="512"' if description.vector_bits == 512 else ""
     text = module_text(kernel.module, wide)
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)

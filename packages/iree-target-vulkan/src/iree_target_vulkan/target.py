@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from iree_codegen.kernel_target import kernel_of, legalize_kernel, requested_function
 from iree_core_ir.ir.types import element_of
 from iree_core_ir.target import (
     ConstantLayout,
@@ -68,48 +69,24 @@ class VulkanSpirvTarget:
 
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
-        from iree_codegen.select_strategy import generate
-
-        return generate(function, description)
+        return kernel_of(function, description)
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
-        from iree_core_ir.dialects.func import FuncOp
-        from iree_core_ir.text.parser import parse_module
-
-        module = parse_module(request.text, name=request.name)
-        func = next(
-            op for op in module.walk() if isinstance(op, FuncOp) and op.sym_name.value == request.name
-        )
-        return compile_function(func, request.description)
+        return compile_function(requested_function(request), request.description)
 
 
 def compile_function(func: Any, description: TargetDescription) -> ExecutableObject:
     """Compile a dispatch function in this process."""
-    from iree_base import debug
-    from iree_codegen.select_strategy import generate
-
     assert isinstance(description, VulkanDescription)
-    kernel = generate(func, description)
-    if debug.at(debug.IR):
-        debug.log(debug.IR, f"// kernel IR, strategy {kernel.strategy}\n{kernel.module}")
-    return compile_kernel(kernel, description)
+    return compile_kernel(kernel_of(func, description), description)
 
 
 def compile_kernel(kernel: Kernel, description: VulkanDescription) -> ExecutableObject:
     """Legalize and print a kernel in invocation form; its module is changed in place."""
     from iree_base import debug
-    from iree_codegen.legalize.kernel import legalize
-    from iree_codegen.verify import verify_form
-    from iree_core_ir.verifier import verify
     from iree_target_vulkan.printer.kernel_printer import KernelPrinter
 
-    if debug.verifying():
-        verify(kernel.module)
-        verify_form(kernel.module)
-    legalize(kernel.module, description)
-    if debug.verifying():
-        verify(kernel.module)
-        verify_form(kernel.module)
+    legalize_kernel(kernel, description)
     function = kernel.module.regions[0].block.first
     executable = KernelPrinter(function, description, kernel.export.scratch_bytes).print()
     if debug.at(debug.TARGET_TEXT):

@@ -9,6 +9,7 @@ import numpy as np
 from iree_base.element_types import element_type
 from iree_core_ir.ir.attributes import Attribute, DenseElementsAttr, FloatAttr, IntegerAttr, Type
 from iree_core_ir.ir.enums import BitEnumAttr
+from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, ShapedType
 
 CMPI_PREDICATES = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
@@ -68,6 +69,18 @@ def constant_attribute(value: Any, type: Type) -> Attribute:
         return DenseElementsAttr.from_splat(_scalar(value, type.element_type), type)
     number = _scalar(value, type)
     return FloatAttr(float(number), type) if isinstance(type, FloatType) else IntegerAttr(int(number), type)
+
+
+def is_number_constant(value: Value) -> bool:
+    """True for the result of a constant no element of which is NaN."""
+    op = value.defining_op
+    if op is None or op.name != "arith.constant":
+        return False
+    attribute: Any = op.attributes["value"]
+    if isinstance(attribute, DenseElementsAttr):
+        array = attribute.to_array()
+        return bool((array == array).all())
+    return bool(attribute.value == attribute.value)
 
 
 def _scalar(value: Any, type: Type) -> Any:

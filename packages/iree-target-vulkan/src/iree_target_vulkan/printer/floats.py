@@ -10,9 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES
-from iree_core_ir.ir.attributes import DenseElementsAttr
-from iree_core_ir.ir.operation import Value
+from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, is_number_constant
 from iree_core_ir.ir.types import FloatType, element_of
 from iree_target_vulkan.printer.values import Values
 
@@ -67,26 +65,14 @@ def comparison(p: Values, predicate: str, a: int, b: int, type: Any) -> int:
     return p.emit(COMPARISONS[predicate], result, a, b)
 
 
-def is_number(value: Value) -> bool:
-    """True for a constant that is not NaN."""
-    op = value.defining_op
-    if op is None or op.name != "arith.constant":
-        return False
-    attribute: Any = op.attributes["value"]
-    if isinstance(attribute, DenseElementsAttr):
-        array = attribute.to_array()
-        return bool((array == array).all())
-    return bool(attribute.value == attribute.value)
-
-
 def extremum(predicate: str) -> Handler:
     """maximumf, minimumf: NaN wins."""
 
     def handler(p: Values, op: Any) -> int:
         a, b = op.operands
-        if is_number(b) and not is_number(a):
+        if is_number_constant(b) and not is_number_constant(a):
             a, b = b, a
-        return nan_extremum(p, predicate, p.operand(a), p.operand(b), a.type, is_number(a))
+        return nan_extremum(p, predicate, p.operand(a), p.operand(b), a.type, is_number_constant(a))
 
     return handler
 
