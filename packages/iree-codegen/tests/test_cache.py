@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from iree_codegen.cache import DIRECTORY_VARIABLE, CompileCache, code_version, default_directory
+from iree_base.cache_directory import VARIABLE
+from iree_codegen.cache import CompileCache, code_version, default_directory
 from iree_core_ir.target import DispatchRequest, ExecutableObject, ExportObject, TargetDescription
 
 EXPORT = ExportObject("f", ("read", "write"), 2, (["arg", 0], ["const", 1], ["const", 1]), 64, (1, 1))
@@ -100,5 +101,5 @@ for round in range(50):
 
 
 def test_the_directory_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert default_directory() == tmp_path

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -21,26 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from iree_base import debug
+from iree_base.cache_directory import cache_directory
 from iree_core_ir.target import DispatchRequest, ExecutableObject, ExportObject
 
 MAX_BYTES = 512 << 20
 """When entries exceed this, the least recently used are removed down to three quarters of it."""
 FORMAT = b"iree-codegen-cache-1\n"
-DIRECTORY_VARIABLE = "IREE_CACHE_DIR"
 
 
 def default_directory() -> Path:
     """``$IREE_CACHE_DIR``, else the user's cache directory."""
-    given = os.environ.get(DIRECTORY_VARIABLE)
-    if given:
-        return Path(given)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "iree-codegen"
+    return cache_directory("iree-codegen")
 
 
 class CompileCache:

@@ -7,7 +7,7 @@ once per invocation. ``scratch`` is the slice of one workgroup.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from iree_base.element_types import element_type
@@ -162,6 +162,13 @@ class GpuFrame(KernelFrame):
         """True when folding ``total`` workgroups makes no surplus ones."""
         x, y, _ = self.folded(total)
         return isinstance(total, int) and dim_ops.mul(x, y) == total
+
+    def unless_surplus(self, number: Index, total: Dim, body: Callable[[], None]) -> None:
+        """``body`` where workgroup ``number`` is one of the ``total``, not one that folding made."""
+        if self.is_exact(total):
+            body()
+        else:
+            self.kernel.if_(self.kernel.compare("ult", number, self.kernel.dim(total)), lambda: body())
 
     # -- memory ------------------------------------------------------------------------------------------
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, CMPI_PREDICATES, is_number_constant
-from iree_core_ir.ir.attributes import DenseElementsAttr, IntegerAttr
+from iree_core_ir.dialects.arith_attributes import (
+    CMPF_PREDICATES,
+    CMPI_PREDICATES,
+    integer_constant,
+    is_number_constant,
+)
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
 from iree_target_llvm.llvm_types import intrinsic_suffix, llvm_type
@@ -25,19 +29,6 @@ def splat_text(number: int | str, type: Any) -> str:
     if isinstance(type, VectorType):
         return f"splat ({llvm_type(type.element_type)} {number})"
     return str(number)
-
-
-def integer_constant(value: Value) -> int | None:
-    """The integer in every lane of a constant."""
-    op = value.defining_op
-    if op is None or op.name != "arith.constant":
-        return None
-    attribute = op.attributes["value"]
-    if isinstance(attribute, IntegerAttr):
-        return attribute.value
-    if isinstance(attribute, DenseElementsAttr) and attribute.splat:
-        return int(attribute.to_array().reshape(-1)[0])
-    return None
 
 
 def width(type: Any) -> int:

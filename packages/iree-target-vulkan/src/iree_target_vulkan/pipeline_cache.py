@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iree_base import debug
+from iree_base.cache_directory import cache_directory
 from iree_target_vulkan.binding import NULL, array, check, create, ffi, lib, struct
 
 if TYPE_CHECKING:
@@ -22,21 +22,11 @@ if TYPE_CHECKING:
 
 MAGIC = b"iree-vulkan-pipelines-1\n"
 DIGEST_BYTES = 32
-DIRECTORY_VARIABLE = "IREE_CACHE_DIR"
 
 
 def directory() -> Path:
     """``vulkan`` in ``$IREE_CACHE_DIR``, else ``iree-vulkan`` in the user's cache directory."""
-    given = os.environ.get(DIRECTORY_VARIABLE)
-    if given:
-        return Path(given) / "vulkan"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "iree-vulkan"
+    return cache_directory("iree-vulkan", "vulkan")
 
 
 def read(path: Path) -> bytes:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
-from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
+from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES, integer_constant
 from iree_core_ir.ir.operation import Value
-from iree_target_vulkan.printer.values import Values, integer_constant
+from iree_target_vulkan.printer.values import Values
 
 Handler = Callable[[Values, Any], Any]
 

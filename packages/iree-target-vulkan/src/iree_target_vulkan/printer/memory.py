@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iree_codegen.errors import INTERNAL, CodegenError
+from iree_core_ir.dialects.arith_attributes import integer_constant
 from iree_core_ir.ir.operation import BlockArgument, Value
 from iree_core_ir.ir.types import FloatType, IndexType, element_of, f16, i8
 from iree_target_vulkan.printer.context import is_carried
-from iree_target_vulkan.printer.values import Values, integer_constant
+from iree_target_vulkan.printer.values import Values
 
 BINDING, SCRATCH, WORKGROUP, PRIVATE = "binding", "scratch", "workgroup", "private"
 STORAGE_CLASS = {

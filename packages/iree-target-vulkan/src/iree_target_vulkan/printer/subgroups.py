@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
+from iree_core_ir.dialects.arith_attributes import integer_constant
 from iree_core_ir.dialects.gpu import DIMENSIONS
 from iree_core_ir.ir.types import FloatType, element_of, i32
 from iree_target_vulkan.printer.floats import combine
 from iree_target_vulkan.printer.memory import SCOPE_SUBGROUP, SCOPE_WORKGROUP, MemoryPrinter
-from iree_target_vulkan.printer.values import integer_constant
 
 ACQUIRE_RELEASE, UNIFORM_MEMORY, WORKGROUP_MEMORY = 0x8, 0x40, 0x100
 MAKE_AVAILABLE, MAKE_VISIBLE = 0x2000, 0x4000

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from iree_codegen.errors import INTERNAL, CodegenError
-from iree_core_ir.ir.attributes import DenseElementsAttr, IntegerAttr
 from iree_core_ir.ir.operation import Value
 from iree_target_vulkan.printer.context import Context
 from iree_target_vulkan.spirv.assembler import Operand, enumerant
@@ -119,19 +118,3 @@ class Values(Context):
 
     def construct(self, type: int, lanes: Sequence[int]) -> int:
         return lanes[0] if len(lanes) == 1 else self.emit("CompositeConstruct", type, *lanes)
-
-
-def integer_constant(value: Value) -> int | None:
-    """The integer in every lane of a constant."""
-    op = value.defining_op
-    if op is None or op.name != "arith.constant":
-        return None
-    attribute = op.attributes["value"]
-    if isinstance(attribute, IntegerAttr):
-        return attribute.value
-    if isinstance(attribute, DenseElementsAttr) and attribute.splat:
-        return int(attribute.to_array().reshape(-1)[0])
-    return None
-
-
-__all__ = ["Values", "integer_constant"]

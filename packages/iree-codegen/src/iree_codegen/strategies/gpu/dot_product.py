@@ -91,9 +91,6 @@ def dot_product(dispatch: Dispatch, product: Product, description: InvocationDes
         exists = k.compare("ult", column, k.dim(columns))
         k.if_(k.binary("arith.andi", first, exists), store)
 
-    if frame.is_exact(total):
-        work()
-    else:
-        k.if_(k.compare("ult", number, k.dim(total)), work)
+    frame.unless_surplus(number, total, work)
     why = f"a subgroup per column, {rows} rows, {width}-wide along the depth"
     return frame.finish(frame.folded(total), 0, NAME, why)

@@ -25,6 +25,7 @@ from iree_codegen.strategies.gpu.fragment_staging import FragmentStage, vector_l
 from iree_codegen.strategies.gpu.product_results import ProductResults
 from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR
+from iree_codegen.strategies.gpu.tile_grid import share_tiles
 from iree_codegen.strategies.gpu.tile_shapes import (
     FRAGMENT_PADDING,
     FRAGMENT_TILES,
@@ -103,31 +104,17 @@ class _Emitter:
         self.down, self.across = tile.own_rows // self.m, tile.own_columns // self.n
 
     def emit(self) -> Kernel | None:
-        product, k, tile = self.product, self.kernel, self.tile
+        product, tile = self.product, self.tile
         factors = [product.factor(n, self.depth) for n in (product.a_operand, product.b_operand)]
         if factors[0] is None or factors[1] is None:
             return None
         self.a = FragmentStage(self.frame, factors[0], product.rows, tile.rows, self.depth)
         self.b = FragmentStage(self.frame, factors[1], product.columns, tile.columns, self.depth)
-        rows, columns, batch = (extent(v) for v in (product.rows, product.columns, product.batch))
+        rows, columns = extent(product.rows), extent(product.columns)
         self.exact_rows = dim_ops.mod(rows, tile.rows) == 0
         self.exact_columns = dim_ops.mod(columns, tile.columns) == 0
         self.direct = self._direct()
-        row_tiles, column_tiles = dim_ops.ceildiv(rows, tile.rows), dim_ops.ceildiv(columns, tile.columns)
-        total = dim_ops.mul(dim_ops.mul(row_tiles, column_tiles), batch)
-        number = self.frame.workgroup_index(total)
-
-        def work() -> None:
-            n, m = k.dim(column_tiles), k.dim(row_tiles)
-            column, rest = k.mod(number, n), k.floordiv(number, n)
-            at = Bindings(k).child({product.batch: k.floordiv(rest, m) if batch != 1 else 0})
-            row = k.mod(rest, m) if batch != 1 else rest
-            self._tile(at, k.mul(row, tile.rows), k.mul(column, tile.columns))
-
-        if self.frame.is_exact(total):
-            work()
-        else:
-            k.if_(k.compare("ult", number, k.dim(total)), work)
+        total = share_tiles(self.frame, product, tile, self._tile)
         why = (
             f"fragments of {self.m}x{self.n}x{self.k}, tiles of {tile}; "
             f"rows {self.a.how}, columns {self.b.how}"

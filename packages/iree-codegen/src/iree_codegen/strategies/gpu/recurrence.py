@@ -72,10 +72,8 @@ class _Emitter:
         number = self.frame.workgroup_index(count)
         if self.frame.scratch_bytes:
             k.loop(number, k.dim(self.n_rows), k.dim(count), (), self._row)
-        elif self.frame.is_exact(count):
-            self._row(number)
         else:
-            k.if_(k.compare("ult", number, k.dim(count)), lambda: self._row(number))
+            self.frame.unless_surplus(number, count, lambda: self._row(number))
         why = f"{self.frame.n_invocations} invocations per row of the batch"
         return self.frame.finish(self.frame.folded(count), self.frame.scratch_bytes, NAME, why)
 

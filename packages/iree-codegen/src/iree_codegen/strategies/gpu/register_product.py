@@ -21,6 +21,7 @@ from iree_codegen.strategies.gpu.factors import Factor
 from iree_codegen.strategies.gpu.product_results import ProductResults, has_short_elements
 from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR, converted, multiply_add
+from iree_codegen.strategies.gpu.tile_grid import share_tiles
 from iree_codegen.strategies.gpu.tile_shapes import depth_step, is_tiny, register_tile
 from iree_core_ir.ir.operation import Value
 
@@ -51,7 +52,7 @@ class _Emitter:
         if a is None or b is None:
             return None
         self.a, self.b = a, b
-        batch, rows, columns, _ = product.sizes
+        _, rows, columns, _ = product.sizes
         self.short = has_short_elements(product)
         whole = isinstance(columns, int) and columns % VECTOR == 0 and self.short
         self.lanes = VECTOR if whole and self.vectors and b.lanes_along(product.columns, VECTOR) else 1
@@ -60,23 +61,9 @@ class _Emitter:
         self.lanes = min(self.lanes, tile.lanes)
         size = (tile.across, tile.shares)
         self.frame = GpuFrame(self.dispatch, self.description, size, elements=InvocationElements)
-        self.kernel = k = self.frame.kernel
+        self.kernel = self.frame.kernel
         self.results = ProductResults(self.frame, product, vectors=self.lanes > 1)
-        row_blocks, column_blocks = dim_ops.ceildiv(rows, tile.rows), dim_ops.ceildiv(columns, tile.columns)
-        total = dim_ops.mul(dim_ops.mul(row_blocks, column_blocks), batch)
-        number = self.frame.workgroup_index(total)
-
-        def work() -> None:
-            n, m = k.dim(column_blocks), k.dim(row_blocks)
-            column, rest = k.mod(number, n), k.floordiv(number, n)
-            at = Bindings(k).child({product.batch: k.floordiv(rest, m) if batch != 1 else 0})
-            row = k.mod(rest, m) if batch != 1 else rest
-            self._tile(at, k.mul(row, tile.rows), k.mul(column, tile.columns))
-
-        if self.frame.is_exact(total):
-            work()
-        else:
-            k.if_(k.compare("ult", number, k.dim(total)), work)
+        total = share_tiles(self.frame, product, tile, self._tile)
         return self.frame.finish(self.frame.folded(total), 0, NAME, f"register tiles of {tile}")
 
     def _tile(self, at: Bindings, row: Index, column: Index) -> None:

@@ -71,10 +71,7 @@ def scan(dispatch: Dispatch, description: InvocationDescription) -> Kernel | Non
 
         emitter.scan_part(at, forms, low, high, team.before(own, start, combine))
 
-    if frame.is_exact(total):
-        row()
-    else:
-        k.if_(k.compare("ult", number, k.dim(total)), row)
+    frame.unless_surplus(number, total, row)
     if any(o.name == "cf.assert" for o in k.func.walk()):
         return None
     return frame.finish(frame.folded(total), 0, NAME, f"{size} invocations per row, a piece each")

@@ -20,6 +20,7 @@ from iree_codegen.kernel_builder import Index
 from iree_codegen.strategies.gpu.product_results import ProductResults
 from iree_codegen.strategies.gpu.products import Product, extent
 from iree_codegen.strategies.gpu.staging import VECTOR, Stage, multiply_add
+from iree_codegen.strategies.gpu.tile_grid import share_tiles
 from iree_codegen.strategies.gpu.tile_shapes import TileShape, shared_tile
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IntegerType, VectorType
@@ -58,36 +59,19 @@ class _Emitter:
         self.columns_of_warps = tile.columns // (ACROSS * tile.own_columns)
 
     def emit(self) -> Kernel | None:
-        product, k, tile = self.product, self.kernel, self.tile
+        product, tile = self.product, self.tile
         factors = [product.factor(n, self.depth) for n in (product.a_operand, product.b_operand)]
         if factors[0] is None or factors[1] is None:
             return None
         args = (self.depth, product.sum_type)
         self.a = Stage(self.frame, factors[0], product.rows, tile.rows, *args)
         self.b = Stage(self.frame, factors[1], product.columns, tile.columns, *args)
-        row_tiles = dim_ops.ceildiv(extent(product.rows), tile.rows)
-        column_tiles = dim_ops.ceildiv(extent(product.columns), tile.columns)
-        total = dim_ops.mul(dim_ops.mul(row_tiles, column_tiles), extent(product.batch))
-        number = self.frame.workgroup_index(total)
-
-        def work() -> None:
-            n = k.dim(column_tiles)
-            column, rest = k.mod(number, n), k.floordiv(number, n)
-            m = k.dim(row_tiles)
-            row = k.mod(rest, m) if product.batch.extent != 1 else rest
-            batch = k.floordiv(rest, m) if product.batch.extent != 1 else 0
-            self._tile(batch, k.mul(row, tile.rows), k.mul(column, tile.columns))
-
-        if self.frame.is_exact(total):
-            work()
-        else:
-            k.if_(k.compare("ult", number, k.dim(total)), work)
+        total = share_tiles(self.frame, product, tile, self._tile)
         why = f"tiles of {tile}; rows {self.a.how}, columns {self.b.how}"
         return self.frame.finish(self.frame.folded(total), 0, NAME, why)
 
-    def _tile(self, batch: Index, row: Index, column: Index) -> None:
+    def _tile(self, at: Bindings, row: Index, column: Index) -> None:
         k, tile, product = self.kernel, self.tile, self.product
-        at = Bindings(k).child({product.batch: batch})
         slabs = k.dim(self.depth.slabs)
         n_sums = tile.own_rows * (tile.own_columns // VECTOR)
         zero = k.constant(0, VectorType((VECTOR,), product.sum_type))

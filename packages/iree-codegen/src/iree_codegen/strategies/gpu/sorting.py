@@ -117,10 +117,7 @@ class _Sorter:
                 rest = 0 if var is outer[0] else k.floordiv(rest, extent)
             self._row(at.child(values))
 
-        if frame.is_exact(total):
-            row()
-        else:
-            k.if_(k.compare("ult", number, k.dim(total)), row)
+        frame.unless_surplus(number, total, row)
         if any(o.name == "cf.assert" for o in k.func.walk()):
             return None  # what an element is computed from is checked
         why = f"{size} invocations sort {self.entries} entries of a row at a time"

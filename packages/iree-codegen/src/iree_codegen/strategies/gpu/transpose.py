@@ -82,10 +82,7 @@ class _Emitter:
                 rest = k.floordiv(rest, size)
             self._tile(Bindings(k).child(values), *places)
 
-        if frame.is_exact(total):
-            work()
-        else:
-            k.if_(k.compare("ult", number, k.dim(total)), work)
+        frame.unless_surplus(number, total, work)
         return total
 
     def _tile(self, at: Bindings, p0: Index, q0: Index) -> None:
