@@ -154,6 +154,7 @@ def test_ctrl_c_ends_a_long_call(device: Any) -> None:
     import iree_hal
     from handwritten import conformance_executable
     from iree_hal.conformance.backend import Recorder
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs of shells start with it ignored
     device = iree_hal.create_device("vulkan")
     executable = device.load_executable(conformance_executable())
     recorder = Recorder(1, 0)
