@@ -579,11 +579,11 @@ def resnet(batch: int) -> tuple[Any, Any, list[str]]:
     import timm
     import torch
 
-    import zoo
+    import topologies
 
     model = timm.create_model("resnet50", pretrained=False, zero_init_last=False)
-    zoo._calibrate(model, (1, 3, 224, 224))
-    images = zoo.images(np.random.default_rng(3), (batch, 3, 224, 224)).astype(np.float32)
+    topologies.calibrate(model, (1, 3, 224, 224))
+    images = topologies.images(np.random.default_rng(3), (batch, 3, 224, 224)).astype(np.float32)
     return model.eval(), (torch.from_numpy(images),), ["input"]
 
 
@@ -610,9 +610,9 @@ def minilm() -> tuple[Any, Any, list[str]]:
 
 
 def export(model: Any, arguments: Any, names: list[str], path: Path) -> None:
-    import zoo
+    import topologies
 
-    zoo._save(model, arguments, names, ["output"], path)
+    topologies.save(topologies.Traced(model, tuple(arguments), tuple(names), ("output",)), path)
 
 
 def show(row: Row) -> None:
