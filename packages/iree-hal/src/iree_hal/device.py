@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 import operator
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from iree_hal.allocator import Allocator
@@ -48,6 +49,8 @@ class Device(ABC):
         self.allocator = allocator
         self._loaders = tuple(loaders)
         self._queue = queue
+        self._profile: Profile | None = None
+        self._profile_lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Device {self.id}>"
@@ -126,6 +129,16 @@ class Device(ABC):
         :class:`~iree_hal.profile.Profile`). One profile at a time. Raises HalError UNSUPPORTED.
         """
         raise HalError(UNSUPPORTED, f"profiling by the device's clock on {self.driver_name}")
+
+    @contextmanager
+    def _profiling(self, per_dispatch: bool) -> Iterator[Profile]:
+        """For devices that profile: a new ``_profile`` for the block, once no other is there."""
+        with self._profile_lock:
+            self._profile = profile = Profile(per_dispatch)
+            try:
+                yield profile
+            finally:
+                self._profile = None
 
     # ------------------------------------------------------------------ queue operations
 

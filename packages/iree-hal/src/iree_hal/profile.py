@@ -1,5 +1,7 @@
 """Profiles: how long the device itself says that commands took.
 
+::
+
     with device.profiling() as profile:
         module.main(x)
     for row in profile.rows: ...

@@ -3,4 +3,4 @@
 from iree_hal.conformance.backend import Backend
 from iree_hal.conformance.suite import *  # noqa: F403
 
-BACKEND = Backend("local-sync", not_yet={"profiles": "the native executor takes no times"})
+BACKEND = Backend("local-sync")

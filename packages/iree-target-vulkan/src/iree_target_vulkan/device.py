@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from threading import get_ident
 from typing import Any
 
@@ -42,8 +41,6 @@ class VulkanDevice(Device):
             "vulkan", VulkanAllocator(logical, verify=self.verify), (VulkanLoader(logical),), queue
         )
         self._completions = Completions(logical, self.id)
-        self._profile: Profile | None = None
-        self._profile_lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -112,16 +109,7 @@ class VulkanDevice(Device):
         """See :meth:`iree_hal.device.Device.profiling`; by timestamps of the queue."""
         if not self.logical.physical.timestamp_bits:
             raise HalError(UNSUPPORTED, f"timestamps on {self.name}")
-        return self._profiling(Profile(per_dispatch))
-
-    @contextmanager
-    def _profiling(self, profile: Profile) -> Iterator[Profile]:
-        with self._profile_lock:
-            self._profile = profile
-            try:
-                yield profile
-            finally:
-                self._profile = None
+        return self._profiling(per_dispatch)
 
     # ------------------------------------------------------------------ queue operations
 

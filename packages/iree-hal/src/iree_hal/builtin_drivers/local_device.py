@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +25,8 @@ from iree_hal.executor.native import native
 from iree_hal.executor.plan import Plan
 from iree_hal.executor.pool import pool
 from iree_hal.executor.structs import DONE, ERROR, GROW, HOST_CALL, INDIRECT
+from iree_hal.executor.timing import TimedFrames, execute_timed
+from iree_hal.profile import Profile
 from iree_hal.queue import InlineQueue, ThreadQueue
 from iree_hal.recording import ARENA_BYTES, HostCall, Recording
 from iree_hal.storage import ARRAY_DATA_OFFSET
@@ -48,6 +51,7 @@ class LocalCommandBuffer(CommandBuffer):
         threads: int,
     ) -> None:
         super().__init__(recording, executables, host_functions)
+        self._timed: TimedFrames | None = None
         for executable in executables:
             if not isinstance(executable, NativeExecutable):
                 raise HalError(EXECUTABLE_MISMATCH, f"'{executable.name}' was loaded by another device")
@@ -61,6 +65,13 @@ class LocalCommandBuffer(CommandBuffer):
         frame = Frame(self.plan, self._pool_address, self._threads)
         frame.keep = frames_kept(frame.nbytes)
         return frame
+
+    @property
+    def timed(self) -> TimedFrames:
+        """The frames that take times."""
+        if self._timed is None:
+            self._timed = TimedFrames(self.plan, self._pool_address, self._threads)
+        return self._timed
 
 
 def frames_kept(nbytes: int) -> int:
@@ -106,7 +117,9 @@ class LocalDevice(Device):
         if self.verify:
             from iree_hal.executor.verify import execute_verified
 
-            self._execute_verified = execute_verified
+            self.execute_verified = execute_verified
+        self._watched = self.verify
+        """True while a plain run is not enough."""
         debug.log(debug.PLUGINS, f"device {self.id}: {threads} thread(s), verify {self.verify}")
 
     def create_command_buffer(
@@ -120,9 +133,14 @@ class LocalDevice(Device):
     def execute(
         self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int] = ()
     ) -> None:
-        if self.verify:
-            self._execute_verified(self, command_buffer, bindings, params)
-            return
+        if self._watched:
+            profile = self._profile
+            if profile is not None:
+                execute_timed(self, profile, command_buffer, bindings, params)
+                return
+            if self.verify:
+                self.execute_verified(self, command_buffer, bindings, params)
+                return
         frames = command_buffer.frames  # type: ignore[attr-defined]
         try:
             frame = frames.pop()
@@ -152,6 +170,19 @@ class LocalDevice(Device):
             raise
         if len(frames) < frame.keep:
             frames.append(frame)
+
+    def profiling(self, per_dispatch: bool = True) -> AbstractContextManager[Profile]:
+        """See :meth:`iree_hal.device.Device.profiling`; by the executor's tick counter."""
+        return self._profiling(per_dispatch)
+
+    @contextmanager
+    def _profiling(self, per_dispatch: bool) -> Iterator[Profile]:
+        with super()._profiling(per_dispatch) as profile:
+            self._watched = True
+            try:
+                yield profile
+            finally:
+                self._watched = self.verify
 
     def missing_features(self, features: Sequence[str]) -> list[str]:
         here = platform.current().cpu_features()
@@ -192,12 +223,12 @@ class LocalDevice(Device):
 
     def call_host(self, command_buffer: CommandBuffer, frame: Frame) -> None:
         """Call the host function whose wave the frame stands behind."""
-        recording = command_buffer.recording
-        wave = recording.waves()[frame.state.wave - 1]
-        command = recording.commands[wave[0]]
+        wave = frame.plan.waves[frame.state.wave - 1]
+        command = command_buffer.recording.commands[wave[0]]
         assert isinstance(command, HostCall)
         values = [int(frame.params[slot]) for slot in command.arguments]
         command_buffer.host_functions[command.index](*values)
+        frame.restart_clock()
 
     def explain(
         self, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int], error: Exception

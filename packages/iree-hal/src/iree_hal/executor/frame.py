@@ -10,6 +10,7 @@ import ctypes
 import struct
 
 import numpy as np
+import numpy.typing as npt
 
 from iree_hal.buffer import Buffer
 from iree_hal.errors import HalError
@@ -31,7 +32,7 @@ class Frame:
     inputs.
     """
 
-    def __init__(self, plan: Plan, pool_address: int, threads: int) -> None:
+    def __init__(self, plan: Plan, pool_address: int, threads: int, *, timed: bool = False) -> None:
         self.plan = plan
         recording = plan.recording
         n = threads
@@ -42,6 +43,7 @@ class Frame:
             "params": 8 * recording.n_params,
             "ends": 4 * plan.max_wave,
             "dispatches": plan.dispatches.nbytes,
+            "times": 8 * (len(plan.waves) + 1) if timed else 0,
             "scratch": n * plan.scratch_bytes,
         }
         at: dict[str, int] = {}
@@ -73,6 +75,11 @@ class Frame:
         # A ticket takes an eighth to a quarter of a thread's share of what remains.
         state.chunk_shift = n.bit_length() + 2
         state.data_offset, state.flags_offset = ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET
+        self.times: npt.NDArray[np.uint64] | None = None
+        """Of a timed frame: ticks at the start of the last run, and after each wave."""
+        if timed:
+            self.times = self.memory[at["times"] : at["times"] + 8 * (len(plan.waves) + 1)].view(np.uint64)
+            state.times, state.flags = address + at["times"], structs.FLAG_TIME
         params = self.memory[at["params"] : at["params"] + 8 * recording.n_params].view(np.int64)
         params[:] = plan.params
         self.params = params
@@ -90,6 +97,11 @@ class Frame:
         """Give the frame ``arena`` (64-byte aligned); it replaces the one before."""
         self.arena = arena
         struct.pack_into("<QQ", self.view, self.arena_at, arena.address, arena.nbytes)
+
+    def restart_clock(self) -> None:
+        """What happened since the last wave is not the next one's time."""
+        if self.times is not None:
+            self.times[self.state.wave] = native().ticks()
 
     def abandon(self) -> None:
         """Wait until no worker holds a tile of this frame, which is then safe to drop."""

@@ -50,8 +50,8 @@ class Native:
         self.lease = function("iree_lease", ctypes.c_uint32, pointer)
         self.release = function("iree_release", None, pointer)
         self.shutdown = function("iree_shutdown", None, pointer)
-        self._ticks = function("iree_ticks", ctypes.c_uint64)
-        self._start = (self._ticks(), time.perf_counter_ns())
+        self.ticks = function("iree_ticks", ctypes.c_uint64)
+        self._start = (self.ticks(), time.perf_counter_ns())
 
     @functools.cached_property
     def ticks_per_ms(self) -> int:
@@ -59,7 +59,7 @@ class Native:
         wait = CALIBRATION_NS - (time.perf_counter_ns() - self._start[1])
         if wait > 0:
             time.sleep(wait * 1e-9)
-        ticks, ns = self._ticks() - self._start[0], time.perf_counter_ns() - self._start[1]
+        ticks, ns = self.ticks() - self._start[0], time.perf_counter_ns() - self._start[1]
         return max(1, int(ticks) * 1_000_000 // ns)
 
 

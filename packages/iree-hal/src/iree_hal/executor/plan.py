@@ -53,10 +53,17 @@ def match_export(dispatch: Dispatch, executables: Sequence[object], where: str) 
 
 
 class Plan:
-    """``address`` is the native Plan. Raises HalError EXECUTABLE_MISMATCH."""
+    """``address`` is the native Plan. ``serial``: every command is a wave of its own, so that each can be
+    timed. Raises HalError EXECUTABLE_MISMATCH.
+    """
 
-    def __init__(self, recording: Recording, executables: Sequence[NativeExecutable]) -> None:
+    def __init__(
+        self, recording: Recording, executables: Sequence[NativeExecutable], *, serial: bool = False
+    ) -> None:
         self.recording = recording
+        waves = recording.waves()
+        self.waves = [[index] for wave in waves for index in wave] if serial else waves
+        """Indices of the commands that may run at the same time."""
         self.executables = tuple(executables)
         self.scratch_bytes = 0
         self.names: dict[int, str] = {}
@@ -69,7 +76,7 @@ class Plan:
         self._pointers: list[tuple[int, int]] = []
         self._waves: list[bytes] = []
         self.max_wave = 0
-        for wave in recording.waves():
+        for wave in self.waves:
             self._add_wave(wave)
         self.params = np.zeros(recording.n_params, np.int64)
         steps: list[bytes] = []

@@ -23,6 +23,10 @@ FLAG_STEP = 1
 """Return YIELD after every wave."""
 FLAG_SHUFFLE = 2
 """Permute the tiles of each wave by ``Frame.seed``."""
+FLAG_TIME = 4
+"""Write ticks to ``Frame.times``."""
+FLAG_WATCHED = FLAG_STEP | FLAG_TIME
+"""What makes the end of a wave more than going on to the next."""
 
 # Command.kind
 KIND_DISPATCH, KIND_FILL, KIND_COPY = 0, 1, 2
@@ -136,6 +140,7 @@ FRAME = Struct(
         Field("error", "u64", "command << 32 | code, smallest wins; NO_ERROR"),
         Field("detail", "u64", "binding or row number of an executor fault"),
         Field("seed", "u64", "of the tile permutation"),
+        Field("times", "ptr", "u64[]: with FLAG_TIME, ticks at the start and after each wave"),
         Field("factor", "u64", "tile permutation of this wave: t -> (factor t + shift) mod total"),
         Field("shift", "u64", "see factor"),
         Field("threads", "u32", "most threads that may work on this frame, the caller included"),

@@ -20,6 +20,7 @@ from iree_hal.buffer import Buffer
 from iree_hal.command_buffer import CommandBuffer
 from iree_hal.device import check_counts
 from iree_hal.errors import ACCESS, HAZARD, HalError
+from iree_hal.executor.frame import Frame
 from iree_hal.executor.native import native
 from iree_hal.executor.structs import DONE, ERROR, FLAG_SHUFFLE, FLAG_STEP, GROW, HOST_CALL
 from iree_hal.recording import ARENA_SLOT, BindingRef, Copy, Dispatch, Fill
@@ -33,11 +34,18 @@ COMPARED_BYTES = 64 << 20
 
 
 def execute_verified(
-    device: LocalDevice, command_buffer: CommandBuffer, bindings: Sequence[Any], params: Sequence[int]
+    device: LocalDevice,
+    command_buffer: CommandBuffer,
+    bindings: Sequence[Any],
+    params: Sequence[int],
+    frame: Frame | None = None,
 ) -> None:
-    """:meth:`Device.execute` with every check. Raises HalError REDZONE, HAZARD, ACCESS besides its errors."""
+    """:meth:`Device.execute` with every check, in ``frame`` (used for nothing else) or a new one.
+
+    Raises HalError REDZONE, HAZARD, ACCESS besides its errors.
+    """
     check_counts(command_buffer.recording, bindings, params)
-    run = _Run(device, command_buffer)  # type: ignore[arg-type]
+    run = _Run(device, command_buffer, frame)  # type: ignore[arg-type]
     try:
         run.bind(bindings, params)
         run.check_hazards(bindings, params)
@@ -68,13 +76,12 @@ class _Range:
 
 
 class _Run:
-    def __init__(self, device: LocalDevice, command_buffer: LocalCommandBuffer) -> None:
+    def __init__(self, device: LocalDevice, command_buffer: LocalCommandBuffer, frame: Frame | None) -> None:
         self.device = device
         self.command_buffer = command_buffer
         self.recording = command_buffer.recording
-        self.waves = self.recording.waves()
-        self.frame = command_buffer.new_frame()
-        self.frame.state.flags = FLAG_STEP | FLAG_SHUFFLE
+        self.frame = command_buffer.new_frame() if frame is None else frame
+        self.frame.state.flags |= FLAG_STEP | FLAG_SHUFFLE
         self.frame.state.seed = SEED
         self.arena: Buffer | None = None
         self.guarded: list[tuple[str, Buffer]] = []
@@ -127,7 +134,7 @@ class _Run:
         """Raises HalError HAZARD when two bindings of a wave overlap and one of them is written."""
         values = self.recording.evaluate(params)
         bases = [0, *(b.address if isinstance(b, Buffer) else np.asarray(b).ctypes.data for b in bindings)]
-        for wave in self.waves:
+        for wave in self.recording.waves():
             ranges: list[_Range] = []
             for index in wave:
                 for ref, access in self._uses(index, values):
@@ -189,7 +196,8 @@ class _Run:
                 check_guards(buffer, what)
             except HalError as error:
                 names = self.command_buffer.plan.names
-                last = self.waves[max(0, min(wave, len(self.waves)) - 1)] if self.waves else []
+                waves = self.frame.plan.waves
+                last = waves[max(0, min(wave, len(waves)) - 1)] if waves else []
                 error.source = ", ".join(f"command {i} ({names.get(i, 'host call')})" for i in last)
                 # Said once: the memory is used again.
                 for zone in buffer.guards or ():

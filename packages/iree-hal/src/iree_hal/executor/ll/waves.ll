@@ -263,6 +263,15 @@ alone:
 
 ; ---- frames
 
+; Note when wave number i begins, which is when the one before it ended.
+define internal void @stamp(ptr %f, i32 %i) nounwind noinline cold {
+  %times = get Frame.times %f
+  %at = at i64 %times, i32 %i
+  %now = call i64 @ticks()
+  store i64 %now, ptr %at, align 8
+  ret void
+}
+
 define internal i32 @run_frame(ptr %f) nounwind {
 entry:
   %plan = get Frame.plan %f
@@ -309,6 +318,12 @@ grow.arena:
   ret i32 $GROW
 begin:
   put i32 $READY, Frame.state %f
+  %flags.begin = get Frame.flags %f
+  %time.begin = and i32 %flags.begin, $FLAG_TIME
+  %timed.begin = icmp ne i32 %time.begin, 0
+  br i1 %timed.begin, label %first, label %next
+first:
+  call void @stamp(ptr %f, i32 0)
   br label %next
 next:
   %w = get Frame.wave %f
@@ -373,10 +388,22 @@ advance:
   put i32 %w.next, Frame.wave %f
   put i32 $READY, Frame.state %f
   %flags = get Frame.flags %f
+  %watch = and i32 %flags, $FLAG_WATCHED
+  %watched = icmp ne i32 %watch, 0
+  br i1 %watched, label %watch.wave, label %next
+watch.wave:
+  %time = and i32 %flags, $FLAG_TIME
+  %timed = icmp ne i32 %time, 0
+  br i1 %timed, label %note.time, label %step.wave
+note.time:
+  call void @stamp(ptr %f, i32 %w.next)
+  br label %step.wave
+step.wave:
   %step = and i32 %flags, $FLAG_STEP
   %stepping = icmp ne i32 %step, 0
   br i1 %stepping, label %yield, label %next
 host.call:
+  ; The host notes the time itself, when its function has returned.
   %w.host = add i32 %w, 1
   put i32 %w.host, Frame.wave %f
   ret i32 $HOST_CALL
