@@ -57,6 +57,7 @@ CORE = (
     "memref",
     "vector",
     "gpu",
+    "amx",
     "bufferization",
     "ml_program",
     "util",
