@@ -18,7 +18,8 @@ from dataclasses import dataclass
 class ProfileRow:
     """One command of one execution. ``execution`` numbers the executions of the profile, ``command_index``
     is the place in the recording (-1: what the device adds, such as copies from and to the host);
-    ``executable`` is empty for fills and copies. Times are in nanoseconds.
+    ``executable`` is empty for fills and copies. Times are in nanoseconds. ``constants`` are the 32-bit words
+    that a dispatch was given, ``lengths`` the bytes of each binding.
     """
 
     execution: int
@@ -27,6 +28,12 @@ class ProfileRow:
     export: str
     nanoseconds: int
     workgroups: tuple[int, int, int]
+    constants: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
+
+
+Command = tuple[int, str, str, int, tuple[int, int, int], tuple[int, ...], tuple[int, ...]]
+"""What a device says of a command: the fields of a row but for the number of the execution."""
 
 
 class Profile:
@@ -41,10 +48,8 @@ class Profile:
         self._executions = 0
         self._lock = threading.Lock()
 
-    def add(self, total: int, commands: Iterable[tuple[int, str, str, int, tuple[int, int, int]]]) -> None:
-        """One execution: its nanoseconds, and (command index, executable, export, nanoseconds, workgroups)
-        of its commands.
-        """
+    def add(self, total: int, commands: Iterable[Command]) -> None:
+        """One execution: its nanoseconds and its commands."""
         with self._lock:
             number = self._executions
             self._executions += 1

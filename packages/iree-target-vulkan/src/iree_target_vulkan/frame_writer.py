@@ -29,13 +29,14 @@ POISON = b"\xff"
 
 @dataclass(frozen=True)
 class Timed:
-    """What ended at timestamp ``query``, having begun at the one before."""
+    """What ended at timestamp ``query``, having begun at the one before. ``step`` is the command, None for
+    what is added to the recording.
+    """
 
     query: int
-    command_index: int
     executable: str
     export: str
-    counts: tuple[int, int, int] = (0, 0, 0)
+    step: Step | None = None
 
 
 def write_segment(
@@ -68,27 +69,27 @@ class _Writer:
         frame, writer = self.frame, self.writer
         writer.begin()
         if self.timing == EACH:
-            self._stamp(-1, "", "start")
+            self._stamp("", "start")
         if frame.owner.verify:
             self._poison(segment, hosts)
         for row in hosts:
             if row.upload is not None and row.upload is not row.used and row.slot in segment.needed:
                 writer.copy(row.upload, row.used)
-                self._after(-1, "", "upload")
+                self._after("", "upload")
         writer.barrier()
         if self.timing == TOTAL:
-            self._stamp(-1, "", "start")
+            self._stamp("", "start")
         for wave in segment.waves:
             writer.barrier()
             self._wave(wave)
         writer.barrier()
         if self.timing == TOTAL:
-            self._stamp(-1, "", "total")
+            self._stamp("", "total")
         for row in hosts:
             if row.readback is not None and row.readback is not row.used:
                 for start, end in segment.written.get(row.slot, ()):
                     writer.copy(row.used.part(start, end - start), row.readback.part(start, end - start))
-                    self._after(-1, "", "readback")
+                    self._after("", "readback")
         writer.to_host()
 
     def _poison(self, segment: Segment, hosts: Sequence[HostRow]) -> None:
@@ -135,7 +136,7 @@ class _Writer:
             self.writer.fill(spans[0], step.pattern)
         else:
             self.writer.copy(spans[0], spans[1])
-        self._after(step.index, "", "fill" if step.pattern else "copy")
+        self._after("", "fill" if step.pattern else "copy", step)
 
     def _dispatch(self, step: Step, spans: list[Span]) -> None:
         frame, owner = self.frame, self.frame.owner
@@ -183,7 +184,7 @@ class _Writer:
             other = others.get(len(bound))
             bound.append(frame.null() if other is None else other)
         self.writer.dispatch(pipeline, bound, struct.pack(f"<{len(pushed)}I", *pushed), step.counts)
-        self._after(step.index, executable.name, export.name, step.counts)
+        self._after(executable.name, export.name, step)
 
     def _scratch(self, nbytes: int) -> Span:
         """Scratch of its own for the next dispatch of this wave; waves share."""
@@ -206,17 +207,13 @@ class _Writer:
 
     # ------------------------------------------------------------------ timing
 
-    def _after(
-        self, index: int, executable: str, export: str, counts: tuple[int, int, int] = (0, 0, 0)
-    ) -> None:
+    def _after(self, executable: str, export: str, step: Step | None = None) -> None:
         if self.timing == EACH:
-            self._stamp(index, executable, export, counts)
+            self._stamp(executable, export, step)
             self.writer.barrier()
 
-    def _stamp(
-        self, index: int, executable: str, export: str, counts: tuple[int, int, int] = (0, 0, 0)
-    ) -> None:
-        self.timed.append(Timed(self.writer.timestamp(), index, executable, export, counts))
+    def _stamp(self, executable: str, export: str, step: Step | None = None) -> None:
+        self.timed.append(Timed(self.writer.timestamp(), executable, export, step))
 
 
 __all__ = ["EACH", "TOTAL", "Timed", "write_segment"]

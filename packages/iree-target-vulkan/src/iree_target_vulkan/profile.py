@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from iree_hal.profile import Profile
+from iree_hal.profile import Command, Profile
 from iree_target_vulkan.command_buffer import VulkanCommandBuffer
 from iree_target_vulkan.frame import Frame, Part
-from iree_target_vulkan.frame_writer import EACH, TOTAL
-
-Command = tuple[int, str, str, int, tuple[int, int, int]]
+from iree_target_vulkan.frame_writer import EACH, TOTAL, Timed
 
 
 def run_timed(
@@ -41,5 +39,14 @@ def times(frame: Frame) -> tuple[int, list[Command]]:
             total += stamps[-1] - stamps[0]
             for entry in part.timed[1:]:
                 spent = stamps[entry.query] - stamps[entry.query - 1]
-                commands.append((entry.command_index, entry.executable, entry.export, spent, entry.counts))
+                commands.append(command(entry, spent))
     return total, commands
+
+
+def command(entry: Timed, spent: int) -> Command:
+    """The row of ``entry``, which took ``spent`` nanoseconds."""
+    step = entry.step
+    if step is None:
+        return -1, entry.executable, entry.export, spent, (0, 0, 0), (), ()
+    lengths = tuple(use.length for use in step.uses)
+    return step.index, entry.executable, entry.export, spent, step.counts, step.constants, lengths

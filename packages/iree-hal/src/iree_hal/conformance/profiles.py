@@ -26,6 +26,8 @@ def test_rows_name_every_dispatch(context: Context) -> None:
         for row in ((0, "count", (5, 1, 1)), (3, "store_ids", (2, 3, 4)))
     ]
     assert all(row.executable == context.executable.name for row in rows)
+    assert [(r.constants, r.lengths) for r in rows] == [((), (20,)), ((2, 3), (288,))] * 2
+    assert [(r.export, r.lengths) for r in profile.rows if r.command_index == 2] == [("fill", (20,))] * 2
     assert all(row.nanoseconds >= 0 for row in profile.rows)
     assert len(profile.totals) == 2
 

@@ -17,13 +17,11 @@ from iree_hal.command_buffer import CommandBuffer
 from iree_hal.executor.frame import Frame
 from iree_hal.executor.native import native
 from iree_hal.executor.plan import Plan
-from iree_hal.profile import Profile
-from iree_hal.recording import Dispatch, HostCall
+from iree_hal.profile import Command, Profile
+from iree_hal.recording import Copy, Dispatch, Fill
 
 if TYPE_CHECKING:
     from iree_hal.builtin_drivers.local_device import LocalDevice
-
-Command = tuple[int, str, str, int, tuple[int, int, int]]
 
 
 class TimedFrames:
@@ -117,17 +115,27 @@ def times(frame: Frame) -> Iterator[Command]:
     assert frame.times is not None
     plan = frame.plan
     per_ms = native().ticks_per_ms
-    stamps = frame.times.tolist()
+    stamps, params = frame.times.tolist(), frame.params.tolist()
     for number, (index,) in enumerate(plan.waves):
         command = plan.recording.commands[index]
-        if isinstance(command, HostCall):
-            continue
+        spent = max(0, stamps[number + 1] - stamps[number]) * 1_000_000 // per_ms
         executable, counts = "", (0, 0, 0)
+        constants: tuple[int, ...] = ()
         if isinstance(command, Dispatch):
             executable = plan.executables[command.executable].name
-            x, y, z = (int(frame.params[slot]) for slot in command.workgroups)
+            x, y, z = (params[slot] for slot in command.workgroups)
             counts = (x, y, z)
             if not x * y * z:
                 continue
-        spent = (stamps[number + 1] - stamps[number]) * 1_000_000 // per_ms
-        yield index, executable, plan.names[index], max(0, spent), counts
+            constants = tuple(
+                (params[slot] >> (32 if half == "hi" else 0)) & 0xFFFFFFFF for slot, half in command.constants
+            )
+            refs = command.bindings
+        elif isinstance(command, Fill):
+            refs = (command.target,)
+        elif isinstance(command, Copy):
+            refs = (command.source, command.target)
+        else:
+            continue
+        lengths = tuple(params[ref.length] for ref in refs)
+        yield index, executable, plan.names[index], spent, counts, constants, lengths
