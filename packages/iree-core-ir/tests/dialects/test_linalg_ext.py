@@ -75,7 +75,7 @@ def test_text(round_trip: Callable[[str], str], ops_of: Callable[[str], set[str]
         ("%0 = linalg_ext.unpack inner_dims_pos = [0, 0] inner_tiles = [3, 8] ins(%q : tensor<2x1x3x8xf32>) outs(%x : tensor<4x8xf32>) -> tensor<4x8xf32>", "inner_dims_pos"),
         ("%0 = linalg_ext.im2col kernel = [5, 1] strides = [1, 1] dilations = [2, 1] ins(%im : tensor<1x2x4x7xf32>) outs(%co : tensor<1x12x9xf32>) -> tensor<1x12x9xf32>", "does not fit"),
         ("%0 = linalg_ext.attention ins(%x, %x, %x, %x : tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x8xf32>) outs(%x : tensor<4x8xf32>) -> tensor<4x8xf32>", "float scalar"),
-        ("%0 = linalg_ext.attention ins(%x, %g2, %x, %f : tensor<4x8xf32>, tensor<2x8xf32>, tensor<4x8xf32>, f32) outs(%x : tensor<4x8xf32>) -> tensor<4x8xf32>", "value .* must have shape 2x8"),
+        ("%0 = linalg_ext.attention ins(%x, %g2, %x, %f : tensor<4x8xf32>, tensor<2x8xf32>, tensor<4x8xf32>, f32) outs(%x : tensor<4x8xf32>) -> tensor<4x8xf32>", "dim 0 of operand 2 has size 4, but 'd1' runs from 0 to 1"),
         ("%0 = linalg_ext.scatter dimension_map = [0, 0] ins(%g2, %i2 : tensor<2x8xf32>, tensor<2x1xi32>) outs(%x : tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32):\n linalg.yield %a : f32\n} -> tensor<4x8xf32>", "dimension_map"),
         ("%0 = linalg_ext.scatter dimension_map = [1] ins(%g2, %i2 : tensor<2x8xf32>, tensor<2x1xi32>) outs(%x : tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32):\n linalg.yield %a : f32\n} -> tensor<4x8xf32>", "updates .* must have shape 2x4"),
         ("%0:2 = linalg_ext.recurrence {parameters = 0 : i64} ins(%y, %w, %x : tensor<5x4x8xf32>, tensor<8x8xf32>, tensor<4x8xf32>) outs(%y, %x : tensor<5x4x8xf32>, tensor<4x8xf32>) {\n^bb0(%a: f32, %b: f32):\n linalg.yield %a : f32\n} -> (tensor<5x4x8xf32>, tensor<4x8xf32>)", "takes 3 scalars"),
@@ -137,6 +137,16 @@ CASES = {
         "linalg_ext.attention causal ins(%q, %k, %v, %s, %m : tensor<4x8xf16>, tensor<4x8xf16>, tensor<4x3xf16>, f16, tensor<4x4xi1>) outs(%o : tensor<4x3xf16>)",
         [(4, 8), (4, 8), (4, 3), None, (4, 4), (4, 3)],
     ),
+    "attention in place": (
+        [("x", "tensor<5x3x2x4xf32>"), ("s", "f32"), ("m", "tensor<5xi1>"), ("o", "tensor<5x2x4xf32>")],
+        "linalg_ext.attention empty_rows_zero {indexing_maps = [affine_map<(h, m, n, k, p) -> (m, 0, h, k)>, affine_map<(h, m, n, k, p) -> (n, 1, h, k)>, affine_map<(h, m, n, k, p) -> (n, 2, h, p)>, affine_map<(h, m, n, k, p) -> ()>, affine_map<(h, m, n, k, p) -> (n)>, affine_map<(h, m, n, k, p) -> (m, h, p)>]} ins(%x, %x, %x, %s, %m : tensor<5x3x2x4xf32>, tensor<5x3x2x4xf32>, tensor<5x3x2x4xf32>, f32, tensor<5xi1>) outs(%o : tensor<5x2x4xf32>)",
+        [(5, 3, 2, 4), None, (5,), (5, 2, 4)],
+    ),
+    "attention with shared keys": (
+        [("q", "tensor<6x5x4xf32>"), ("k", "tensor<2x?x4xf32>"), ("v", "tensor<?x2x3xf32>"), ("s", "f32"), ("o", "tensor<6x5x3xf32>")],
+        "linalg_ext.attention {indexing_maps = [affine_map<(h, m, n, k, p) -> (h, m, k)>, affine_map<(h, m, n, k, p) -> (h floordiv 3, n, k)>, affine_map<(h, m, n, k, p) -> (n, h floordiv 3, p)>, affine_map<(h, m, n, k, p) -> ()>, affine_map<(h, m, n, k, p) -> (h, m, p)>]} ins(%q, %k, %v, %s : tensor<6x5x4xf32>, tensor<2x?x4xf32>, tensor<?x2x3xf32>, f32) outs(%o : tensor<6x5x3xf32>)",
+        [(6, 5, 4), (2, 7, 4), (7, 2, 3), None, (6, 5, 3)],
+    ),
 }  # fmt: skip
 
 
@@ -150,7 +160,10 @@ def test_decompositions_compute_the_same(case: str) -> None:
     for (_, type), shape in zip(operands, shapes, strict=True):
         dtype = np.float16 if "f16" in type else np.float32
         if "i1" in type:
-            values.append(np.tril(np.ones(shape, np.bool_)) | (rng.random(shape) < 0.3))
+            values.append(
+                (np.tri(shape[0], *shape[1:2], dtype=np.bool_) if len(shape) > 1 else np.arange(shape[0]) < 2)
+                | (rng.random(shape) < 0.3)
+            )
         else:
             values.append(dtype(0.5) if shape is None else rng.normal(size=shape).astype(dtype))
     direct = Interpreter(parse_module(text)).call("f", *values)

@@ -303,6 +303,29 @@ def test_attention_in_float64(run_text: Run, mask: str | None, causal: bool) -> 
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_attention_reads_heads_in_place(run_text: Run) -> None:
+    """Heads side by side in the rows of one product; a row that is masked wholly gives 0."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 3, 2, 4)).astype(np.float32)
+    mask = rng.normal(size=(5, 5)).astype(np.float32)
+    mask[3] = -np.inf
+    loops = "affine_map<(h, m, n, k, p) ->"
+    maps = ["(m, 0, h, k)", "(n, 1, h, k)", "(n, 2, h, p)", "()", "(m, n)", "(m, h, p)"]
+    attributes = "{indexing_maps = [" + ", ".join(f"{loops} {m}>" for m in maps) + "]}"
+    q, k, v = (x[:, i].astype(np.float64) for i in range(3))
+    scores = np.einsum("mhk,nhk->hmn", q, k) * 0.3 + mask
+    with np.errstate(invalid="ignore"):
+        weights = np.nan_to_num(special.softmax(scores, -1), nan=0.0)
+    types = ["tensor<5x3x2x4xf32>"] * 3 + ["f32", "tensor<5x5xf32>"]
+    text = f"""func.func @f(%x: {types[0]}, %s: f32, %m: {types[4]}, %o: tensor<5x2x4xf32>) -> tensor<5x2x4xf32> {{
+      %r = linalg_ext.attention empty_rows_zero {attributes} ins(%x, %x, %x, %s, %m : {", ".join(types)})
+        outs(%o : tensor<5x2x4xf32>) -> tensor<5x2x4xf32>
+      return %r : tensor<5x2x4xf32>
+    }}"""
+    (found,) = run_text(text, x, np.float32(0.3), mask, np.zeros((5, 2, 4), np.float32))
+    np.testing.assert_allclose(found, np.einsum("hmn,nhp->mhp", weights, v), rtol=1e-5, atol=1e-6)
+
+
 def test_memrefs_are_written(run_text: Run) -> None:
     text = """func.func @f(%x: memref<2x3xf32>, %v: memref<2x2xf32>, %i: memref<2x2xi32>) {
       linalg_ext.topk dimension(1) ins(%x : memref<2x3xf32>) outs(%v, %i : memref<2x2xf32>, memref<2x2xi32>)

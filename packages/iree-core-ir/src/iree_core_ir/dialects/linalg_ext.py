@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from iree_core_ir.dialects import linalg_ext_decompose as decompose
 from iree_core_ir.dialects.linalg import BodyFunction, build_body
+from iree_core_ir.dialects.linalg_ext_attention import Attention
 from iree_core_ir.dialects.linalg_ext_base import INS_OUTS, LinalgExtOp, check_shape
 from iree_core_ir.dialects.linalg_ext_layout import *  # noqa: F403
 from iree_core_ir.dialects.linalg_ext_layout import Im2Col, Pack, UnPack
@@ -284,59 +285,6 @@ class Scatter(LinalgExtOp, name="linalg_ext.scatter", traits=(SINGLE_BLOCK,)):
         last = self.body.last
         if last is None or last.name != "linalg.yield" or [v.type for v in last.operands] != wanted[1:]:
             raise VerifyError(self, f"the body must yield {wanted[1]}")
-
-
-class Attention(LinalgExtOp, name="linalg_ext.attention"):
-    """``softmax(scale * q k^T + mask) v`` over leading batch dims.
-
-    Inputs: q ``[b.., m, k]``, k ``[b.., n, k]``, v ``[b.., n, p]``, a scalar ``scale``, and optionally a mask
-    ``[b.., m, n]`` (added; i1: false excludes). Output ``[b.., m, p]``. With ``causal`` position ``j`` takes
-    part in row ``i`` only when ``j <= i``. Scores are computed in f32, or f64 for f64 inputs.
-    """
-
-    causal = optional_attribute(UnitAttr)
-    assembly_format = f"(`causal` $causal^)? attr-dict {INS_OUTS}"
-
-    @classmethod
-    def make(
-        cls,
-        query: Value,
-        key: Value,
-        value: Value,
-        scale: Value,
-        output: Value,
-        mask: Value | None = None,
-        causal: bool = False,
-    ) -> Self:
-        inputs = [query, key, value, scale] + ([] if mask is None else [mask])
-        return cls.build(inputs, [output], {"causal": UNIT} if causal else {})
-
-    def verify_op(self) -> None:
-        self.check_counts([4, 5], [1])
-        q, k, v = (value.type for value in self.inputs[:3])
-        scale, out = self.inputs[3].type, self.outputs[0].type
-        if not q.rank == k.rank == v.rank == out.rank or q.rank < 2:
-            raise VerifyError(self, "q, k, v and the output must have one rank, 2 or more")
-        batch = q.shape[:-2]
-        (m, depth), n, width = q.shape[-2:], k.shape[-2], v.shape[-1]
-        check_shape(self, "key", k, (*batch, n, depth))
-        check_shape(self, "value", v, (*batch, n, width))
-        check_shape(self, "output", out, (*batch, m, width))
-        if not isinstance(scale, FloatType):
-            raise VerifyError(self, f"the scale must be a float scalar, got {scale}")
-        if any(not isinstance(t.element_type, FloatType) for t in (q, k, v, out)):
-            raise VerifyError(self, "q, k, v and the output must hold floats")
-        if len(self.inputs) == 5:
-            check_shape(self, "mask", self.inputs[4].type, (*batch, m, n))
-
-    def decompose(self, builder: Builder) -> list[Value] | None:
-        mask = self.inputs[4] if len(self.inputs) == 5 else None
-        query, key, value, scale = self.inputs[:4]
-        return [
-            decompose.attention(
-                builder, query, key, value, scale, mask, self.causal is not None, self.outputs[0]
-            )
-        ]
 
 
 DIALECT = Dialect(

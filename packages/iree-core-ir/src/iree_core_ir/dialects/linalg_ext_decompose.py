@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math as pymath
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects import linalg_scalars as scalars
 from iree_core_ir.dialects.linalg_structured import PARALLEL, REDUCTION
 from iree_core_ir.dialects.mixed import Mixed
-from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Value
@@ -73,35 +74,40 @@ def softmax(builder: Builder, input: Value, output: Value, dim: int) -> Value:
     ).result
 
 
-def attention(
-    builder: Builder,
-    query: Value,
-    key: Value,
-    value: Value,
-    scale: Value,
-    mask: Value | None,
-    causal: bool,
-    output: Value,
-) -> Value:
-    """Scores, their softmax along the keys, the weighted sum of the values."""
-    rank = query.type.rank
-    batch = list(range(rank - 2))
-    m, n, k = rank - 2, rank - 1, rank
+def attention(builder: Builder, op: Any) -> Value:
+    """Scores, their softmax along the keys, the weighted sum of the values: of ``linalg_ext.attention``."""
+    loops = op.loops
+    query, key, value, scale = op.inputs[:4]
+    output, mask = op.outputs[0], op.mask
+    maps = op.indexing_maps
+    ranges = [
+        size if isinstance(size, int) else tensor.dim(builder, op.operands[size[0]], size[1])
+        for size in op.loop_ranges()
+    ]
     element = f64 if query.type.element_type is f64 else f32
-    sizes = [*tensor.sizes(builder, query)[:-1], tensor.dim(builder, key, rank - 2)]
+    score_loops = [*loops.batch, *loops.rows, *loops.keys]
+    rank = len(score_loops)
+    zero = scalars.constant(builder, 0.0, element)
+    empty = builder.create(tensor.Empty, [ranges[i] for i in score_loops], element).result
 
     def multiply(b: Builder, x: Value, y: Value, acc: Value) -> Value:
         product = scalars.mul(b, scalars.cast(b, x, acc.type), scalars.cast(b, y, acc.type))
         return scalars.add(b, acc, product)
 
-    loops = rank + 1
-    iterators = [PARALLEL] * rank + [REDUCTION]
+    def restricted(own: Sequence[int], given: AffineMap) -> AffineMap:
+        """A map from loops ``own`` alone."""
+        dims: list[AffineExpr] = [AffineConstant(0)] * given.n_dims
+        for place, loop in enumerate(own):
+            dims[loop] = AffineDim(place)
+        return AffineMap(len(own), 0, [e.replace(dims) for e in given.results])
+
+    own = [*score_loops, *loops.depth]
     scores = linalg.generic(
         builder,
         [query, key],
-        [filled(builder, 0.0, sizes, element)],
-        [AffineMap.select(loops, [*batch, *pair]) for pair in ((m, k), (n, k), (m, n))],
-        iterators,
+        [linalg.fill(builder, zero, empty)],
+        [restricted(own, maps[0]), restricted(own, maps[1]), AffineMap.select(rank + 1, range(rank))],
+        [PARALLEL] * rank + [REDUCTION],
         multiply,
     ).result
 
@@ -113,8 +119,9 @@ def attention(
                 score = scalars.select(b, rest[0], score, lowest)
             else:
                 score = scalars.add(b, score, scalars.cast(b, rest[0], element))
-        if causal:
-            row, column = (b.create(linalg.Index, d).result for d in (m, n))
+        if op.causal is not None:
+            places = [score_loops.index(d) for d in (*loops.rows, *loops.keys)]
+            row, column = (b.create(linalg.Index, place).result for place in places)
             inside = b.create(arith.CmpI, "sle", column, row).result
             score = scalars.select(b, inside, score, lowest)
         return score
@@ -124,19 +131,28 @@ def attention(
     scores = linalg.generic(
         builder,
         [scores, scale, *masks],
-        [builder.create(tensor.Empty, sizes, element).result],
-        [identity, AffineMap(rank), *[identity for _ in masks], identity],
+        [empty],
+        [identity, AffineMap(rank), *[restricted(score_loops, maps[4]) for _ in masks], identity],
         [PARALLEL] * rank,
         adjust,
     ).result
-    weights = softmax(builder, scores, builder.create(tensor.Empty, sizes, element).result, rank - 1)
-    out_sizes = tensor.sizes(builder, output)
+    weights = softmax(builder, scores, empty, rank - 1)
+    if op.empty_rows_zero is not None:
+        weights = linalg.elementwise(
+            builder,
+            [weights],
+            lambda b, x: scalars.select(b, b.create(arith.CmpF, "uno", x, x).result, zero_like(b, x), x),
+            output=empty,
+        )
+    own = [*score_loops, *loops.width]
+    order = {loop: place for place, loop in enumerate(own)}
+    out_map = AffineMap.select(rank + 1, [order[p] for p in maps[-1].dim_positions() if p is not None])
     sums = linalg.generic(
         builder,
         [weights, value],
-        [filled(builder, 0.0, out_sizes, element)],
-        [AffineMap.select(loops, [*batch, *pair]) for pair in ((m, k), (k, n), (m, n))],
-        iterators,
+        [filled(builder, 0.0, tensor.sizes(builder, output), element)],
+        [AffineMap.select(rank + 1, range(rank)), restricted(own, maps[2]), out_map],
+        [REDUCTION if i in loops.keys else PARALLEL for i in own],
         multiply,
     ).result
     if output.type.element_type is element:
@@ -144,6 +160,10 @@ def attention(
     return linalg.elementwise(
         builder, [sums], lambda b, x: scalars.cast(b, x, output.type.element_type), output=output
     )
+
+
+def zero_like(builder: Builder, value: Value) -> Value:
+    return scalars.constant(builder, 0.0, value.type)
 
 
 def pack(

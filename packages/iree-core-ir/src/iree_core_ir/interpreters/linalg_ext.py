@@ -258,27 +258,5 @@ def im2col(frame: Frame, op: linalg_ext.Im2Col, source: Array, output: Array) ->
     return deliver(op, (source, output), [result])
 
 
-@implements(linalg_ext.Attention)
-def attention(frame: Frame, op: linalg_ext.Attention, *operands: Any) -> Any:
-    query, key, value, scale, *masks, _ = operands
-    types = [v.type for v in op.inputs]
-    wide = np.float64 if query.dtype == np.float64 else np.float32
-    q, k, v = (
-        float_format(t.element_type).widen(x).astype(wide)
-        for x, t in zip((query, key, value), types, strict=False)
-    )
-    scores = np.matmul(q, np.swapaxes(k, -1, -2)) * float_format(types[3]).widen(scale).astype(wide)
-    if masks:
-        mask = masks[0]
-        if mask.dtype == np.bool_:
-            scores = np.where(mask, scores, wide(-np.inf))
-        else:
-            scores = scores + float_format(types[4].element_type).widen(mask).astype(wide)
-    if op.causal is not None:
-        m, n = scores.shape[-2:]
-        scores = np.where(np.arange(n)[None, :] <= np.arange(m)[:, None], scores, wide(-np.inf))
-    result = np.matmul(stable_softmax(scores, scores.ndim - 1), v)
-    return deliver(op, operands, [float_format(op.outputs[0].type.element_type).narrow(result)])
-
-
+from iree_core_ir.interpreters import linalg_ext_attention as linalg_ext_attention  # noqa: E402
 from iree_core_ir.interpreters import linalg_ext_recurrence as linalg_ext_recurrence  # noqa: E402
