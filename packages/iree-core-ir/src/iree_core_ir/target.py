@@ -153,6 +153,13 @@ class Target(Protocol):
         """Which constant arguments of the dispatch function should be stored transformed."""
         ...
 
+    def channel_block(self, description: TargetDescription) -> int | None:
+        """How many channels of f32 images it wants side by side (``iree_flow.channel_blocks``).
+
+        None: images stay as they are. A target without the method says the same.
+        """
+        ...
+
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
         """Compile one dispatch. May run in another process. Raises a coded error naming the op."""
         ...

@@ -81,6 +81,8 @@ def _structured_kind(op: Any) -> str:
         return ELEMENTWISE if all(m.is_permutation for m in outputs) else OTHER
     if _is_contraction(op):
         return CONTRACTION
+    if _slides(op):
+        return CONVOLUTION if op.body.args[1].uses else POOLING
     parallel = [t == "parallel" for t in iterators]
     leading = parallel.index(False)
     outputs = op.indexing_maps[len(op.inputs) :]
@@ -88,6 +90,16 @@ def _structured_kind(op: Any) -> str:
     if trailing and all(m is AffineMap.select(len(iterators), range(leading)) for m in outputs):
         return REDUCTION
     return OTHER
+
+
+def _slides(op: Any) -> bool:
+    """The first of two inputs is read at sums of a parallel and a reduction loop: a window."""
+    if len(op.inputs) != 2 or len(op.outputs) != 1 or not isinstance(op.inputs[1].type, TensorType):
+        return False
+    if not all(m.is_projected_permutation for m in op.indexing_maps[1:]):
+        return False
+    kinds = [{op.iterator_types[d] for d in e.dims_used()} for e in op.indexing_maps[0].results]
+    return any(len(kind) == 2 for kind in kinds)
 
 
 def _is_contraction(op: Any) -> bool:

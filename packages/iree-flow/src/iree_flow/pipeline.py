@@ -16,6 +16,7 @@ from iree_core_ir.passes.inline import Inline
 from iree_core_ir.passes.symbol_dce import SymbolDce
 from iree_flow import executables
 from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
+from iree_flow.passes.block_channels import BlockChannels
 from iree_flow.passes.convert_elementwise_to_linalg import ConvertElementwiseToLinalg
 from iree_flow.passes.convert_to_hal import ConvertToHal
 from iree_flow.passes.drop_unit_dims import DropUnitDims
@@ -46,7 +47,10 @@ def placement(module: Any, session: Session) -> None:
 
 
 def global_optimization(module: Any, session: Session) -> None:
-    """Whole-program rewrites that keep the meaning: reshapes out of the way, elementwise chains merged."""
+    """Whole-program rewrites that keep the meaning: images in the layout the target asks for, reshapes out of
+    the way, elementwise chains merged.
+    """
+    session.run(module, BlockChannels(), Canonicalize(), Cse())
     session.run(module, DropUnitDims(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, SinkReshapes(), FuseElementwise(), Canonicalize(), Cse(), ResolveDims())

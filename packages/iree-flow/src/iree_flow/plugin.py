@@ -25,6 +25,7 @@ def iree_interpreters() -> dict[str, Callable[[], Any]]:
 
 _PASSES = {
     "apply-constant-layouts": "ApplyConstantLayouts",
+    "block-channels": "BlockChannels",
     "convert-elementwise-to-linalg": "ConvertElementwiseToLinalg",
     "convert-to-hal": "ConvertToHal",
     "drop-unit-dims": "DropUnitDims",

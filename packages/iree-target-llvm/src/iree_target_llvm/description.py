@@ -13,6 +13,8 @@ OPTIONS = {
     "cpu": "host (default), generic or a level such as x86-64-v3.",
     "features": "CPU features to add or leave out: +A,-B.",
     "conv-algorithm": "auto (default): Winograd for 3x3 convolutions where it pays; direct: never.",
+    "channel-block": "none (default): images are stored as they come; auto: in blocks of as many channels as "
+    "a vector holds, where that pays.",
     "triple": "Another machine, as LLVM names it: aarch64-unknown-linux-gnu.",
 }
 """What ``describe`` takes, with a line of help each."""
@@ -47,6 +49,7 @@ RELEVANT = {
 """Features that reach the code generator (and so the list an executable requires)."""
 
 CONV_ALGORITHMS = ("auto", "direct")
+CHANNEL_BLOCKS = ("none", "auto")
 
 GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic", "riscv64": "generic-rv64"}
 
@@ -69,6 +72,8 @@ class CpuDescription(TargetDescription):
     """f16 <-> f32 are instructions."""
     conv_algorithm: str = "auto"
     """``auto``: Winograd where it pays; ``direct``: sums of products only."""
+    channel_block: int = 0
+    """Channels of an f32 image that lie side by side; 0: images are stored as they come."""
     l1_bytes: int = 32 << 10
     l2_bytes: int = 1 << 20
 
@@ -138,6 +143,10 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
     if algorithm not in CONV_ALGORITHMS:
         hint = "one of " + ", ".join(CONV_ALGORITHMS)
         raise LlvmError(OPTION, f"--target-conv-algorithm={algorithm}", hint=hint)
+    blocks = options.get("channel-block", CHANNEL_BLOCKS[0])
+    if blocks not in CHANNEL_BLOCKS:
+        hint = "one of " + ", ".join(CHANNEL_BLOCKS)
+        raise LlvmError(OPTION, f"--target-channel-block={blocks}", hint=hint)
     base = CpuDescription(
         target="llvm-cpu",
         features=tuple(sorted(features)),
@@ -152,13 +161,15 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
     if architecture == "riscv64":
         return replace(base, vector_bits=0, registers=32, fma=True)
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features
+    vector_bits = 512 if wide else 256 if "avx2" in features else 128
     return replace(
         base,
-        vector_bits=512 if wide else 256 if "avx2" in features else 128,
+        vector_bits=vector_bits,
         registers=32 if wide else 16,
         fma="fma" in features,
         masks=wide,
         gathers=wide,
         rounding="sse4.1" in features,
         half_conversions="f16c" in features,
+        channel_block=vector_bits // 32 if blocks == "auto" and "fma" in features else 0,
     )

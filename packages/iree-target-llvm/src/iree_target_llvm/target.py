@@ -65,6 +65,11 @@ class LlvmCpuTarget:
 
         return constant_layout(dispatch, description)
 
+    def channel_block(self, description: TargetDescription) -> int | None:
+        """A vector of channels, where images are stored in blocks of them."""
+        assert isinstance(description, CpuDescription)
+        return description.channel_block or None
+
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
         return kernel_of(function, description)

@@ -47,6 +47,10 @@ class ReferenceTarget:
         """Constants stay as they are."""
         return ()
 
+    def channel_block(self, description: TargetDescription) -> int | None:
+        """Images stay as they are."""
+        return None
+
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
         """The object is the module's text; one workgroup does all."""
         module = parse_module(request.text, request.name)

@@ -67,6 +67,10 @@ class VulkanSpirvTarget:
         assert isinstance(description, VulkanDescription)
         return constant_layout(dispatch, description)
 
+    def channel_block(self, description: TargetDescription) -> int | None:
+        """Images stay as they are."""
+        return None
+
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
         return kernel_of(function, description)

@@ -1,0 +1,472 @@
+"""The ops that work on images in channel blocks: how each is recognised and what it becomes.
+
+``find`` looks at one op on images ``[N][C][H][W]`` and gives a node: which images it reads, which one it
+makes, and ``emit``, its form on blocks. Convolutions, pooling, padding, elementwise ops, concatenation and
+resizing make images; a reduction over height and width takes one and makes rows ``[N][C]``.
+
+All but dense convolutions and concatenation keep each lane to itself. So lanes behind the last channel may
+hold anything until a convolution sums over channels: the images that such ops read are *clean*, and whoever
+makes a clean image selects zero for these lanes. Unused lanes of weights are zero, but zero times infinity
+is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from iree_core_ir.dialects import arith, linalg, tensor
+from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.operation import Op, Value, single_block_region
+from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32
+from iree_flow.channel_blocks import BLOCK, CHANNEL, LANE, RANK, ChannelBlocks, constant_of
+
+PARALLEL, REDUCTION = "parallel", "reduction"
+IDENTITY = AffineMap.identity(RANK)
+IMAGE = AffineMap.identity(4)
+
+
+def is_image(value: Value) -> bool:
+    """An f32 tensor ``[N][C][H][W]`` with known channels and more than one pixel."""
+    type = value.type
+    if not isinstance(type, TensorType) or type.rank != 4 or type.element_type is not f32:
+        return False
+    n, c, h, w = type.shape
+    return c > 0 and not (h == 1 and w == 1) and 0 not in (n, h, w)
+
+
+@dataclass
+class Node:
+    """One op that can work on blocks."""
+
+    op: Any
+    images: tuple[Value, ...]
+    """The images it reads in blocks."""
+    result: Value | None
+    """The image it makes in blocks; None: it makes something else."""
+    mixes: ClassVar[bool] = False
+    """Lanes of the result depend on other lanes: what it reads must be clean."""
+
+    @property
+    def ops(self) -> list[Op]:
+        """The ops it stands for."""
+        return [self.op]
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        """Make the op on blocks; returns the image in blocks, or what replaces the op's result."""
+        raise NotImplementedError(type(self).__name__)
+
+    def keeps_clean(self) -> bool:
+        """The result is clean where what the op reads is."""
+        return False
+
+
+# -- windows --------------------------------------------------------------------------------------------
+
+
+def _initial(op: Any) -> Value | None:
+    """The number that fills the destination of ``op``."""
+    fill = op.outputs[0].defining_op
+    return fill.operands[0] if fill is not None and fill.name == "linalg.fill" else None
+
+
+def _window(op: Any, y: int, x: int, ky: int, kx: int) -> list[AffineExpr]:
+    """Row and column read, in loops ``y``, ``x`` of the result and ``ky``, ``kx`` of the window."""
+    (sy, sx), (dy, dx) = op.strides, op.dilations
+    return [
+        AffineDim(y) * sy + AffineDim(ky) * dy,
+        AffineDim(x) * sx + AffineDim(kx) * dx,
+    ]
+
+
+def _select(n_loops: int, *loops: int) -> AffineMap:
+    return AffineMap.select(n_loops, loops)
+
+
+@dataclass
+class _Windowed(Node):
+    """Ops with strides and dilations over a destination filled with one number."""
+
+    def _make(
+        self,
+        blocks: ChannelBlocks,
+        builder: Builder,
+        inputs: Sequence[Value],
+        maps: Sequence[AffineMap],
+        reduced: int,
+    ) -> Value:
+        """The result's five dims are the outer loops; ``reduced`` loops follow. The body is the op's."""
+        initial = _initial(self.op)
+        assert initial is not None
+        target = blocks.filled(builder, blocks.dims(self.op.results[0]), initial)
+        body = self.op.body
+        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
+        mapping: dict[Any, Any] = dict(zip(body.args, region.block.args, strict=True))
+        for inner in body:
+            region.block.append(inner.clone(mapping))
+        iterators = [PARALLEL] * RANK + [REDUCTION] * reduced
+        own = AffineMap.select(RANK + reduced, range(RANK))
+        made = builder.create(linalg.Generic, list(inputs), [target], [*maps, own], iterators, region)
+        result: Value = made.results[0]
+        return result
+
+
+@dataclass
+class Dense(_Windowed):
+    """A convolution over all channels."""
+
+    mixes = True
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        source = blocks.image(self.op.inputs[0], builder)
+        weights = blocks.packed_weights(self.op.inputs[1], [1, 0], builder)
+        # Loops: n, fb, oh, ow, fi | cb, kh, kw, ci.
+        n, fb, oh, ow, fi, cb, kh, kw, ci = range(9)
+        read = AffineMap(
+            9, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
+        )
+        return self._make(blocks, builder, [source, weights], [read, _select(9, fb, cb, kh, kw, ci, fi)], 4)
+
+
+@dataclass
+class Stem(_Windowed):
+    """A convolution of an image of few channels that is not in blocks."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        weights = blocks.packed_weights(self.op.inputs[1], [0], builder)
+        # Loops: n, fb, oh, ow, fi | c, kh, kw.
+        n, fb, oh, ow, fi, c, kh, kw = range(8)
+        read = AffineMap(8, 0, [AffineDim(n), AffineDim(c), *_window(self.op, oh, ow, kh, kw)])
+        inputs = [self.op.inputs[0], weights]
+        return self._make(blocks, builder, inputs, [read, _select(8, fb, c, kh, kw, fi)], 3)
+
+
+@dataclass
+class Depthwise(_Windowed):
+    """A convolution of every channel by itself."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        source = blocks.image(self.op.inputs[0], builder)
+        weights = blocks.packed_weights(self.op.inputs[1], [0], builder)
+        # Loops: n, cb, oh, ow, ci | kh, kw.
+        n, cb, oh, ow, ci, kh, kw = range(7)
+        read = AffineMap(
+            7, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
+        )
+        return self._make(blocks, builder, [source, weights], [read, _select(7, cb, kh, kw, ci)], 2)
+
+
+@dataclass
+class Pooled(_Windowed):
+    """Sums or maxima of windows; the second operand gives the window's shape."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        source = blocks.image(self.op.inputs[0], builder)
+        n, cb, oh, ow, ci, kh, kw = range(7)
+        read = AffineMap(
+            7, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
+        )
+        return self._make(blocks, builder, [source, self.op.inputs[1]], [read, _select(7, kh, kw)], 2)
+
+
+def _dense(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    image, weights = op.inputs
+    if constant_of(weights) is None or _initial(op) is None or not (is_image(op.results[0])):
+        return None
+    if image.type.shape[CHANNEL] == DYNAMIC or image.type.element_type is not f32:
+        return None
+    if image.type.shape[CHANNEL] < blocks.lanes and not is_blocked(image):
+        return Stem(op, (), op.results[0])
+    return Dense(op, (image,), op.results[0]) if is_image(image) else None
+
+
+def _lanewise_window(kind: type[Node]) -> Callable[..., Node | None]:
+    def find(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+        image, weights = op.inputs
+        if _initial(op) is None or not is_image(image) or not is_image(op.results[0]):
+            return None
+        if kind is Depthwise and constant_of(weights) is None:
+            return None
+        if kind is Pooled and weights.type.element_type is not f32:
+            return None
+        return kind(op, (image,), op.results[0])
+
+    return find
+
+
+# -- moving pixels ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Padded(Node):
+    """More rows and columns."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        source = blocks.image(self.op.source, builder)
+        made = tensor.Pad.make(source, [*self.op.mixed_low, 0], [*self.op.mixed_high, 0], _outside(self.op))
+        result: Value = builder.insert(made).result
+        return result
+
+    def keeps_clean(self) -> bool:
+        constant = _outside(self.op).defining_op
+        return isinstance(constant, arith.Constant) and constant.attributes["value"].value == 0.0  # type: ignore[attr-defined]
+
+
+def _outside(op: Any) -> Value:
+    value: Value = op.regions[0].block.terminator.operands[0]
+    return value
+
+
+def _padded(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    image = op.source
+    if not is_image(image) or not is_image(op.result) or len(list(op.regions[0].block)) != 1:
+        return None
+    if any(v in op.regions[0].block.args for v in [_outside(op)]):
+        return None
+    if any(op.mixed_low[axis] != 0 or op.mixed_high[axis] != 0 for axis in (0, CHANNEL)):
+        return None
+    if image.type.shape[CHANNEL] < blocks.lanes and not is_blocked(image):
+        return None
+    return Padded(op, (image,), op.result)
+
+
+@dataclass
+class Concatenated(Node):
+    """Images one behind the other; along channels all but the last fill their blocks."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        parts = [blocks.image(v, builder) for v in self.op.inputs]
+        result: Value = builder.create(tensor.Concat, self.op.dim.value, parts).result
+        return result
+
+    def keeps_clean(self) -> bool:
+        return True
+
+
+def _concatenated(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    if not all(is_image(v) for v in (*op.inputs, op.result)):
+        return None
+    if op.dim.value == CHANNEL and any(v.type.shape[CHANNEL] % blocks.lanes for v in op.inputs[:-1]):
+        return None
+    return Concatenated(op, tuple(op.inputs), op.result)
+
+
+@dataclass
+class Repeated(Node):
+    """Every row or column several times: a broadcast between two reshapes. ``op`` is the last of them."""
+
+    axis: int = 2
+    spread: Any = None
+    """The broadcast."""
+
+    @property
+    def ops(self) -> list[Op]:
+        return [self.op, self.spread, self.spread.inputs[0].defining_op]
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        image, axis = self.images[0], self.axis
+        source = blocks.image(image, builder)
+        sizes = blocks.dims(image)
+        times = self.spread.results[0].type.shape[axis + 1]
+        full = [*sizes[: axis + 1], times, *sizes[axis + 1 :]]
+        target = blocks.empty(builder, full)
+        map = AffineMap.select(RANK + 1, [i for i in range(RANK + 1) if i != axis + 1])
+        made = builder.create(
+            linalg.Generic,
+            [source],
+            [target],
+            [map, AffineMap.identity(RANK + 1)],
+            [PARALLEL] * (RANK + 1),
+            lambda _builder, value, _out: value,
+        ).results[0]
+        groups = [[i] for i in range(axis)] + [[axis, axis + 1]] + [[i] for i in range(axis + 2, RANK + 1)]
+        shape = [d if isinstance(d, int) else DYNAMIC for d in blocks.dims(self.op.result)]
+        result: Value = builder.create(tensor.CollapseShape, made, groups, TensorType(shape, f32)).result
+        return result
+
+    def keeps_clean(self) -> bool:
+        return True
+
+
+def _repeated(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    groups = [list(g) for g in op.groups]
+    merged = [number for number, group in enumerate(groups) if len(group) == 2]
+    spread: Any = op.src.defining_op
+    if len(groups) != 4 or op.src.type.rank != 5 or len(merged) != 1 or merged[0] < 2:
+        return None
+    axis = merged[0]
+    if not isinstance(spread, linalg.Generic) or len(list(spread.body)) != 1 or spread.n_inputs != 1:
+        return None
+    source: Any = spread.inputs[0].defining_op
+    zeroed = [AffineConstant(0) if i == axis + 1 else AffineDim(i) for i in range(5)]
+    if not isinstance(source, tensor.ExpandShape) or not spread.indexing_maps[1].is_identity:
+        return None
+    if list(spread.indexing_maps[0].results) != zeroed or spread.results[0].type.shape[axis + 1] == DYNAMIC:
+        return None
+    image = source.src
+    if not is_image(image) or not is_image(op.result) or source.result.type.shape[axis + 1] != 1:
+        return None
+    if [len(g) for g in source.groups] != [2 if i == axis else 1 for i in range(4)]:
+        return None
+    return Repeated(op, (image,), op.result, axis, spread)
+
+
+# -- pixel by pixel ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Elementwise(Node):
+    """All loops parallel, every operand read at the pixel at hand or not at all by channel."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        op = self.op
+        inputs: list[Value] = []
+        maps: list[AffineMap] = []
+        for value, map in zip(op.inputs, op.indexing_maps, strict=False):
+            if value in self.images and map is IMAGE:
+                inputs.append(blocks.image(value, builder))
+                maps.append(IDENTITY)
+                continue
+            read = blocks.operand(value, map, builder)
+            assert read is not None
+            inputs.append(read[0])
+            maps.append(read[1])
+        target = blocks.empty(builder, blocks.dims(op.results[0]))
+        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
+        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
+        inside = Builder.at_end(region.block)
+        for inner in op.body:
+            if inner.name == "tensor.extract" and inner.operands[0] in self.images:
+                at = [mapping.get(v, v) for v in inner.operands[1:]]
+                at.append(inside.create(linalg.Index, LANE).result)
+                source = blocks.image(inner.operands[0], builder)
+                mapping[inner.results[0]] = inside.create(tensor.Extract, source, at).result
+            else:
+                region.block.append(inner.clone(mapping))
+        made = builder.create(linalg.Generic, inputs, [target], [*maps, IDENTITY], [PARALLEL] * RANK, region)
+        result: Value = made.results[0]
+        return result
+
+
+def _elementwise(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    if len(op.outputs) != 1 or any(t != PARALLEL for t in op.iterator_types) or op.uses_output(0):
+        return None
+    if op.indexing_maps[-1] is not IMAGE or not is_image(op.results[0]):
+        return None
+    images: dict[Value, None] = {}
+    for value, map in zip(op.inputs, op.indexing_maps, strict=False):
+        if is_image(value) and map is IMAGE and constant_of(value) is None:
+            images[value] = None
+        elif not _readable(value, map):
+            return None
+    for inner in op.body:
+        if inner.name == "tensor.extract":
+            if not _reads_own_channel(inner):
+                return None
+            images[inner.operands[0]] = None
+        elif inner.regions:
+            return None
+        elif inner.name == "linalg.index" and inner.dim.value == CHANNEL:
+            if any(user.name != "tensor.extract" for user in inner.results[0].users):
+                return None
+    return Elementwise(op, tuple(images), op.results[0]) if images else None
+
+
+def _readable(value: Value, map: AffineMap) -> bool:
+    """``ChannelBlocks.operand`` has an answer."""
+    if not isinstance(value.type, TensorType):
+        return True
+    places = [e for e in map.results if CHANNEL in e.dims_used()]
+    return not places or (len(places) == 1 and isinstance(places[0], AffineDim))
+
+
+def _reads_own_channel(extract: Any) -> bool:
+    """Some pixel of an image, in the image and channel at hand."""
+    if not is_image(extract.operands[0]):
+        return False
+    own = [v.defining_op for v in extract.operands[1:3]]
+    return all(isinstance(o, linalg.Index) and o.dim.value == axis for axis, o in enumerate(own))
+
+
+def mask(image: Value, channels: int, blocks: ChannelBlocks, builder: Builder) -> Value:
+    """``image`` (in blocks) with zero behind the last of ``channels``."""
+    target = blocks.empty(builder, blocks.resolver.dims(image))
+
+    def body(inner: Builder, value: Value, _out: Value) -> Value:
+        def number(n: int) -> Value:
+            return inner.insert(arith.Constant.index(n)).result
+
+        first = inner.create(
+            arith.MulI, inner.create(linalg.Index, BLOCK).result, number(blocks.lanes)
+        ).result
+        channel = inner.create(arith.AddI, first, inner.create(linalg.Index, LANE).result).result
+        there = inner.create(arith.CmpI, "ult", channel, number(channels)).result
+        zero = inner.insert(arith.Constant.of(0.0, f32)).result
+        chosen: Value = inner.create(arith.Select, there, value, zero).result
+        return chosen
+
+    made = builder.create(linalg.Generic, [image], [target], [IDENTITY, IDENTITY], [PARALLEL] * RANK, body)
+    result: Value = made.results[0]
+    return result
+
+
+# -- leaving images -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reduced(Node):
+    """All pixels of a channel become one number: ``[N][C]``, no longer in blocks."""
+
+    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        op = self.op
+        source = blocks.image(op.inputs[0], builder)
+        sizes = blocks.dims(op.inputs[0])
+        initial = _initial(op)
+        assert initial is not None
+        target = blocks.filled(builder, [sizes[0], sizes[BLOCK], sizes[LANE]], initial)
+        region = single_block_region([f32, f32])
+        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
+        for inner in op.body:
+            region.block.append(inner.clone(mapping))
+        # Loops: n, cb, ci | h, w.
+        maps = [_select(5, 0, 1, 3, 4, 2), _select(5, 0, 1, 2)]
+        iterators = [PARALLEL] * 3 + [REDUCTION] * 2
+        made = builder.create(linalg.Generic, [source], [target], maps, iterators, region).results[0]
+        return blocks.merge(made, op.results[0], builder)
+
+
+def _reduced(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    if len(op.inputs) != 1 or len(op.outputs) != 1 or not is_image(op.inputs[0]) or _initial(op) is None:
+        return None
+    if op.indexing_maps[0] is not IMAGE or op.indexing_maps[1] is not AffineMap.select(4, [0, 1]):
+        return None
+    if list(op.iterator_types) != [PARALLEL, PARALLEL, REDUCTION, REDUCTION] or op.has_index:
+        return None
+    if op.outputs[0].type.element_type is not f32 or any(o.regions for o in op.body):
+        return None
+    return Reduced(op, (op.inputs[0],), None)
+
+
+_FINDERS: dict[str, Callable[..., Node | None]] = {
+    "linalg.conv_2d_nchw_fchw": _dense,
+    "linalg.depthwise_conv_2d_nchw_chw": _lanewise_window(Depthwise),
+    "linalg.pooling_nchw_max": _lanewise_window(Pooled),
+    "linalg.pooling_nchw_sum": _lanewise_window(Pooled),
+    "linalg.reduce": _reduced,
+    "tensor.pad": _padded,
+    "tensor.concat": _concatenated,
+    "tensor.collapse_shape": _repeated,
+}
+
+
+def find(op: Op, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    """The node of ``op``, if it can work on blocks. ``is_blocked``: whether an earlier node makes a value."""
+    finder = _FINDERS.get(op.name)
+    if finder is None and isinstance(op, linalg.Generic):
+        finder = _reduced if REDUCTION in op.iterator_types else _elementwise
+    return None if finder is None else finder(op, blocks, is_blocked)
+
+
+__all__ = ["Dense", "Depthwise", "Node", "Stem", "find", "is_image", "mask"]

@@ -1,0 +1,104 @@
+"""Which parts of a graph are worth storing in channel blocks: connected nodes, and the rule that judges them.
+
+A region is a set of nodes joined by the images they hand each other. Inside it nothing is copied; an image
+that enters is packed once, one that leaves is unpacked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from iree_core_ir.ir.operation import Op, Value
+from iree_flow.blocked_ops import Dense, Depthwise, Node
+from iree_flow.channel_blocks import CHANNEL
+
+ASSUMED = 56
+"""What a dim that is not known is taken for: an image in the middle of a network."""
+DENSE_GAIN = 0.25 / 200e9
+"""Seconds that a multiplication of a dense convolution gets cheaper: from about 55 to 75 % of one core's
+peak, which is 100e9 a second (ResNet-50 and MobileNetV2, one Sapphire Rapids core)."""
+DEPTHWISE_GAIN = 0.5 / 200e9
+"""The same for depthwise convolutions: weights stay in registers and no lane is idle at the border."""
+BORDER = 4 / 6e9
+"""Seconds that an element packed or unpacked costs: read and written once by a transpose."""
+
+
+@dataclass
+class Region:
+    """Nodes in program order, and the images that cross the border."""
+
+    nodes: list[Node] = field(default_factory=list)
+    entering: dict[Value, None] = field(default_factory=dict)
+    leaving: dict[Value, None] = field(default_factory=dict)
+
+    @property
+    def has_dense(self) -> bool:
+        return any(isinstance(node, Dense) for node in self.nodes)
+
+    def pays(self, lanes: int) -> bool:
+        """The one rule: what convolutions gain, unused lanes counted, is more than the borders cost."""
+        gain = sum(_gain(node, lanes) for node in self.nodes)
+        border = sum(_elements(value) for value in (*self.entering, *self.leaving))
+        return self.has_dense and gain > border * BORDER
+
+
+def _elements(value: Value) -> int:
+    count = 1
+    for size in value.type.shape:
+        count *= size if size >= 0 else ASSUMED
+    # An unknown batch is one image.
+    return count // ASSUMED if value.type.shape[0] < 0 else count
+
+
+def _gain(node: Node, lanes: int) -> float:
+    if not isinstance(node, (Dense, Depthwise)):
+        return 0.0
+    assert node.result is not None
+    pixels = _elements(node.result) // int(node.result.type.shape[CHANNEL])
+    weights: tuple[int, ...] = node.op.inputs[1].type.shape
+    taps = weights[-1] * weights[-2]
+    if isinstance(node, Depthwise):
+        return pixels * taps * weights[0] * DEPTHWISE_GAIN
+    useful = weights[0] * weights[1]
+    computed = (-(-weights[0] // lanes) * lanes) * (-(-weights[1] // lanes) * lanes)
+    # Lanes that stay empty are multiplied, too: 100e9 multiplications a second.
+    return pixels * taps * (useful * DENSE_GAIN - (computed - useful) * 0.25 / 100e9)
+
+
+def regions(nodes: Sequence[Node]) -> list[Region]:
+    """The regions of ``nodes``, which are in program order."""
+    makers = {node.result: node for node in nodes if node.result is not None}
+    owners = {op: node for node in nodes for op in node.ops}
+    parents = {id(node): id(node) for node in nodes}
+
+    def root(key: int) -> int:
+        while parents[key] != key:
+            parents[key] = parents[parents[key]]
+            key = parents[key]
+        return key
+
+    # An image that several read is joined to its maker or, where it enters, to its first reader.
+    homes: dict[Value, Node] = dict(makers)
+    for node in nodes:
+        for image in node.images:
+            parents[root(id(node))] = root(id(homes.setdefault(image, node)))
+    found: dict[int, Region] = {}
+    for node in nodes:
+        region = found.setdefault(root(id(node)), Region())
+        region.nodes.append(node)
+        region.entering.update(dict.fromkeys(image for image in node.images if image not in makers))
+        if node.result is not None and not all(_in_blocks(u, node.result, owners) for u in node.result.users):
+            region.leaving[node.result] = None
+    return list(found.values())
+
+
+def _in_blocks(user: Op, image: Value, owners: dict[Op, Node]) -> bool:
+    """``user`` belongs to a node that reads ``image`` in blocks."""
+    op: Op | None = user
+    while op is not None and op not in owners:
+        op = op.parent_op
+    return op is not None and image in owners[op].images
+
+
+__all__ = ["Region", "regions"]
