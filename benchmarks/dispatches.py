@@ -143,13 +143,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--dim", type=int, default=1, help="what dynamic dims are taken for")
     parser.add_argument("--peak", type=float, default=213.0, help="GFLOP/s that count as 100 %%")
+    parser.add_argument(
+        "--option", action="append", default=[], help="an option of the target, as channel-block=auto"
+    )
     parser.add_argument("--shape", action="append", default=[], help="an input's shape, as x=1x3x48x320")
     options = parser.parse_args(arguments)
     shapes = {name: tuple(map(int, s.split("x"))) for name, s in (o.split("=", 1) for o in options.shape)}
+    target_options = dict(o.split("=", 1) for o in options.option)
     module = iree_flow.compile(
-        options.model, target="llvm-cpu", compile_to="dispatch-creation", input_shapes=shapes
+        options.model,
+        target="llvm-cpu",
+        compile_to="dispatch-creation",
+        input_shapes=shapes,
+        target_options=target_options,
     )
-    description = describe({})
+    description = describe(target_options)
     start = time.process_time()
     dispatches = []
     for func, calls in functions_of(module.module):
