@@ -118,3 +118,36 @@ def test_an_endless_loop_does_not_hang_the_compiler(canonicalized: Make) -> None
         "func.func @f(%c: i1) {\n cf.cond_br %c, ^bb1, ^bb2\n ^bb1:\n cf.br ^bb1\n ^bb2:\n return\n}"
     )
     assert result.run(np.bool_(False)) == ((), ())
+
+
+def test_arguments_that_say_nothing_are_dropped(canonicalized: Make) -> None:
+    """One that is the same on every way, and one that only goes round; the counter stays."""
+    result = canonicalized(
+        function(
+            """%zero = arith.constant 0 : i32
+            %one = arith.constant 1 : i32
+            cf.br ^bb1(%zero, %x, %one : i32, i32, i32)
+            ^bb1(%i: i32, %same: i32, %unused: i32):
+              %more = arith.cmpi slt, %i, %same : i32
+              cf.cond_br %more, ^bb2, ^bb3
+            ^bb2:
+              %next = arith.addi %i, %one : i32
+              cf.br ^bb1(%next, %same, %unused : i32, i32, i32)
+            ^bb3:
+              %s = arith.addi %same, %i : i32
+              return %s : i32"""
+        )
+    )
+    agree(result)
+    body = result.after.body.block.first.regions[0]
+    assert [len(block.args) for block in body.blocks] == [2, 1, 0, 0]
+
+
+def test_tensors_are_chosen_by_branches(canonicalized: Make) -> None:
+    """No select: it would read and write every element."""
+    text = """func.func @f(%c: i1, %x: tensor<2xf32>, %y: tensor<2xf32>) -> tensor<2xf32> {
+      cf.cond_br %c, ^bb1(%x : tensor<2xf32>), ^bb1(%y : tensor<2xf32>)
+    ^bb1(%z: tensor<2xf32>):
+      return %z : tensor<2xf32>
+    }"""
+    assert "arith.select" not in canonicalized(text).ops

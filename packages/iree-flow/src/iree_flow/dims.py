@@ -1,7 +1,8 @@
 """Dims with identity: which SSA index value (or constant) each dimension of a tensor is.
 
 ``DimResolver.dims(value)`` never inspects data: sizes come from destination operands, from the ops that
-define shapes, and finally from ``tensor.dim`` of the function's arguments, one per distinct name.
+define shapes, from what came over a branch with a tensor, and finally from ``tensor.dim`` of the function's
+arguments, one per distinct name.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def constant_index(value: Value) -> int | None:
 
 
 class DimResolver:
-    """Dims of the tensors of one block; new ``tensor.dim`` and arithmetic is inserted where needed."""
+    """Dims of the tensors of a function; new ``tensor.dim`` and arithmetic is inserted where needed.
+
+    ``block`` is the function's entry, where constants go: from there they reach all its blocks.
+    """
 
     def __init__(self, block: Block, names: dict[Value, Sequence[str]] | None = None) -> None:
         self.block = block
@@ -58,7 +62,7 @@ class DimResolver:
         return [self.value(d) for d, size in zip(dims, value.type.shape, strict=True) if size < 0]
 
     def value(self, dim: Dim) -> Value:
-        """``dim`` as an index value (a constant at the start of the block for a static size)."""
+        """``dim`` as an index value (a constant at the start of the function for a static size)."""
         if isinstance(dim, Value):
             return dim
         found = self._constants.get(dim)
@@ -247,6 +251,7 @@ _RULES: dict[str, Any] = {
     "flow.dispatch": _result_dims,
     "flow.dispatch.region": _result_dims,
     "flow.tensor.reshape": _result_dims,
+    "flow.tensor.tie_shape": _result_dims,
     "flow.tensor.slice": _result_dims,
     "flow.tensor.concat": _result_dims,
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from iree_core_ir.dialects import arith, cf
-from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
+from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, CMPI_PREDICATES
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.attributes import FloatAttr, IntegerAttr, SymbolRefAttr
@@ -50,6 +50,14 @@ _BINARY: dict[str, str] = {
     "math.ceil": "ceil.{t}",
     "math.floor": "floor.{t}",
     "math.absf": "abs.{t}",
+    "math.absi": "abs.{t}",
+    "math.sqrt": "sqrt.{t}",
+    "math.rsqrt": "rsqrt.{t}",
+    "math.exp": "exp.{t}",
+    "math.trunc": "trunc.{t}",
+    "math.round": "round.{t}",
+    "math.roundeven": "roundeven.{t}",
+    "arith.remf": "rem.{t}",
 }
 """Host arithmetic with one VM op of the same meaning; ``{t}`` is the register type."""
 
@@ -137,7 +145,7 @@ class _FunctionLowering:
         self.blocks: dict[Block, BlockBuilder] = {}
         self.outputs: dict[Value, hal.BufferViewCreate] = {}
         self.pending: Any = None
-        """The fence of the last step of device work so far."""
+        """The fence of the last step of device work so far; blocks take it over branches, before all else."""
         self.left = 0
         self.late: set[Value] = set()
         """Memory of outputs whose sizes are only read back when it has been asked for, or written."""
@@ -149,16 +157,18 @@ class _FunctionLowering:
         entry = region.block
         self.values.update(zip(entry.args, self.host.views, strict=True))
         self.blocks[entry] = self.builder.entry
-        for block in region.blocks[1:]:
-            own = self.blocks[block] = self.builder.block(*[register_type(a.type) for a in block.args])
-            self.values.update(zip(block.args, own.parameters, strict=True))
         self._look_ahead()
         if not self.left and not self.trailing:
             self.host.done()
-        elif len(region.blocks) > 1:
-            self._only_straight_line()
+        fences: dict[Block, Any] = {}
+        for block in region.blocks[1:]:
+            types = [register_type(a.type) for a in block.args]
+            own = self.blocks[block] = self.builder.block("ref", *types)
+            fences[block], *parameters = own.parameters
+            self.values.update(zip(block.args, parameters, strict=True))
         for block in region.blocks:
             self.builder.switch_to(self.blocks[block])
+            self.pending = fences.get(block)
             for op in block:
                 if not op.results or op.results[0] not in self.values:
                     self._op(op)
@@ -184,13 +194,9 @@ class _FunctionLowering:
                 if any(load in needed and order[load] > order[made] for load in loads):
                     self.late.add(buffer)
         self.trailing = bool(self.late) or any(order[load] > last for load in loads)
-
-    def _only_straight_line(self) -> None:
-        """Fences chain the device work of one block; work in branches cannot tell which step is last."""
-        first = self.function.regions[0].block
-        for op in self.function.walk():
-            if isinstance(op, hal.QueueExecute) and op.parent is not first:
-                raise FlowError(8, "device work inside host control flow", source=op.location.user_text())
+        if len(self.function.regions[0].blocks) > 1 and self.left:
+            # Which step is the last is known when it has been reached: none signals the function's own fence.
+            self.trailing = True
 
     def waited(self) -> Any:
         """The fence behind which everything started so far, or what the caller waits for, is done."""
@@ -267,6 +273,36 @@ def _compare(f: _FunctionLowering, op: Any) -> Any:
     return f.builder.op(_COMPARE[predicate].format(t=kind), *f.operands(op))
 
 
+def _compare_floats(f: _FunctionLowering, op: Any) -> Any:
+    kind = register_type(op.operands[0].type)
+    predicate = CMPF_PREDICATES[op.predicate.value]
+    a, b = f.operands(op)
+    if predicate in ("false", "true"):
+        return f.builder.const_i32(predicate == "true")
+    if predicate in ("ord", "uno"):
+        nan = f.builder.op("or.i32", f.builder.op(f"cmp.nan.{kind}", a), f.builder.op(f"cmp.nan.{kind}", b))
+        return nan if predicate == "uno" else f.builder.op("xor.i32", nan, f.builder.const_i32(1))
+    ordered, relation = predicate[0], predicate[1:]
+    name = {"le": "lte", "ge": "gte"}.get(relation, relation)
+    return f.builder.op(f"cmp.{name}.{kind}.{ordered}", a, b)
+
+
+def _shift(name: str) -> Callable[[_FunctionLowering, Op], Any]:
+    """The amount is an i32; whole registers only, so that no bits come in from above."""
+
+    def rule(f: _FunctionLowering, op: Op) -> Any:
+        type = op.results[0].type
+        if getattr(type, "width", 64) not in (32, 64):
+            raise FlowError(8, f"'{op.name}' of {type} on the host", source=op.location.user_text())
+        kind = register_type(type)
+        a, amount = f.operands(op)
+        if kind == "i64":
+            amount = f.builder.op("trunc.i64.i32", amount)
+        return f.builder.op(name.format(t=kind), a, amount)
+
+    return rule
+
+
 def _select(f: _FunctionLowering, op: Op) -> Any:
     return f.builder.op(f"select.{register_type(op.results[0].type)}", *f.operands(op))
 
@@ -281,11 +317,20 @@ def _integer_cast(signed: bool) -> Callable[[_FunctionLowering, Op], Any]:
         width = getattr(source, "width", 64)
         if a == "i32" and width in (8, 16):
             value = f.builder.op(f"ext.i{width}.i32.{suffix}", value)
-        if a == b:
-            return value
-        return f.builder.op(f"ext.i32.i64.{suffix}" if a == "i32" else "trunc.i64.i32", value)
+        if a != b:
+            value = f.builder.op(f"ext.i32.i64.{suffix}" if a == "i32" else "trunc.i64.i32", value)
+        narrow = getattr(target, "width", 64)
+        if op.name == "arith.trunci" and narrow in (1, 8, 16):
+            one = f.builder.const_i32(1)
+            value = f.builder.op("and.i32", value, one) if narrow == 1 else _extended(f, value, narrow)
+        return value
 
     return rule
+
+
+def _extended(f: _FunctionLowering, value: Any, width: int) -> Any:
+    """The low bits of a register as a signed number, which is how narrow integers are held."""
+    return f.builder.op(f"ext.i{width}.i32.s", value)
 
 
 def _float_cast(f: _FunctionLowering, op: Op) -> Any:
@@ -404,15 +449,13 @@ def _buffer_load(f: _FunctionLowering, op: hal.BufferLoad) -> Any:
 
 
 def _branch(f: _FunctionLowering, op: Any) -> None:
-    f.builder.br(f.blocks[op.successors[0]], *f.operands(op))
+    f.builder.br(f.blocks[op.target], f.waited(), *[f.value(v) for v in op.arguments])
 
 
 def _cond_branch(f: _FunctionLowering, op: Any) -> None:
-    true = [f.value(v) for v in op.true_operands]
-    false = [f.value(v) for v in op.false_operands]
-    f.builder.cond_br(
-        f.value(op.operands[0]), f.blocks[op.successors[0]], true, f.blocks[op.successors[1]], false
-    )
+    true = [f.waited(), *(f.value(v) for v in op.true_arguments)]
+    false = [f.waited(), *(f.value(v) for v in op.false_arguments)]
+    f.builder.cond_br(f.value(op.condition), f.blocks[op.true_target], true, f.blocks[op.false_target], false)
 
 
 def _return(f: _FunctionLowering, op: Op) -> None:
@@ -428,6 +471,10 @@ _RULES: dict[str, Any] = {
     "arith.ceildivui": _ceildiv,
     "arith.floordivsi": _floordiv,
     "arith.cmpi": _compare,
+    "arith.cmpf": _compare_floats,
+    "arith.shli": _shift("shl.{t}"),
+    "arith.shrsi": _shift("shr.{t}.s"),
+    "arith.shrui": _shift("shr.{t}.u"),
     "arith.select": _select,
     "arith.index_cast": _integer_cast(True),
     "arith.index_castui": _integer_cast(False),

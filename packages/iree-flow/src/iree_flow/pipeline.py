@@ -13,6 +13,7 @@ from typing import Any
 from iree_core_ir.passes.canonicalize import Canonicalize
 from iree_core_ir.passes.cse import Cse
 from iree_core_ir.passes.inline import Inline
+from iree_core_ir.passes.licm import Licm
 from iree_core_ir.passes.symbol_dce import SymbolDce
 from iree_flow import executables
 from iree_flow.passes.apply_constant_layouts import ApplyConstantLayouts
@@ -23,6 +24,7 @@ from iree_flow.passes.drop_unit_dims import DropUnitDims
 from iree_flow.passes.fold_dim_ranges import FoldDimRanges
 from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
+from iree_flow.passes.lower_control_flow import LowerControlFlow
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
 from iree_flow.passes.resolve_dims import ResolveDims
@@ -40,7 +42,10 @@ def input(module: Any, session: Session) -> None:
 
 
 def placement(module: Any, session: Session) -> None:
-    """Sizes are resolved and compared; every dense op gets a target, or an error names its source."""
+    """Host control flow becomes blocks; sizes are resolved and compared; every dense op gets a target, or an
+    error names its source.
+    """
+    session.run(module, Licm(), LowerControlFlow(), Canonicalize(), Cse())
     session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), Cse())
     session.run(module, FoldDimRanges(), Canonicalize(), ResolveDims(), SimplifyElementReads())
     session.run(module, Canonicalize(), Cse(), Place())

@@ -32,6 +32,7 @@ _PASSES = {
     "flow-tile-and-distribute": "FlowTileAndDistribute",
     "form-dispatch-regions": "FormDispatchRegions",
     "fuse-elementwise": "FuseElementwise",
+    "lower-control-flow": "LowerControlFlow",
     "outline-dispatch-regions": "OutlineDispatchRegions",
     "place": "Place",
     "resolve-dims": "ResolveDims",

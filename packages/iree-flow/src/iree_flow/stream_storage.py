@@ -9,9 +9,10 @@ from typing import Any
 
 from iree_base.element_types import element_type
 from iree_core_ir.constants import ConstantStore
-from iree_core_ir.dialects import arith
+from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr, SymbolRefAttr
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.location import UNKNOWN
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import TensorType
 from iree_flow.arena import ArenaBuffer
@@ -21,7 +22,7 @@ from iree_flow.dims import Dim, DimResolver, constant_index
 from iree_flow.errors import FlowError
 
 INPUT, CONSTANT, OUTPUT, TEMPORARY = "input", "constant", "output", "temporary"
-ALIASES = (flow.TensorReshape, flow.TensorSlice)
+ALIASES = (flow.TensorReshape, flow.TensorSlice, flow.TensorTieShape)
 """Ops whose result is (part of) their operand's memory."""
 
 
@@ -107,7 +108,10 @@ def divisor_of(value: Dim) -> int:
 
 
 class Storages:
-    """Value -> storage, for one block. Resources of inputs and constants are made when first needed."""
+    """Value -> storage, for one function. Resources of inputs and constants are made when first needed.
+
+    ``block`` is the entry: what is made there reaches all blocks.
+    """
 
     def __init__(
         self, block: Block, resolver: DimResolver, segments: ConstantSegments, store: ConstantStore
@@ -117,6 +121,8 @@ class Storages:
         self.segments = segments
         self.store = store
         self._of: dict[Value, Storage] = {}
+        self.passed: dict[tuple[Block, int], Value] = {}
+        """Per block and operand of the branch that ends it: the resource that it passes."""
         self._segments: dict[str, tuple[Value, Value]] = {}
 
     def of(self, value: Value) -> Storage:
@@ -152,7 +158,7 @@ class Storages:
 
     def _find(self, value: Value) -> Storage:
         op = value.defining_op
-        if isinstance(op, flow.TensorReshape):
+        if isinstance(op, (flow.TensorReshape, flow.TensorTieShape)):
             return self.of(op.source)
         if isinstance(op, flow.TensorSlice):
             return self._slice(op)
@@ -160,6 +166,8 @@ class Storages:
             return self._input(value)
         if isinstance(op, arith.Constant):
             return self._constant(value, op)
+        if isinstance(op, tensor.Empty):
+            return self.fresh(value.type, self.resolver.dims(value), Builder.before_op(op), escapes=True)
         raise FlowError(
             8,
             f"'{op.name}' producing {value.type}",
@@ -174,6 +182,18 @@ class Storages:
         dims = self.resolver.dims(op.result)
         size = self.bytes(op.result.type, dims, builder)
         return Storage(source.whole.kind, dims, op.result.type, size=size, base=source.whole, shift=shift)
+
+    def carried(self, value: Value) -> Storage:
+        """The memory of a tensor that a block takes over a branch: a resource that comes instead of it."""
+        block = value.parent_block
+        assert block is not None
+        tied = next((user for user in value.uses if isinstance(user, flow.TensorTieShape)), None)
+        dims = self.resolver.dims(value if tied is None else tied.result)
+        builder = Builder(block, block.first if tied is None else tied, UNKNOWN)
+        size = self.bytes(value.type, dims, builder)
+        resource = block.add_arg(stream.EXTERNAL, value.hint)
+        storage = self._of[value] = Storage(INPUT, dims, value.type, resource, 0, size, size)
+        return storage
 
     def _input(self, value: Value) -> Storage:
         dims = self.resolver.dims(value)

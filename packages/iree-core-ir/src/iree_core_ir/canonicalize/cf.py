@@ -12,7 +12,7 @@ from iree_core_ir.dialects import arith, cf
 from iree_core_ir.dialects.arith_attributes import constant_attribute
 from iree_core_ir.folding import constant_integer
 from iree_core_ir.ir.operation import Block, Op, Value
-from iree_core_ir.ir.types import i1
+from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, i1
 from iree_core_ir.rewriter import Rewriter, pattern
 
 
@@ -32,6 +32,73 @@ def _predecessors(block: Block) -> list[Op]:
         if other.last is not None:
             found += [other.last] * other.last.successors.count(block)
     return found
+
+
+def _arguments(op: Op) -> list[list[Value]] | None:
+    """Per successor of a branch what it passes; None for what is no branch."""
+    if isinstance(op, cf.Branch):
+        return [list(op.arguments)]
+    if isinstance(op, cf.CondBranch):
+        return [list(op.true_arguments), list(op.false_arguments)]
+    return None
+
+
+@pattern(cf.Branch, cf.CondBranch)
+def drop_arguments(op: Op, rewriter: Rewriter) -> bool:
+    """An argument that nothing but its own branch uses, or that is the same value on every way, is none."""
+    for target in dict.fromkeys(op.successors):
+        region = target.parent
+        if not target.args or region is None or target is region.blocks[0]:
+            continue
+        incoming = [
+            (other, i) for other in dict.fromkeys(_predecessors(target)) for i in range(len(other.successors))
+        ]
+        incoming = [(other, i) for other, i in incoming if other.successors[i] is target]
+        passed = [(_arguments(other) or [[]] * (i + 1))[i] for other, i in incoming]
+        if any(len(values) != len(target.args) for values in passed):
+            continue
+        for position, argument in enumerate(target.args):
+            given = dict.fromkeys(values[position] for values in passed if values[position] is not argument)
+            if argument.uses and len(given) == 1:
+                rewriter.replace_value(argument, next(iter(given)))
+                # The branches that passed the argument on pass what it stands for.
+                return True
+            if not _only_passed_to_itself(argument, target, position):
+                continue
+            for other in dict.fromkeys(other for other, _ in incoming):
+                kept = [
+                    values[:position] + values[position + 1 :] if other.successors[i] is target else values
+                    for i, values in enumerate(_arguments(other) or [])
+                ]
+                with rewriter.before(other):
+                    _replace_terminator(other, _rebuilt(other, kept), rewriter)
+            target.erase_arg(position)
+            return True
+    return False
+
+
+def _only_passed_to_itself(argument: Value, target: Block, position: int) -> bool:
+    for user in argument.uses:
+        arguments = _arguments(user)
+        if arguments is None or argument in user.operands[: len(user.operands) - sum(map(len, arguments))]:
+            return False
+        for successor, values in zip(user.successors, arguments, strict=True):
+            for i, value in enumerate(values):
+                if value is argument and (successor is not target or i != position):
+                    return False
+    return True
+
+
+def _rebuilt(op: Op, arguments: Sequence[Sequence[Value]]) -> Op:
+    """The branch with other arguments."""
+    if isinstance(op, cf.Branch):
+        return cf.Branch.make(op.target, arguments[0])
+    assert isinstance(op, cf.CondBranch)
+    true, false = arguments
+    new = cf.CondBranch.make(op.condition, op.true_target, true, op.false_target, false)
+    if op.branch_weights is not None:
+        new.attributes["branch_weights"] = op.branch_weights
+    return new
 
 
 def _replace_terminator(op: Op, new: Op, rewriter: Rewriter) -> None:
@@ -110,7 +177,12 @@ def cond_branch_known(op: cf.CondBranch, rewriter: Rewriter) -> bool:
 
 
 def _select_arguments(op: cf.CondBranch, rewriter: Rewriter) -> bool:
-    """One target with different arguments: select them and branch."""
+    """One target with different arguments: select them and branch. Scalars only: the memory of one of two
+    tensors is what the branch chooses, without touching an element.
+    """
+    differing = [a for a, b in zip(op.true_arguments, op.false_arguments, strict=True) if a is not b]
+    if not all(isinstance(a.type, (IndexType, IntegerType, FloatType)) for a in differing):
+        return False
     arguments = [
         a if a is b else rewriter.create(arith.Select, op.condition, a, b).result
         for a, b in zip(op.true_arguments, op.false_arguments, strict=True)
@@ -173,5 +245,6 @@ PATTERNS = [
     join_with_only_successor,
     branch_through,
     cond_branch_through,
+    drop_arguments,
     condition_known_behind,
 ]

@@ -40,7 +40,14 @@ from iree_core_ir.ir.traits import (
     TERMINATOR,
 )
 from iree_core_ir.ir.types import TensorType, i64, index
-from iree_flow.dialects.flow_tensor import TENSOR_OPS, TensorConcat, TensorLoad, TensorReshape, TensorSlice
+from iree_flow.dialects.flow_tensor import (
+    TENSOR_OPS,
+    TensorConcat,
+    TensorLoad,
+    TensorReshape,
+    TensorSlice,
+    TensorTieShape,
+)
 from iree_flow.dialects.shaped_types import index_list, parse_shaped_types, shaped_types
 
 UNTIED = -1
@@ -329,6 +336,7 @@ __all__ = [
     "TensorLoad",
     "TensorReshape",
     "TensorSlice",
+    "TensorTieShape",
     "WorkgroupCount",
     "WorkgroupId",
     "WorkgroupSize",

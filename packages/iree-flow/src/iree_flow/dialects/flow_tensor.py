@@ -52,6 +52,36 @@ class TensorReshape(Op, name="flow.tensor.reshape", traits=(PURE,)):
         printer.write(" -> " + shaped_types(printer, [self.result.type], self.result_dims))
 
 
+class TensorTieShape(Op, name="flow.tensor.tie_shape", traits=(PURE,)):
+    """A tensor that came over a branch, with the sizes that came with it."""
+
+    __slots__ = ()
+    source = operand(TensorType)
+    result_dims = variadic_operand(index)
+    result = result(TensorType)
+
+    @classmethod
+    def make(cls, source: Value, dims: Sequence[Value]) -> TensorTieShape:
+        return cls([source, *dims], [source.type])
+
+    def verify_op(self) -> None:
+        if len(self.result_dims) != self.result.type.n_dynamic:
+            raise VerifyError(self, f"needs {self.result.type.n_dynamic} sizes")
+
+    @classmethod
+    def parse(cls, parser: Any) -> TensorTieShape:
+        name = parser.operand_name()
+        attributes = parser.attribute_dict()
+        parser.expect(":")
+        types, dims = parse_shaped_types(parser, parenthesized=False)
+        return cls([parser.resolve(name, types[0]), *dims], types, attributes)
+
+    def print(self, printer: Any) -> None:
+        printer.write(f" {printer.name(self.source)}")
+        printer.attribute_dict(self.attributes)
+        printer.write(" : " + shaped_types(printer, [self.source.type], self.result_dims))
+
+
 class TensorSlice(Op, name="flow.tensor.slice", traits=(PURE,)):
     """``lengths`` elements from ``start_indices`` on, one of each per axis.
 
@@ -220,4 +250,4 @@ class TensorLoad(Op, name="flow.tensor.load", traits=(PURE,)):
         printer.write(" : " + shaped_types(printer, [self.source.type], self.source_dims))
 
 
-TENSOR_OPS = [TensorReshape, TensorSlice, TensorConcat, TensorLoad]
+TENSOR_OPS = [TensorReshape, TensorTieShape, TensorSlice, TensorConcat, TensorLoad]

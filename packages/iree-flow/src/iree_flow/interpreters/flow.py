@@ -80,6 +80,14 @@ def reshape(frame: Frame, op: flow.TensorReshape, source: Array, *dims: int) -> 
     return source.reshape([size if size >= 0 else next(rest) for size in op.result.type.shape])
 
 
+@implements(flow.TensorTieShape)
+def tie_shape(frame: Frame, op: flow.TensorTieShape, source: Array, *dims: int) -> Array:
+    """The sizes must be those of the tensor."""
+    dynamic = [size for size, given in zip(source.shape, op.source.type.shape, strict=True) if given < 0]
+    assert dynamic == [int(d) for d in dims], f"{dynamic} tied to {dims} at {op.location.user_text()}"
+    return source
+
+
 @implements(flow.TensorSlice)
 def slice_(frame: Frame, op: flow.TensorSlice, source: Array, *rest: int) -> Array:
     rank = source.ndim

@@ -29,8 +29,8 @@ class ConvertElementwiseToLinalg(Pass):
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
+            resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
             for block in function.regions[0].blocks:
-                resolver = DimResolver(block, argument_dim_names(function))
                 for op in block.ops:
                     if ELEMENTWISE in op.traits and not isinstance(op, arith.Constant):
                         if any(isinstance(r.type, TensorType) for r in op.results):

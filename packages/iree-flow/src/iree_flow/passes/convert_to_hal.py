@@ -52,15 +52,21 @@ def _convert_function(function: FuncOp, symbols: SymbolTable) -> None:
     name = function.attributes["sym_name"].value  # type: ignore[attr-defined]
     region = function.regions[0]
     names = argument_dim_names(function)
-    for block in region.blocks:
-        resolver = DimResolver(block, names)
-        n_regions = 0
-        for op in block.ops:
-            if isinstance(op, stream.CmdExecute):
-                _CommandBufferBuilder(op, f"{name}_region_{n_regions}", symbols, function).run(resolver)
-                n_regions += 1
-        _convert_boundary(block, resolver)
     entry = region.block
+    resolver = DimResolver(entry, names)
+    executions = [op for block in region.blocks for op in block.ops if isinstance(op, stream.CmdExecute)]
+    for number, execution in enumerate(executions):
+        _CommandBufferBuilder(execution, f"{name}_region_{number}", symbols, function).run(resolver)
+    buffers: dict[Value, Value] = {}
+    for block in region.blocks:
+        _convert_boundary(block, resolver, buffers)
+    for block in reversed(region.blocks):
+        for op in reversed(block.ops):
+            if op.dialect == "stream":
+                op.erase()
+        for arg in block.args:
+            if isinstance(arg.type, stream.ResourceType):
+                arg.type = hal.BUFFER
     type: FunctionType = function.attributes["function_type"].value  # type: ignore[attr-defined]
     _convert_arguments(entry)
     results = [hal.BUFFER_VIEW if isinstance(t, TensorType) else t for t in type.results]
@@ -68,9 +74,11 @@ def _convert_function(function: FuncOp, symbols: SymbolTable) -> None:
     function.attributes["function_type"] = TypeAttr(FunctionType([a.type for a in entry.args], results))
 
 
-def _convert_boundary(block: Block, resolver: DimResolver) -> None:
-    """Imports, exports, allocations and read-backs."""
-    buffers: dict[Value, Value] = {}
+def _convert_boundary(block: Block, resolver: DimResolver, buffers: dict[Value, Value]) -> None:
+    """Imports, exports, allocations and read-backs, and the buffers that branches pass.
+
+    ``buffers``: resource -> buffer, in all blocks so far.
+    """
 
     def buffer(value: Value) -> Value:
         return buffers.get(value, value)
@@ -89,11 +97,8 @@ def _convert_boundary(block: Block, resolver: DimResolver) -> None:
             op.result.replace_all_uses_with(load.result)
         elif isinstance(op, stream.TensorExport):
             _convert_export(op, buffer(op.source), builder, resolver)
-        elif isinstance(op, hal.QueueExecute):
+        elif isinstance(op, hal.QueueExecute) or op.successors:
             op.set_operands([buffer(v) for v in op.operands])
-    for op in reversed(block.ops):
-        if op.dialect == "stream":
-            op.erase()
 
 
 def _convert_export(op: stream.TensorExport, buffer: Value, builder: Builder, resolver: DimResolver) -> None:

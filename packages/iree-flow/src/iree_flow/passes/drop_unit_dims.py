@@ -33,9 +33,10 @@ class DropUnitDims(Pass):
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, names)
                 for block in function.regions[0].blocks:
                     generalize_elementwise(block)
-                    _Dropper(block, DimResolver(block, names)).run()
+                    _Dropper(block, resolver).run()
 
 
 class _Dropper:

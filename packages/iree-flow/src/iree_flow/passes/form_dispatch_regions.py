@@ -16,7 +16,7 @@ from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import fuse
 from iree_core_ir.ir.operation import Block, Op, Value
-from iree_core_ir.ir.traits import RETURN_LIKE
+from iree_core_ir.ir.traits import TERMINATOR
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
@@ -42,13 +42,13 @@ class FormDispatchRegions(Pass):
     def run(self, module: Op, context: PassContext) -> None:
         for op in module.regions[0].block:
             if isinstance(op, FuncOp) and op.regions[0].blocks:
+                resolver = DimResolver(op.regions[0].block, argument_dim_names(op))
                 for block in op.regions[0].blocks:
-                    form(block, argument_dim_names(op), self.fusion)
+                    form(block, resolver, self.fusion)
 
 
-def form(block: Block, names: dict[Value, Any], fuse_ops: bool = True) -> None:
+def form(block: Block, resolver: DimResolver, fuse_ops: bool = True) -> None:
     """Form the dispatch regions of one block."""
-    resolver = DimResolver(block, names)
     for op in block.ops:
         if isinstance(op, tensor.Extract):
             _read_back(op, resolver)
@@ -88,10 +88,13 @@ def is_cloned(op: Op) -> bool:
 
 
 def _leaves(op: Op) -> bool:
-    """A fill that is returned or only renamed has no dispatch to be cloned into: it is one itself."""
+    """A fill that leaves its block or is only renamed has no dispatch to be cloned into: it is one itself."""
     if op.name != "linalg.fill":
         return False
-    return any(RETURN_LIKE in user.traits or user.name in RESHAPES for user in op.results[0].uses)
+    return any(
+        (TERMINATOR in user.traits and user.parent_op is op.parent_op) or user.name in RESHAPES
+        for user in op.results[0].uses
+    )
 
 
 def _is_host_scalar(value: Value) -> bool:

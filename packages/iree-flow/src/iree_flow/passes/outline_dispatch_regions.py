@@ -58,8 +58,8 @@ class OutlineDispatchRegions(Pass):
                 continue
             counter = 0
             names = argument_dim_names(function)
+            resolver = DimResolver(function.regions[0].block, names)
             for block in function.regions[0].blocks:
-                resolver = DimResolver(block, names)
                 for op in block.ops:
                     if isinstance(op, flow.DispatchRegion):
                         base = f"{function.attributes['sym_name'].value}_dispatch_{counter}"  # type: ignore[attr-defined]

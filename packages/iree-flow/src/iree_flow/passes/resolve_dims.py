@@ -26,8 +26,8 @@ class ResolveDims(Pass):
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
             names = argument_dim_names(function)
+            resolver = DimResolver(function.regions[0].block, names)
             for block in function.regions[0].blocks:
-                resolver = DimResolver(block, names)
                 for op in block.ops:
                     for inner in list(op.walk()):
                         if isinstance(inner, tensor.Dim):
@@ -37,7 +37,7 @@ class ResolveDims(Pass):
 def _resolve(op: tensor.Dim, resolver: DimResolver) -> None:
     axis = constant_index(op.operands[1])
     source = op.operands[0]
-    if axis is None or source.parent_block is not resolver.block:
+    if axis is None or source.parent_block is None or source.parent_block.parent is not resolver.block.parent:
         return
     dim = resolver.dims(source)[axis]
     result: Value = op.results[0]

@@ -11,7 +11,8 @@ operand is an input, a constant or part of a concatenation, the operand is copie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,11 +20,12 @@ from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Value
-from iree_core_ir.ir.traits import RETURN_LIKE
+from iree_core_ir.ir.traits import RETURN_LIKE, TERMINATOR
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_core_ir.target import TargetDescription
 from iree_flow.arena import Zone
+from iree_flow.blocks import Edge, edges, replace_branch, split_edges
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
 from iree_flow.dims import Dim, DimResolver, constant_index
@@ -32,6 +34,8 @@ from iree_flow.report import ArenaRow, CompileReport
 from iree_flow.stream_region import Command, Region
 from iree_flow.stream_storage import (
     ALIASES,
+    CONSTANT,
+    INPUT,
     OUTPUT,
     TEMPORARY,
     WORK,
@@ -56,12 +60,50 @@ class ScheduleStream(Pass):
         segments = ConstantSegments(module, context.constants, description.binding_alignment)
         functions = [op for op in module.regions[0].block if isinstance(op, FuncOp) and op.regions[0].blocks]
         for function in functions:
-            for block in function.regions[0].blocks:
-                resolver = DimResolver(block, argument_dim_names(function))
-                storages = Storages(block, resolver, segments, context.constants)
-                _Scheduler(function, block, storages, description, report).run()
+            entry = function.regions[0].block
+            resolver = DimResolver(entry, argument_dim_names(function))
+            storages = Storages(entry, resolver, segments, context.constants)
+            _schedule(function, storages, description, report)
         segments.finish()
         report.constant_bytes += segments.size
+
+
+def _schedule(
+    function: FuncOp, storages: Storages, description: TargetDescription, report: CompileReport
+) -> None:
+    """All blocks of a function; what passes tensors over branches passes resources afterwards."""
+    region = function.regions[0]
+    for block in list(region.blocks):
+        split_edges(block, [edge for edge in _choices(block) if any(map(_is_tensor, edge.arguments))])
+    entry = region.block
+    carried = [arg for block in region.blocks if block is not entry for arg in block.args if _is_tensor(arg)]
+    for arg in carried:
+        storages.carried(arg)
+    counter = itertools.count()
+    schedulers = [
+        _Scheduler(function, block, storages, description, report, counter) for block in region.blocks
+    ]
+    for scheduler in schedulers:
+        scheduler.run()
+    for block in region.blocks:
+        if any(map(_is_tensor, block.terminator.operands)) and block.terminator.successors:
+            _pass_resources(block, storages)
+    for scheduler in reversed(schedulers):
+        _erase(scheduler.ops)
+    for arg in reversed(carried):
+        owner = arg.parent_block
+        assert owner is not None
+        owner.erase_arg(owner.args.index(arg))
+
+
+def _choices(block: Block) -> list[Edge]:
+    """The edges of a branch that has several."""
+    found = edges(block)
+    return found if len(found) > 1 else []
+
+
+def _is_tensor(value: Value) -> bool:
+    return isinstance(value.type, TensorType)
 
 
 class _Scheduler:
@@ -74,14 +116,16 @@ class _Scheduler:
         storages: Storages,
         description: TargetDescription,
         report: CompileReport,
+        counter: Iterator[int],
     ) -> None:
         self.function = function
         self.block = block
+        self.ops = block.ops
+        self.counter = counter
         self.storages = storages
         self.resolver = storages.resolver
         self.description = description
         self.report = report
-        self.n_regions = 0
         self.factors: dict[Value, None] = {}
         self.position = {op: i for i, op in enumerate(block)}
         self.last_read: dict[Value, int] = {}
@@ -91,9 +135,9 @@ class _Scheduler:
                     self.last_read[root_of(value)] = i
 
     def run(self) -> None:
-        ops = self.block.ops
+        ops = self.ops
         if not any(isinstance(op, (*WORK, flow.TensorLoad, *ALIASES)) for op in ops) and not any(
-            isinstance(v.type, TensorType) for v in self.block.terminator.operands
+            map(_is_tensor, ops[-1].operands)
         ):
             return
         region_of, escaping = _partition(ops)
@@ -112,9 +156,8 @@ class _Scheduler:
                     self._emit(pending, escaping)
                     pending = []
                 self._load(op)
-            elif RETURN_LIKE in op.traits:
-                self._return(op, pending, escaping)
-        _erase(ops)
+            elif TERMINATOR in op.traits:
+                self._leave(op, pending, escaping)
 
     # -- regions ------------------------------------------------------------------------------------
 
@@ -125,7 +168,6 @@ class _Scheduler:
         builder = Builder(self.block, pending[-1].next, pending[-1].location)
         commands = self._commands(pending, escaping, builder)
         self._note(self._region(builder).build(commands))
-        self.n_regions += 1
 
     def _region(self, builder: Builder) -> Region:
         return Region(self.storages, builder, self.description.binding_alignment, self.factors)
@@ -228,12 +270,13 @@ class _Scheduler:
 
     def _note(self, zones: Sequence[Zone]) -> None:
         name = str(getattr(self.function.attributes["sym_name"], "value", ""))
+        number = next(self.counter)
         for zone in zones:
             factors = " * ".join(getattr(f, "hint", None) or "?" for f in zone.factors)
             self.report.arenas.append(
                 ArenaRow(
                     name,
-                    self.n_regions,
+                    number,
                     factors,
                     zone.peak,
                     zone.lower_bound,
@@ -244,21 +287,28 @@ class _Scheduler:
 
     # -- what leaves ------------------------------------------------------------------------------------
 
-    def _return(self, op: Op, pending: list[Work], escaping: set[Work]) -> None:
-        """Outputs get allocations of their own; an input or constant returned is copied."""
+    def _leave(self, op: Op, pending: list[Work], escaping: set[Work]) -> None:
+        """What is returned or passed on gets an allocation of its own.
+
+        A caller gets memory that was made for it: anything else is copied. A block can take any memory that
+        begins where the tensor does, so only constants and slices are copied for it.
+        """
         builder = Builder.before_op(op)
+        returns = RETURN_LIKE in op.traits
         taken: set[Value] = set()
         copies: list[tuple[int, Value]] = []
         for i, value in enumerate(op.operands):
-            if not isinstance(value.type, TensorType):
+            if not _is_tensor(value):
                 continue
             root = root_of(value)
-            if isinstance(root.defining_op, WORK) and root not in taken and not is_part(value):
+            own = isinstance(root.defining_op, WORK) and not is_part(value)
+            if returns:
+                own = own and root.parent_block is self.block and root not in taken
+            if own:
                 taken.add(root)
-            else:
+            elif returns or is_part(value) or self.storages.of(value).kind == CONSTANT:
                 copies.append((i, value))
         self._emit(pending, escaping | {d for d in pending if any(r in taken for r in d.results)})
-        values = list(op.operands)
         copied: dict[int, Storage] = {}
         if copies:
             commands = []
@@ -266,8 +316,19 @@ class _Scheduler:
                 copied[i] = self._fresh(value, True, builder)
                 commands.append(Command.copy(self.storages.of(value), copied[i]))
             self._region(builder).build(commands)
+        if returns:
+            self._export(op, copied, builder)
+            return
+        for i, value in enumerate(op.operands):
+            if _is_tensor(value):
+                storage = copied.get(i) or self.storages.of(value)
+                assert storage.resource is not None and storage.kind in (OUTPUT, INPUT)
+                self.storages.passed[self.block, i] = storage.resource
+
+    def _export(self, op: Op, copied: dict[int, Storage], builder: Builder) -> None:
+        values = list(op.operands)
         for i, value in enumerate(values):
-            if not isinstance(value.type, TensorType):
+            if not _is_tensor(value):
                 continue
             storage = copied.get(i) or self.storages.of(value)
             assert storage.resource is not None and storage.kind == OUTPUT
@@ -305,6 +366,14 @@ def _number(value: Value) -> Dim:
     return value if constant is None else constant
 
 
+def _pass_resources(block: Block, storages: Storages) -> None:
+    """The branch of ``block`` with resources, behind all else that it passes, instead of tensors."""
+    op = block.terminator
+    passed = [storages.passed.get((block, i)) for i in range(len(op.operands))]
+    scalars = [v for v, resource in zip(op.operands, passed, strict=True) if resource is None]
+    replace_branch(op, [[*scalars, *(resource for resource in passed if resource is not None)]])
+
+
 def _partition(ops: Sequence[Op]) -> tuple[dict[Work, int], set[Work]]:
     """Which region each op's work runs in, and the ops with results used after their region."""
     region_of: dict[Work, int] = {}
@@ -324,9 +393,19 @@ def _partition(ops: Sequence[Op]) -> tuple[dict[Work, int], set[Work]]:
         for value in op.operands:
             if isinstance(value.type, TensorType):
                 producer = producer_of(value)
-                if producer is not None and region_of[producer] != region:
+                if producer is not None and region_of.get(producer, region) != region:
                     escaping.add(producer)
+    escaping.update(op for op in region_of if any(_reaches_other_blocks(v, op) for v in op.results))
     return region_of, escaping
+
+
+def _reaches_other_blocks(value: Value, producer: Op) -> bool:
+    """Whether ``value``, or a part or other shape of it, is used in another block than its producer's."""
+    return any(
+        user.parent is not producer.parent
+        or (isinstance(user, ALIASES) and _reaches_other_blocks(user.result, producer))
+        for user in value.users
+    )
 
 
 def _erase(ops: Sequence[Any]) -> None:

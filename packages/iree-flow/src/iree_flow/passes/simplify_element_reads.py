@@ -30,8 +30,8 @@ class SimplifyElementReads(Pass):
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, names)
                 for block in function.regions[0].blocks:
-                    resolver = DimResolver(block, names)
                     for op in block.ops:
                         if isinstance(op, linalg.Generic):
                             _simplify(op, block, resolver)

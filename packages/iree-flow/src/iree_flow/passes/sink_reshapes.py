@@ -35,8 +35,9 @@ class SinkReshapes(Pass):
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, names)
                 for block in function.regions[0].blocks:
-                    _Sinker(block, DimResolver(block, names)).run()
+                    _Sinker(block, resolver).run()
 
 
 class _Sinker:
