@@ -29,8 +29,9 @@ class Input:
     """One graph input as the measurements feed it: ``shape`` fixes every dynamic dimension.
 
     ``kind`` says what the values mean: ``normal`` (standard normal), ``image`` (blotches, in [-1, 1]),
-    ``token`` (integers below ``high``), ``mask`` (ones followed by zeros), ``zero``, ``value`` (``high``
-    everywhere), ``bytes`` (as magika sees a file: byte values or the padding token).
+    ``page`` (dark strokes in rows on white), ``token`` (integers below ``high``), ``mask`` (ones followed by
+    zeros), ``zero``, ``value`` (``high`` everywhere), ``bytes`` (as magika sees a file: byte values or the
+    padding token).
     """
 
     name: str
@@ -47,6 +48,8 @@ class Input:
             drawn = random.standard_normal(self.shape)
         elif self.kind == "image":
             drawn = images(random, self.shape)
+        elif self.kind == "page":
+            drawn = pages(random, self.shape)
         elif self.kind == "token":
             drawn = random.integers(0, self.high, self.shape)
         elif self.kind == "mask":
@@ -59,6 +62,28 @@ class Input:
         else:
             drawn = np.full(self.shape, self.high if self.kind == "value" else 0)
         return np.array(drawn, self.dtype, order="C")
+
+
+def pages(random: Any, shape: tuple[int, ...]) -> Any:
+    """``[n, c, h, w]``, white with rows of dark strokes: what a text detector answers to."""
+    import numpy as np
+
+    drawn = np.ones(shape)
+    n, _, height, width = shape
+    for image in range(n):
+        for top in range(height // 24, height - 24, 45):
+            left = width // 24
+            while left < width - width // 24:
+                for _ in range(3):
+                    across, down = random.integers(0, 8), random.integers(0, 18)
+                    long = random.integers(3, 20 - down + 2)
+                    y, x = top + down, left + across
+                    if random.random() < 0.5:
+                        drawn[image, :, y : y + long, x : x + 2] = -1
+                    else:
+                        drawn[image, :, y : y + 2, x : x + 6] = -1
+                left += random.integers(12, 20)
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -141,9 +166,9 @@ _TOKENS = (
 _CACHE = (1, topologies.GPT2_HEADS, topologies.GPT2_PAST, topologies.GPT2_HEAD)
 
 
-def _ocr(short: str, title: str, file: str, shape: tuple[int, ...]) -> Model:
+def _ocr(short: str, title: str, file: str, shape: tuple[int, ...], kind: str = "image") -> Model:
     member = f"rapidocr_onnxruntime/models/{file}"
-    return Model(short, title, "ocr", (Input("x", shape, "image"),), RAPIDOCR_WHEEL, member)
+    return Model(short, title, "ocr", (Input("x", shape, kind),), RAPIDOCR_WHEEL, member)
 
 
 def _torch(
@@ -236,7 +261,9 @@ MODELS: dict[str, Model] = {
             topologies.gpt2_decode,
             "transformers",
         ),
-        _ocr("ocr_det", "PP-OCRv4 detection (trained)", "ch_PP-OCRv4_det_infer.onnx", (1, 3, 480, 480)),
+        _ocr(
+            "ocr_det", "PP-OCRv4 detection (trained)", "ch_PP-OCRv4_det_infer.onnx", (1, 3, 480, 480), "page"
+        ),
         _ocr("ocr_rec", "PP-OCRv4 recognition (trained)", "ch_PP-OCRv4_rec_infer.onnx", (1, 3, 48, 320)),
         _ocr("ocr_cls", "PP-OCR direction (trained)", "ch_ppocr_mobile_v2.0_cls_infer.onnx", (1, 3, 48, 192)),
         Model(

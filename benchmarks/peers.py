@@ -1,0 +1,447 @@
+"""Every model of ``zoo.py`` beside what people use: onnxruntime, OpenVINO, upstream IREE, torch inductor.
+
+    python benchmarks/peers.py                                    all models, 1 thread
+    python benchmarks/peers.py resnet50 --threads 1 2 --json r.json --html r.html
+
+Each engine lives in a process of its own; they take turns, in rounds, and whoever has no turn is stopped.
+Figures are medians over the samples of all rounds: CPU time (all threads of the process) and wall time of a
+call. Beside them: cold start (process start to first result, from the artefact or, without one, from the ONNX
+file), peak resident memory of the process that runs, CPU seconds and peak memory of compiling, size of the
+artefact, and the error against onnxruntime. A file with dynamic dimensions is fixed to the measured shapes
+first, for all engines alike.
+
+At more than one thread, a probe spins on all cores before and after each round; wall times of the rounds in
+which every core reached 95 % of its best are reported apart (``quiet``). ``--quiet N`` goes on until there
+are N of those, for at most ``--patience`` seconds a model.
+
+The ratio of a model is the best f32 peer's time over ours; above 1, ours is faster. An engine that is not
+installed, fails or is wrong has a row that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import engines
+import peers_page
+import peers_table
+import topologies
+import workers
+import zoo
+from engines import ENGINES, Engine
+from peers_summary import Cell, summarize
+
+Array = np.ndarray[Any, Any]
+
+REFERENCE = "onnxruntime"
+SAMPLE_NS = 2e6
+"""Calls are repeated until a sample takes this long, so that clocks do not matter."""
+
+
+@dataclass
+class Prepared:
+    """One model ready to be served: files and what compiling took."""
+
+    model: zoo.Model
+    onnx: Path
+    feed: Path
+    folder: Path
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def settings(self, engine: Engine, threads: int, cache: Path) -> dict[str, Any]:
+        return {
+            "onnx": str(self.onnx),
+            "artifact": str(self.artifact(engine)),
+            "feed": str(self.feed),
+            "threads": threads,
+            "model": self.model.name,
+            "cache": str(cache),
+        }
+
+    def artifact(self, engine: Engine) -> Path:
+        return self.folder / f"{self.model.name}.{engine.name}.vmfb"
+
+
+# -- preparing --------------------------------------------------------------------------------------
+
+
+def fixed(model: zoo.Model, path: Path, target: Path) -> Path:
+    """``path``, or ``target`` with the same model at the measured shapes if it has others."""
+    import onnx
+
+    proto = onnx.load(path)
+    shapes = {entry.name: entry.shape for entry in model.inputs}
+    changed = False
+    for value in proto.graph.input:
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes.get(value.name, ()), strict=False):
+            if dim.dim_value != size:
+                dim.dim_value = size
+                changed = True
+    if not changed:
+        return path
+    del proto.graph.value_info[:]
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    with contextlib.suppress(Exception):  # a model it cannot infer is used as it is
+        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    topologies.replace(target, proto.SerializeToString())
+    return target
+
+
+def missing(engine: Engine, model: zoo.Model) -> str:
+    """Why ``engine`` cannot even try ``model``, or nothing."""
+    if engine.torch and model.torch is None:
+        return "no torch source"
+    try:
+        found = importlib.util.find_spec(engine.module)
+    except ModuleNotFoundError:
+        found = None
+    return "" if found is not None else f"{engine.module} is not installed"
+
+
+def prepare(name: str, chosen: Sequence[str], cache: Path) -> Prepared:
+    """Files of the model, and artefacts of the engines that compile ahead of time."""
+    model = zoo.MODELS[name]
+    folder = cache / "peers"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = zoo.prepare(name, cache)
+    feed = folder / f"{name}.feed.npz"
+    np.savez(feed, **model.feed(0))
+    prepared = Prepared(model, fixed(model, path, folder / f"{name}.onnx"), feed, folder)
+    for engine in (ENGINES[key] for key in chosen):
+        cell = prepared.cells[engine.name] = Cell(failure=missing(engine, model))
+        cell.artifact_bytes = prepared.onnx.stat().st_size
+        if engine.build is None or cell.failure:
+            continue
+        try:
+            made = compile_once(engine, prepared, cache)
+        except workers.Failure as failure:
+            cell.failure = str(failure)
+            continue
+        cell.compile_cpu_s, cell.compile_peak_bytes = made.cpu_s, made.peak_bytes
+        cell.artifact_bytes = made.artifact_bytes
+    return prepared
+
+
+def compile_once(engine: Engine, prepared: Prepared, cache: Path) -> workers.Build:
+    """Compile, or say what it took last time where the engine cannot have changed since."""
+    artifact = prepared.artifact(engine)
+    note = artifact.with_suffix(".json")
+    state = {
+        "onnx": [prepared.onnx.stat().st_size, prepared.onnx.stat().st_mtime_ns],
+        "options": dict(engine.options),
+        "version": version(engine),
+    }
+    if engine.reuse and note.exists():
+        known = json.loads(note.read_text())
+        if known["state"] == state:
+            if known["failure"]:
+                raise workers.Failure(known["failure"])
+            return workers.Build(**known["build"])
+    kept: dict[str, Any] = {"state": state, "failure": "", "build": None}
+    try:
+        made = workers.build(engine.name, prepared.onnx, artifact, cache)
+        kept["build"] = asdict(made)
+        return made
+    except workers.Failure as failure:
+        kept["failure"] = str(failure)
+        raise
+    finally:
+        if engine.reuse:
+            note.write_text(json.dumps(kept))
+
+
+def compiled_at_load(engine: Engine, prepared: Prepared, seconds: float) -> float:
+    """CPU seconds of loading, the first time where the engine keeps what it compiled between processes."""
+    note = prepared.artifact(engine).with_suffix(".json")
+    if not engine.reuse:
+        return seconds
+    if not note.exists():
+        note.write_text(json.dumps(seconds))
+    return float(json.loads(note.read_text()))
+
+
+DISTRIBUTIONS = {"iree_vm": "iree-vm", "iree.compiler": "iree-base-compiler"}
+
+
+def version(engine: Engine) -> str:
+    name = DISTRIBUTIONS.get(engine.module, engine.module)
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(name)
+    return ""
+
+
+# -- measuring --------------------------------------------------------------------------------------
+
+
+def difference(outputs: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The largest ``max|a - b| / max|b - mean(b)|`` over the outputs; infinite where they do not fit."""
+    if len(outputs) != len(expected):
+        return float("inf")
+    worst = 0.0
+    for a, b in zip(outputs, expected, strict=True):
+        if a.shape != b.shape:
+            return float("inf")
+        if not b.size:
+            continue
+        b = b.astype(np.float64)
+        spread = float(np.abs(b - b.mean()).max()) or float(np.abs(b).max()) or 1.0
+        found = float(np.abs(a.astype(np.float64) - b).max()) / spread
+        worst = max(worst, found if found == found else float("inf"))
+    return worst
+
+
+def outputs_of(worker: workers.Worker, path: Path) -> list[Array]:
+    worker.ask(f"outputs {path}")
+    with np.load(path) as archive:
+        return [archive[key] for key in archive.files]
+
+
+def start(prepared: Prepared, threads: int, colds: int, cache: Path) -> Iterator[tuple[str, workers.Worker]]:
+    """A process for each engine; those that fail get a reason instead."""
+    for name, cell in prepared.cells.items():
+        if cell.failure:
+            continue
+        settings = prepared.settings(ENGINES[name], threads, cache)
+        try:
+            first = [workers.Worker.serving(name, settings)]
+        except workers.Failure as failure:
+            cell.failure = str(failure)
+            continue
+        for _ in range(colds - 1):
+            # The last one stays; the others only start.
+            first[-1].close()
+            first.append(workers.Worker.serving(name, settings))
+        cell.cold_s = statistics.median(worker.cold_s for worker in first)
+        cell.cold_cpu_s = statistics.median(worker.first["cpu_s"] for worker in first)
+        if ENGINES[name].build is None:
+            cell.compile_cpu_s = compiled_at_load(ENGINES[name], prepared, first[0].first["load_cpu_s"])
+        first[-1].pause()
+        yield name, first[-1]
+
+
+def check(prepared: Prepared, running: Mapping[str, workers.Worker]) -> None:
+    """Errors of all engines against onnxruntime, and against float64 where that is among them."""
+    results: dict[str, list[Array]] = {}
+    for name, worker in running.items():
+        worker.resume()
+        try:
+            results[name] = outputs_of(worker, prepared.folder / f"{name}.outputs.npz")
+        except workers.Failure as failure:
+            prepared.cells[name].failure = str(failure)
+        worker.pause()
+    for name, outputs in results.items():
+        cell = prepared.cells[name]
+        if REFERENCE in results:
+            cell.error = difference(outputs, results[REFERENCE])
+        if "float64" in results:
+            cell.error_float64 = difference(outputs, results["float64"])
+
+
+@dataclass
+class Turns:
+    """How much one engine does in a turn, and what was found."""
+
+    calls: int
+    samples: int
+    cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+    quiet_wall: list[float] = field(default_factory=list)
+    quiet_cpu: list[float] = field(default_factory=list)
+
+
+def plan(worker: workers.Worker, seconds: float) -> Turns:
+    """Warm up, then choose how many calls a sample and samples a turn have."""
+    worker.resume()
+    for _ in range(2):
+        once = max(float(worker.ask("time 1 1")["wall_ns"][0]), 100.0)
+    calls = max(1, round(SAMPLE_NS / once))
+    if calls > 1:
+        once = max(float(worker.ask(f"time {calls} 1")["wall_ns"][0]), 100.0)
+        calls = max(1, round(SAMPLE_NS / once))
+    worker.pause()
+    return Turns(calls, max(1, min(25, round(seconds * 1e9 / (once * calls)))))
+
+
+def rounds(
+    prepared: Prepared,
+    running: dict[str, workers.Worker],
+    quiet: workers.Quiet | None,
+    options: argparse.Namespace,
+) -> tuple[int, int]:
+    """Let them take turns; returns how many rounds there were, and how many of them quiet."""
+    turns: dict[str, Turns] = {}
+    for name, worker in list(running.items()):
+        try:
+            turns[name] = plan(worker, options.turn)
+        except workers.Failure as failure:
+            prepared.cells[name].failure = str(failure)
+            del running[name]
+    deadline = time.monotonic() + options.patience
+    found: list[tuple[list[float], dict[str, dict[str, list[float]]]]] = []
+    calm = 0
+    while len(found) < options.rounds or (calm < options.quiet and time.monotonic() < deadline):
+        if quiet is None and len(found) >= options.rounds:
+            break
+        before = quiet.rates() if quiet else []
+        order = list(running)
+        shift = len(found) % max(1, len(order))
+        times: dict[str, dict[str, list[float]]] = {}
+        for name in order[shift:] + order[:shift]:
+            worker = running[name]
+            worker.resume()
+            try:
+                times[name] = worker.ask(f"time {turns[name].calls} {turns[name].samples}")
+            except workers.Failure as failure:
+                prepared.cells[name].failure = str(failure)
+                del running[name]
+                worker.close()
+                continue
+            worker.pause()
+        after = quiet.rates() if quiet else []
+        found.append(([min(pair) for pair in zip(before, after, strict=True)], times))
+        # The best is known better with every round: those before are judged again.
+        calm = sum(quiet.reached(rates) for rates, _ in found) if quiet else 0
+    for rates, times in found:
+        silent = quiet is not None and quiet.reached(rates)
+        for name, sample in times.items():
+            turns[name].cpu += sample["cpu_ns"]
+            turns[name].wall += sample["wall_ns"]
+            if silent:
+                turns[name].quiet_wall += sample["wall_ns"]
+                turns[name].quiet_cpu += sample["cpu_ns"]
+    for name, worker in running.items():
+        cell, turn = prepared.cells[name], turns[name]
+        if turn.cpu:
+            cell.cpu_us = statistics.median(turn.cpu) / 1e3
+            cell.cpu_min_us = min(turn.cpu) / 1e3
+            cell.wall_us = statistics.median(turn.wall) / 1e3
+        if turn.quiet_wall:
+            cell.quiet_wall_us = statistics.median(turn.quiet_wall) / 1e3
+        worker.resume()
+        with contextlib.suppress(workers.Failure):
+            cell.peak_bytes = int(worker.ask("peak")["peak_bytes"])
+        worker.pause()
+    return len(found), calm
+
+
+def measure(prepared: Prepared, threads: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One model at one number of threads: an entry of the report."""
+    running: dict[str, workers.Worker] = {}
+    quiet = workers.Quiet(sorted(os.sched_getaffinity(0)), options.cache) if threads > 1 else None
+    try:
+        for name, worker in start(prepared, threads, options.cold, options.cache):
+            running[name] = worker  # noqa: PERF403 - those before a failure must be closed
+        check(prepared, running)
+        with contextlib.suppress(KeyError):
+            running.pop("float64").close()
+        count, calm = rounds(prepared, running, quiet, options)
+    finally:
+        for worker in running.values():
+            worker.close()
+        if quiet is not None:
+            quiet.close()
+    return {
+        "model": prepared.model.name,
+        "title": prepared.model.title,
+        "family": prepared.model.family,
+        "threads": threads,
+        "rounds": count,
+        "quiet_rounds": calm,
+        "engines": {name: asdict(cell) for name, cell in prepared.cells.items()},
+    }
+
+
+# -- the report -------------------------------------------------------------------------------------
+
+
+def machine() -> dict[str, Any]:
+    name = platform.processor()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as info:
+        name = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), name)
+    return {
+        "cpu": name,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def report(entries: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """Everything as JSON has it."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "settings": {"rounds": options.rounds, "turn_s": options.turn, "colds": options.cold},
+        "versions": {name: version(ENGINES[name]) for name in options.engines},
+        "entries": list(entries),
+        "summary": summarize(entries),
+    }
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: " + " ".join(zoo.MODELS))
+    parser.add_argument("--cache", type=Path, default=Path("build/models"), help="where files are kept")
+    parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(engines.DEFAULT))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--turn", type=float, default=0.1, help="seconds an engine has in a round")
+    parser.add_argument("--cold", type=int, default=3, help="processes started for the cold start")
+    parser.add_argument("--quiet", type=int, default=0, help="quiet rounds wanted at more than one thread")
+    parser.add_argument("--patience", type=float, default=120, help="seconds to wait for them, a model")
+    parser.add_argument("--json", type=Path, help="write everything here")
+    parser.add_argument("--html", type=Path, help="write a page with tables and plots here")
+    parser.add_argument("--from-json", type=Path, help="measure nothing, show this report")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.models if name not in zoo.MODELS]:
+        parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(zoo.MODELS)}")
+    options.models = options.models or list(zoo.MODELS)
+    options.cache = options.cache.resolve()
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    entries: list[dict[str, Any]] = []
+    if options.from_json is not None:
+        result = json.loads(options.from_json.read_text())
+        result["summary"] = summarize(result["entries"])
+    else:
+        for name in options.models:
+            prepared = prepare(name, options.engines, options.cache)
+            for threads in options.threads:
+                for cell in prepared.cells.values():
+                    cell.clear_times()
+                entries.append(measure(prepared, threads, options))
+                peers_table.show_entry(entries[-1])
+            result = report(entries, options)
+            if options.json is not None:  # what is there already, should a later model end this run
+                topologies.replace(options.json, json.dumps(result, indent=1).encode())
+    peers_table.show_summary(result)
+    if options.html is not None:
+        options.html.write_text(peers_page.page(result), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Processes of ``engines.py`` as ``peers.py`` holds them: one an engine, stopped while others have their turn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).with_name("engines.py")
+
+
+class Failure(Exception):
+    """Why an engine has no figures."""
+
+
+def environment(threads: int, cache: Path) -> dict[str, str]:
+    """The caller's, with what would slow one side down taken out and pools of the right size."""
+    result = dict(os.environ)
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "IREE_DEBUG", "IREE_VERIFY"):
+        result.pop(name, None)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        result[name] = str(threads)
+    result["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
+    return result
+
+
+@dataclass(frozen=True)
+class Build:
+    """What compiling ahead of time took: CPU seconds and peak bytes, worker processes included."""
+
+    cpu_s: float
+    wall_s: float
+    peak_bytes: int
+    artifact_bytes: int
+
+
+def build(engine: str, onnx: Path, artifact: Path, cache: Path) -> Build:
+    """Compile ``onnx`` in a process of its own. Raises Failure with the last line it printed."""
+    command = [sys.executable, str(SCRIPT), "build", engine, str(onnx), str(artifact)]
+    with tempfile.TemporaryFile("w+") as errors:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=errors, env=environment(1, cache)
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - start
+        if process.returncode:
+            errors.seek(0)
+            raise Failure(_last_line(errors.read(), process.returncode))
+    return Build(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024, artifact.stat().st_size)
+
+
+def _last_line(text: str, code: int) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    return lines[-1] if lines else f"exit status {code}"
+
+
+class Worker:
+    """A process that answers requests, one line each; a context manager that ends it."""
+
+    def __init__(self, arguments: Sequence[str], threads: int, cache: Path, patience: float = 900) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            bufsize=1,
+            env=environment(threads, cache),
+        )
+        try:
+            self.first = self._receive(patience)
+        except BaseException:
+            self.close()
+            raise
+        self.cold_s = self.first["ready"] - self._started
+
+    @classmethod
+    def serving(cls, engine: str, settings: Mapping[str, Any], patience: float = 900) -> Worker:
+        """One that has loaded a model and run it once."""
+        arguments = ["serve", engine, json.dumps(settings)]
+        return cls(arguments, int(settings["threads"]), Path(settings["cache"]), patience)
+
+    def ask(self, request: str, patience: float = 300) -> dict[str, Any]:
+        """Send one request, return the answer. Raises Failure."""
+        self.send(request)
+        return self._receive(patience)
+
+    def send(self, request: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(request + "\n")
+        except BrokenPipeError:
+            raise Failure(self._why()) from None
+
+    def receive(self, patience: float = 300) -> dict[str, Any]:
+        return self._receive(patience)
+
+    def _receive(self, patience: float) -> dict[str, Any]:
+        output = self._process.stdout
+        assert output is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            if not selector.select(patience):
+                raise Failure(f"no answer in {patience:.0f} s")
+        line = output.readline()
+        if not line:
+            raise Failure(self._why())
+        answer: dict[str, Any] = json.loads(line)
+        if "failure" in answer:
+            raise Failure(answer["failure"])
+        return answer
+
+    def _why(self) -> str:
+        code = self._process.wait()
+        self._errors.seek(0)
+        return _last_line(self._errors.read(), code)
+
+    def pause(self) -> None:
+        """Keep its threads from spinning while others are measured."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.resume()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Quiet:
+    """Spin probes on all cores: says whether the machine was this process's alone."""
+
+    def __init__(self, cores: Sequence[int], cache: Path, milliseconds: float = 10) -> None:
+        self._milliseconds = milliseconds
+        self._workers = [Worker(["spin", str(core)], 1, cache) for core in cores]
+        self.best = [0.0] * len(self._workers)
+
+    def rates(self) -> list[float]:
+        """Of all cores, measured at once; remembers the best."""
+        for worker in self._workers:
+            worker.send(f"spin {self._milliseconds}")
+        found = [float(worker.receive()["rate"]) for worker in self._workers]
+        self.best = [max(pair) for pair in zip(self.best, found, strict=True)]
+        return found
+
+    def reached(self, rates: Sequence[float], share: float = 0.95) -> bool:
+        """Whether each of ``rates`` is at least ``share`` of its core's best until now."""
+        return all(rate >= share * best for rate, best in zip(rates, self.best, strict=True))
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
