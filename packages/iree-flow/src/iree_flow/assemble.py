@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -99,7 +100,13 @@ def _executables(
                 )
             )
             infos.append(
-                DispatchInfo(name, _strings(export.sources), export.strategy.value, export.why.value)
+                DispatchInfo(
+                    name,
+                    _strings(export.sources),
+                    export.strategy.value,
+                    export.why.value,
+                    work={} if export.work is None else json.loads(export.work.value),
+                )
             )
         needed = _strings(op.features)
         features.update(dict.fromkeys(needed))

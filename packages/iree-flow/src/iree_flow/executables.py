@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.dispatch_work import work_of
 from iree_codegen.driver import compile_all
+from iree_codegen.errors import CodegenError
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import (
@@ -70,17 +73,28 @@ def sources(location: Location) -> list[str]:
     return list(dict.fromkeys(part.user_text() for part in parts))
 
 
+def _work(function: FuncOp) -> dict[str, Any]:
+    """Operations and bytes of a dispatch; nothing for one that says too little of its sizes."""
+    try:
+        dispatch = Dispatch(function)
+        return dict(work_of(dispatch).numbers(dispatch))
+    except CodegenError:
+        return {}
+
+
 def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -> hal.ExecutableBinary:
     name: Any = op.attributes["sym_name"]
     key = session.constants.add_array(np.frombuffer(compiled.data, np.int8), "i8", key=f"{name.value}.object")
     nodes = sources(op.location)
     strategy = str(compiled.report.get("strategy", ""))
     why = str(compiled.report.get("why", ""))
+    work = StringAttr(json.dumps(_work(_function(op))))
     body = Block()
     for export in compiled.exports:
         body.append(
             hal.ExecutableExport(
                 attributes={
+                    "work": work,
                     "sym_name": StringAttr(export.name),
                     "scratch_bytes": IntegerAttr(export.scratch_bytes, i64),
                     "n_constants": IntegerAttr(export.n_constants, i64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from iree_base.postfix import Number
 from iree_vm import VmError
 from iree_vm.artifact import AssertInfo, DebugInfo, DispatchInfo
 
@@ -34,3 +35,12 @@ def test_an_assertion_has_its_own_source() -> None:
 def test_damage_is_coded(data: bytes) -> None:
     with pytest.raises(VmError, match=r"IREE-VM-057"):
         DebugInfo.deserialize(data)
+
+
+def test_work_travels_in_the_debug_information() -> None:
+    work: dict[str, Number] = {"flops": ["d0", 4, "*"], "read": 12}
+    info = DebugInfo.of([DispatchInfo("f", ("a",), work=work)])
+    again = DebugInfo.deserialize(info.serialize())
+    assert again.dispatches["f"].work == work
+    with pytest.raises(VmError):
+        DebugInfo.deserialize(info.serialize().replace(b'"d0"', b"0.5"))

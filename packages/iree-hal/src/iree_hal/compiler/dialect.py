@@ -24,6 +24,7 @@ from iree_core_ir.ir.attributes import (
 from iree_core_ir.ir.declaration import (
     attribute,
     operand,
+    optional_attribute,
     region,
     result,
     segment_sizes,
@@ -63,7 +64,9 @@ BUFFER_VIEW = BufferViewType()
 
 
 class ExecutableExport(Op, name="hal.executable.export", traits=(SYMBOL,)):
-    """An entry point and what it needs; ``workgroup_count`` holds three expressions as JSON."""
+    """An entry point and what it needs; ``workgroup_count`` holds three expressions as JSON, ``work`` how
+    much it has to do, numbers as in ``iree_base.postfix``.
+    """
 
     __slots__ = ()
     sym_name = attribute(StringAttr)
@@ -75,6 +78,7 @@ class ExecutableExport(Op, name="hal.executable.export", traits=(SYMBOL,)):
     sources = attribute(ArrayAttr)
     strategy = attribute(StringAttr)
     why = attribute(StringAttr)
+    work = optional_attribute(StringAttr)
     assembly_format = "$sym_name attr-dict"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.postfix import Number
 from iree_vm.artifact.schema import check, parse
 
 _SCHEMA = {
@@ -17,6 +18,7 @@ _SCHEMA = {
             "strategy?": str,
             "why?": str,
             "asserts?": [{"source": str, "message": str}],
+            "work?": {"*": (int, [(int, str)])},
             "*": (str, int, float, bool, None, [(str, int, float)], {"*": (str, int, float, bool, None)}),
         }
     ],
@@ -41,6 +43,10 @@ class DispatchInfo:
     strategy: str = ""
     why: str = ""
     asserts: tuple[AssertInfo, ...] = ()
+    work: Mapping[str, Number] = field(default_factory=dict)
+    """How much it has to do: ``flops`` and ``transcendentals`` (operations), ``constants``, ``read`` and
+    ``written`` (bytes); numbers as in :mod:`iree_base.postfix`.
+    """
 
     def source(self, assert_index: int | None = None) -> str:
         """The source node of a check, or all nodes of the dispatch."""
@@ -56,6 +62,8 @@ class DispatchInfo:
             out["why"] = self.why
         if self.asserts:
             out["asserts"] = [{"source": a.source, "message": a.message} for a in self.asserts]
+        if self.work:
+            out["work"] = dict(self.work)
         return out
 
 
@@ -88,6 +96,7 @@ class DebugInfo:
                 d.get("strategy", ""),
                 d.get("why", ""),
                 tuple(AssertInfo(a["source"], a["message"]) for a in d.get("asserts", ())),
+                d.get("work", {}),
             )
             for d in value.pop("dispatches")
         ]
