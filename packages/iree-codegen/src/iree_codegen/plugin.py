@@ -10,6 +10,7 @@ from typing import Any
 api = (1, 0)
 
 TRANSFORMS = {
+    "blocked-panels": "blocked_panels",
     "cpu-panels": "packing",
     "channel-panels": "channel_panels",
     "gate-panels": "gate_panels",

@@ -10,6 +10,7 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_codegen.invocation_description import INVOCATION, form_of
 from iree_codegen.kernel import Kernel
+from iree_codegen.strategies.blocked_convolution import blocked_convolution
 from iree_codegen.strategies.convolution import convolution
 from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
@@ -21,7 +22,7 @@ from iree_codegen.strategies.vector_loops import vector_loops
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (
-    convolution, sliding_window, matmul, recurrence, transpose, vector_loops, plain_loops,
+    blocked_convolution, convolution, sliding_window, matmul, recurrence, transpose, vector_loops, plain_loops,
 )  # fmt: skip
 """The workgroup form's."""
 

@@ -129,7 +129,7 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window[Dim] | None:
         return None
     if op.inputs[0].type.shape[1] == DYNAMIC or min(op.inputs[1].type.shape) <= 0:
         return None
-    start = _fill(op.outputs[0])
+    start = fill_number(op.outputs[0])
     if start is None or (start != 0.0 and not pooling) or not is_epilogue(dispatch, op):
         return None
     outer = _source(op.inputs[0], start)
@@ -177,7 +177,7 @@ def _source(value: Value, outside: float) -> tuple[Value, tuple[int, ...], bool]
         return value, (0,) * (2 if value.type.rank > 3 else 1), False
     if pad.name != "tensor.pad" or not value.has_one_use:
         return None
-    if _number(pad.regions[0].block.terminator.operands[0]) != outside:
+    if number_of(pad.regions[0].block.terminator.operands[0]) != outside:
         return None
     low, high = pad.mixed_low, pad.mixed_high
     spatial = 2 if value.type.rank > 3 else 1
@@ -188,13 +188,13 @@ def _source(value: Value, outside: float) -> tuple[Value, tuple[int, ...], bool]
     return pad.operands[0], tuple(low[-spatial:]), True
 
 
-def _fill(value: Value) -> float | None:
+def fill_number(value: Value) -> float | None:
     """The number that fills ``value`` everywhere."""
     fill = value.defining_op
-    return _number(fill.operands[0]) if fill is not None and fill.name == "linalg.fill" else None
+    return number_of(fill.operands[0]) if fill is not None and fill.name == "linalg.fill" else None
 
 
-def _number(value: Value) -> float | None:
+def number_of(value: Value) -> float | None:
     constant = value.defining_op
     attribute: Any = constant.attributes.get("value") if constant is not None else None
     number = getattr(attribute, "value", None)

@@ -1,0 +1,148 @@
+"""Chooses how a blocked convolution runs: register tile, order of loops, chunks of the reduction.
+
+An analytic model in cycles of one core: products against the ports, a fixed cost per tile, bytes that come
+from the L2 cache or from further away. What is measured is said beside each number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen.blocked_grid import WIDEST, Grid, grids
+from iree_codegen.blocked_image import BlockedConvolution, flops
+
+FLOAT_BYTES = 4
+LINE_BYTES = 64
+L1_BYTES = 48 << 10
+L2_BYTES = 2 << 20
+FAR_RATE = 8
+"""Bytes a cycle from beyond the L2 cache."""
+NEAR_RATE = 32
+"""Bytes a cycle from the L2 cache, beside products."""
+HIDDEN = 0.5
+"""Share of the time for memory that does not overlap with products."""
+TILE_CYCLES = 50
+"""To start and end a register tile, beside its stores."""
+GROUP_CYCLES = 400
+"""To start a workgroup."""
+LATENCY = 4
+"""Cycles from a multiply-add to its use."""
+ENOUGH_GROUPS = 4
+GROUP_FLOPS = 1 << 22
+"""Work that is worth a workgroup of its own."""
+LONG_PANEL = 256 << 10
+"""Panels of weights beyond this are gone through in chunks where the plane is small."""
+CHUNK_BYTES = 128 << 10
+CHUNKED_PIXELS = 200
+"""Planes of up to so many pixels keep their sums in scratch between chunks."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    vectors: int
+    """Vectors of output channels of a register tile, and of a panel of weights."""
+    grid: Grid
+    bands: int
+    """Bands of the grid that a workgroup does."""
+    shares: int
+    """Workgroups that share the panels of the same pixels."""
+    chunk: int
+    """Blocks of input channels between two visits of a tile; 0: all at once."""
+    cycles: float
+    """Of one image."""
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.grid.bands // self.bands)
+
+
+def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:
+    """(vectors of channels, most pixels) of register tiles."""
+    for vectors in range(1, min(6, blocks) + 1):
+        pixels = min((registers - 1 - vectors) // vectors, WIDEST)
+        if pixels > 1:
+            yield vectors, pixels
+
+
+def tile_cycles(vectors: int, pixels: int, depth: int, epilogue: int) -> float:
+    """One register tile: multiply-adds and loads have two ports each."""
+    step = max(vectors * pixels / 2, (vectors + pixels) / 2 + 0.5, LATENCY)
+    return depth * step * 1.01 + TILE_CYCLES + vectors * pixels * (1 + 0.5 * epilogue)
+
+
+def input_rows(c: BlockedConvolution, grid: Grid, bands: int) -> int:
+    """Input rows that ``bands`` bands read."""
+    if grid.flat:
+        return min(bands * grid.height, grid.rows)
+    return (min(bands * grid.height, grid.rows) - 1) * c.strides[0] + c.extent[0]
+
+
+def input_columns(c: BlockedConvolution, grid: Grid) -> int:
+    return grid.columns if grid.flat else (c.out_size[1] - 1) * c.strides[1] + c.extent[1]
+
+
+def _products(c: BlockedConvolution, grid: Grid, vectors: int) -> float:
+    full, rest = divmod(c.out_blocks, vectors)
+    panels = [(vectors, full)] + ([(rest, 1)] if rest else [])
+    return sum(
+        count * n * tile_cycles(own, pixels, c.depth, c.epilogue)
+        for own, count in panels
+        for pixels, n in grid.sizes()
+        if count
+    )
+
+
+def _memory(c: BlockedConvolution, grid: Grid, vectors: int, bands: int, shares: int) -> float:
+    """Cycles to move weights and input, as far as products do not hide them."""
+    panels = -(-c.out_blocks // vectors)
+    blocks = -(-grid.bands // bands)
+    weights = c.out_blocks * c.depth * c.lanes * FLOAT_BYTES
+    rows, columns = input_rows(c, grid, bands), input_columns(c, grid)
+    piece = rows * columns * c.blocks * c.inner * FLOAT_BYTES
+    far = weights * (blocks if weights > L2_BYTES // 2 else 1) + piece * blocks * shares
+    near = 0.0
+    if piece > L2_BYTES // 2:
+        far += piece * blocks * max(0, panels - shares)
+    elif piece > L1_BYTES // 2:
+        near += piece * blocks * panels
+    copied = 2 * piece * blocks * shares / LINE_BYTES if c.padded else 0.0
+    return HIDDEN * (far / FAR_RATE + near / NEAR_RATE) + copied
+
+
+def _chunk(c: BlockedConvolution, vectors: int, pixels: int) -> int:
+    """Input blocks of a chunk: a divisor; 0 where no chunks are needed."""
+    per_block = c.inner * c.n_taps * vectors * c.lanes * FLOAT_BYTES
+    if c.stem or c.tail or pixels > CHUNKED_PIXELS or per_block * c.blocks <= LONG_PANEL:
+        return 0
+    most = max(1, CHUNK_BYTES // per_block)
+    chunk = next(n for n in range(most, 0, -1) if c.blocks % n == 0)
+    return 0 if chunk * per_block < CHUNK_BYTES // 4 else chunk
+
+
+def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
+    images = c.batch if isinstance(c.batch, int) else 1
+    wanted = min(ENOUGH_GROUPS, max(1, flops(c, images) // GROUP_FLOPS))
+    flat = c.flat and c.is_pointwise and c.strides == (1, 1)
+    for vectors, pixels in vector_choices(description.registers, c.out_blocks):
+        panels = -(-c.out_blocks // vectors)
+        for grid in grids(*c.out_size, pixels, flat=flat):
+            products = _products(c, grid, vectors)
+            sizes = {b for b in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if b < grid.bands} | {grid.bands}
+            for bands in sorted(sizes):
+                blocks = -(-grid.bands // bands)
+                shares = min(panels, max(1, -(-wanted // (blocks * images))))
+                per_share = -(-panels // shares)
+                shares = -(-panels // per_share)
+                chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
+                cycles = products + _memory(c, grid, vectors, bands, shares)
+                cycles += blocks * shares * GROUP_CYCLES
+                # Bands that do not divide the plane leave workgroups of unequal length.
+                cycles += 0.02 * products * (grid.bands % bands != 0)
+                yield Plan(vectors, grid, bands, shares, chunk, cycles)
+
+
+def choose(c: BlockedConvolution, description: Any) -> Plan:
+    """The plan with the fewest cycles: the same when constants are laid out and when code is generated."""
+    return min(_shapes(c, description), key=lambda p: p.cycles)

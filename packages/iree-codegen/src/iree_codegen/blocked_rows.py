@@ -1,0 +1,146 @@
+"""Rows of a blocked image with their padding -> scratch, for the pixels of one workgroup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iree_codegen.blocked_image import BlockedConvolution
+from iree_codegen.kernel_builder import Index, KernelBuilder
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
+
+UNROLL = 8
+"""Vectors written out in a loop turn."""
+PAGE_ELEMENTS = 1024
+LINE_ELEMENTS = 16
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the input of some output pixels lies: offsets in elements."""
+
+    rows: int
+    columns: int
+    pixel: int
+    """From pixel to pixel."""
+    pitch: int
+    """From row to row."""
+    plane: int
+    """From block to block of channels."""
+
+    @staticmethod
+    def in_scratch(c: BlockedConvolution, rows: int, columns: int) -> Rows:
+        pitch = columns * c.inner
+        plane = -(-rows * pitch // LINE_ELEMENTS) * LINE_ELEMENTS
+        if plane % PAGE_ELEMENTS == 0:
+            # Planes a power of two apart would share the few lines of one set of the L1 cache.
+            plane += LINE_ELEMENTS
+        return Rows(rows, columns, c.inner, pitch, plane)
+
+    @staticmethod
+    def in_place(c: BlockedConvolution) -> Rows:
+        height, width = c.size
+        return Rows(height, width, c.inner, width * c.inner, height * width * c.inner)
+
+
+def copy_rows(
+    k: KernelBuilder,
+    c: BlockedConvolution,
+    rows: Rows,
+    masks: bool,
+    source: Value,
+    image: Index,
+    first: Index,
+    target: Value,
+) -> None:
+    """Input rows from ``first`` (a row of the padded image) on; zeros where there is no image.
+
+    ``image``: the first element of the image in ``source``.
+    """
+    height, width = c.size
+    top, left = c.pad
+    inside = max(0, min(width, rows.columns - left))
+
+    def block(b: Index) -> None:
+        plane = k.add(image, k.mul(b, height * width * c.inner))
+
+        def row(r: Index) -> None:
+            at = k.add(k.mul(b, rows.plane), k.mul(r, rows.pitch))
+            y = k.add(k.add(first, r), -top)
+
+            def there() -> None:
+                fill(k, target, at, min(left, rows.columns) * c.inner, c.lanes, masks)
+                start = k.add(at, left * c.inner)
+                copy(
+                    k,
+                    source,
+                    k.add(plane, k.mul(y, width * c.inner)),
+                    target,
+                    start,
+                    inside * c.inner,
+                    c.lanes,
+                    masks,
+                )
+                rest = rows.columns - left - inside
+                fill(k, target, k.add(start, inside * c.inner), rest * c.inner, c.lanes, masks)
+
+            def outside() -> None:
+                fill(k, target, at, rows.pitch, c.lanes, masks)
+
+            k.if_(k.compare("ult", y, height), there, outside)
+
+        k.loop(0, rows.rows, 1, (), row)
+
+    k.loop(0, c.blocks, 1, (), block)
+
+
+def runs(
+    k: KernelBuilder,
+    count: int,
+    lanes: int,
+    masks: bool,
+    once: Callable[[list[Index], int, Value | None], None],
+) -> None:
+    """``count`` elements as vectors: ``once(starts, lanes, mask)`` for several vectors at a time."""
+    if count <= 0:
+        return
+    step = UNROLL * lanes
+    whole = count // step * step if count >= 2 * step else 0
+
+    k.loop(0, whole, step, (), lambda i: once([k.add(i, u * lanes) for u in range(UNROLL)], lanes, None))
+    full = range(whole, count - lanes + 1, lanes)
+    if full:
+        once(list(full), lanes, None)
+    rest = count % lanes
+    if rest and masks:
+        once([count - rest], lanes, k.mask_below(rest, lanes))
+    elif rest:
+        k.loop(count - rest, count, 1, (), lambda i: once([i], 1, None))
+
+
+def fill(k: KernelBuilder, target: Value, at: Index, count: int, lanes: int, masks: bool) -> None:
+    def once(starts: list[Index], lanes: int, mask: Value | None) -> None:
+        zero = k.splat(k.constant(0.0, f32), lanes)
+        for start in starts:
+            k.vstore(zero, target, k.add(at, start), mask)
+
+    runs(k, count, lanes, masks, once)
+
+
+def copy(
+    k: KernelBuilder,
+    source: Value,
+    start: Index,
+    target: Value,
+    at: Index,
+    count: int,
+    lanes: int,
+    masks: bool,
+) -> None:
+    def once(starts: list[Index], lanes: int, mask: Value | None) -> None:
+        loaded = [k.vload(source, k.add(start, i), lanes, mask) for i in starts]
+        for value, i in zip(loaded, starts, strict=True):
+            k.vstore(value, target, k.add(at, i), mask)
+
+    runs(k, count, lanes, masks, once)

@@ -1,0 +1,175 @@
+"""Register tiles of a blocked convolution: the sums of some pixels, and what becomes of them.
+
+A tile holds vectors of output channels times a list of pixels. Weights are loaded as vectors in the order
+they are stored, input channels are broadcast from memory, and the next weights are fetched into the L2 cache
+between products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen import indexing
+from iree_codegen.blocked_image import BLOCK, COLUMN, IMAGE, LANE, ROW, BlockedConvolution
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.elements import Point
+from iree_codegen.indexing import Bindings, Var
+from iree_codegen.kernel import KernelFrame
+from iree_codegen.kernel_builder import Index
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
+
+NAME = "blocked convolution"
+MOST_TAPS = 16
+"""Steps of the reduction that are written out in its innermost loop."""
+MOST_AHEAD = 16
+"""Lines fetched ahead in one turn of the innermost loop (measured: 32 are slower)."""
+LINE = 16
+"""Floats of a cache line."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The weights of some vectors of output channels."""
+
+    vectors: int
+    first: Index
+    """The first block of output channels."""
+    start: Index
+    """Where the weights begin."""
+    tap: int
+    """From one step of the reduction to the next."""
+    vector: int
+    """From vector to vector."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Lines to fetch while a tile is computed: so many a turn, from ``start`` on."""
+
+    memory: Value
+    start: Index
+    lines: int
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What a tile sums over: ``blocks`` of ``inner`` channels under the window, offsets in elements."""
+
+    blocks: int
+    plane: int
+    kernel: tuple[int, int]
+    steps: tuple[int, int]
+    """From one row and column of the window to the next."""
+    inner: int
+
+    def turns(self) -> tuple[list[tuple[int, int]], list[int]]:
+        """(loops as (count, step), offsets of the steps written out)."""
+        loops = [(self.blocks, self.plane), *zip(self.kernel, self.steps, strict=True)]
+        taps = list(range(self.inner))
+        while len(loops) > 1 and loops[-1][0] * len(taps) <= MOST_TAPS:
+            count, step = loops.pop()
+            taps = [i * step + tap for i in range(count) for tap in taps]
+        return loops, taps
+
+
+class BlockedTiles:
+    """Base of the emitters, which say where the input lies and which pixels there are."""
+
+    def __init__(self, dispatch: Dispatch, description: Any, convolution: BlockedConvolution) -> None:
+        self.dispatch = dispatch
+        self.masks: bool = description.masks
+        self.convolution = c = convolution
+        self.frame = KernelFrame(dispatch, fma=description.fma)
+        self.kernel = self.frame.kernel
+        self.lanes = c.lanes
+        self.weights = self.frame.binding_args[c.weights.index]
+        self.source = self.frame.binding_args[c.source.index]
+        extents = {IMAGE: c.batch, BLOCK: c.out_blocks, ROW: c.out_size[0], COLUMN: c.out_size[1]}
+        self.vars = {kind: Var(kind, extents.get(kind, c.lanes)) for kind in (*extents, LANE)}
+        self.forms = tuple(indexing.of(self.vars[kind]) for kind in c.axes)
+        self.image: Index = 0
+
+    # -- sums ------------------------------------------------------------------------------------------
+
+    def zeros(self, count: int) -> list[Value]:
+        k = self.kernel
+        return [k.splat(k.constant(0.0, f32), self.lanes)] * count
+
+    def sums(
+        self,
+        panel: Panel,
+        reduction: Reduction,
+        memory: Value,
+        start: Index,
+        places: Sequence[int],
+        begin: Sequence[Value],
+        ahead: Ahead | None,
+    ) -> tuple[list[Value], Index]:
+        """``[pixel][vector]`` sums of the pixels at ``start + places``, on top of ``begin``; where the
+        weights behind them lie."""
+        k, lanes = self.kernel, self.lanes
+        loops, taps = reduction.turns()
+        span = len(taps) * panel.tap
+        lines = 0 if ahead is None else ahead.lines
+        fetching = ahead is not None and lines > 0
+
+        def turn(at: Index, state: list[Any]) -> list[Any]:
+            weights, fetch, *sums = state
+            for u, tap in enumerate(taps):
+                for line in range(lines * u // len(taps), lines * (u + 1) // len(taps)):
+                    assert ahead is not None
+                    k.prefetch(ahead.memory, k.add(fetch, line * LINE), locality=2)
+                row = k.add(weights, u * panel.tap)
+                vectors = [
+                    k.vload(self.weights, k.add(row, v * panel.vector), lanes) for v in range(panel.vectors)
+                ]
+                for p, place in enumerate(places):
+                    scalar = k.splat(k.load(memory, k.add(at, place + tap)), lanes)
+                    for v, vector in enumerate(vectors):
+                        number = p * panel.vectors + v
+                        sums[number] = k.fma(scalar, vector, sums[number])
+            return [k.add(weights, span), k.add(fetch, lines * LINE), *sums]
+
+        def nest(level: int, at: Index, state: list[Any]) -> list[Any]:
+            if level == len(loops):
+                return turn(at, state)
+            count, step = loops[level]
+            if count == 1:
+                return nest(level + 1, at, state)
+            carried = [state[0], state[1] if fetching else 0, *state[2:]]
+            kept = carried[:1] + (carried[1:2] if fetching else []) + carried[2:]
+            values = [k.value(v) if isinstance(v, int) else v for v in kept]
+
+            def body(i: Index, *now: Value) -> list[Value]:
+                inside = [now[0], now[1] if fetching else 0, *now[1 + fetching :]]
+                found = nest(level + 1, k.add(at, k.mul(i, step)), inside)
+                left = found[:1] + (found[1:2] if fetching else []) + found[2:]
+                return [k.value(v) for v in left]
+
+            out = k.loop(0, count, 1, values, body)
+            return [out[0], out[1] if fetching else 0, *out[1 + fetching :]]
+
+        first: Index = ahead.start if ahead is not None else 0
+        weights, _, *found = nest(0, start, [panel.start, first, *begin])
+        return found, weights
+
+    # -- results ---------------------------------------------------------------------------------------
+
+    def store(self, panel: Panel, row: Index, column: Index, vector: int, value: Value) -> None:
+        """The dispatch's result at a pixel, where the convolution is ``value``."""
+        k = self.kernel
+        block = k.add(panel.first, vector)
+        places = {IMAGE: self.image, BLOCK: block, ROW: row, COLUMN: column, LANE: 0}
+        at = Bindings(k).child({self.vars[kind]: place for kind, place in places.items()})
+        point = Point(at.child({self.vars[LANE]: 0}, self.vars[LANE], self.lanes, True))
+        elements, (result, destination) = self.frame.elements, self.dispatch.results[0]
+        own = self.convolution.op.results[0]
+        elements.overrides[own] = lambda forms, point: value
+        if result is own:
+            final = elements.element(result, self.forms, point)
+        else:
+            final = elements.element_through(result, self.forms, point)
+        elements.store(final, self.frame.binding_memory(destination), self.forms, point)

@@ -1,0 +1,287 @@
+"""``blocked convolution``: convolutions of images stored in blocks of channels, f32.
+
+Vectors run along output channels, input pixels are broadcast. A workgroup owns some rows of one image and a
+share of the output channels. It goes through panels of weights, and for each through its register tiles; what
+one visit of a tile adds, and in which order, is the plan's choice (``blocked_plan``). Weights lie in exactly
+that order. Where there is padding the rows are copied to scratch once; else the image is read in place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from iree_codegen import dims as dim_ops
+from iree_codegen.blocked_grid import Tiles
+from iree_codegen.blocked_image import BlockedConvolution, match
+from iree_codegen.blocked_panels import BLOCKED_PANELS, blocked_panels, packed_size
+from iree_codegen.blocked_plan import Plan, choose, input_columns, input_rows
+from iree_codegen.blocked_rows import Rows, copy_rows
+from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.kernel import Kernel
+from iree_codegen.kernel_builder import Index
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import TensorType, f32
+from iree_core_ir.target import ConstantLayout
+
+__all__ = ["NAME", "blocked_convolution", "layout"]
+
+FLOAT_BYTES = 4
+NEAR_WEIGHTS = 128 << 10
+"""Weights of up to so many bytes are not worth fetching ahead."""
+
+
+def blocked_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
+    c = match(dispatch, description)
+    if c is None:
+        return None
+    packed = c.weights.packed
+    if packed is None and c.tail:
+        # Weights that lie as they came have all lanes.
+        c = replace(c, channels=c.blocks * c.lanes)
+    plan = choose(c, description)
+    if packed is not None:
+        wanted = blocked_panels(c.weight_shape(), c.channels, plan.vectors)
+        if json.loads(packed) != {"kind": BLOCKED_PANELS, "parameters": wanted}:
+            return None
+    return _Emitter(dispatch, description, c, plan).run()
+
+
+def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
+    """How the weights should be stored; None when this strategy does not take the dispatch."""
+    c = match(dispatch, description)
+    if c is None or not c.weights.constant:
+        return None
+    plan = choose(c, description)
+    parameters = blocked_panels(c.weight_shape(), c.channels, plan.vectors)
+    packed = TensorType([packed_size(parameters)], c.weights.value.type.element_type)
+    return ConstantLayout(c.weights.argument, BLOCKED_PANELS, parameters, packed)
+
+
+class _Emitter(BlockedTiles):
+    def __init__(self, dispatch: Dispatch, description: Any, c: BlockedConvolution, plan: Plan) -> None:
+        super().__init__(dispatch, description, c)
+        self.plan = plan
+        self.packed = c.weights.packed is not None
+        self.rows = Rows.in_place(c)
+        self.memory = self.source
+        self.base: Index = 0
+        self.first_band: Index = 0
+        self.sums_memory = self.source
+
+    def run(self) -> Kernel:
+        k, c, plan = self.kernel, self.convolution, self.plan
+        grid = plan.grid
+        number: Index = self.frame.ids[0]
+        share, rest = k.mod(number, plan.shares), k.floordiv(number, plan.shares)
+        block = k.mod(rest, plan.blocks)
+        self.image = k.floordiv(rest, plan.blocks) if c.batch != 1 else 0
+        if plan.blocks == 1:
+            block = 0
+        self.first_band = k.mul(block, plan.bands)
+        self.partial = block if grid.rest else None
+        image = k.mul(self.image, c.blocks * c.inner * c.size[0] * c.size[1])
+        row = k.mul(self.first_band, grid.height)
+        if c.padded:
+            self.rows = Rows.in_scratch(c, input_rows(c, grid, plan.bands), input_columns(c, grid))
+            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
+            first = k.mul(row, c.strides[0])
+            copy_rows(k, c, self.rows, self.masks, self.source, image, first, self.memory)
+        elif grid.flat:
+            self.base = k.add(image, k.mul(row, grid.columns * c.inner))
+        else:
+            self.base = k.add(image, k.mul(row, c.strides[0] * self.rows.pitch))
+        if plan.chunk:
+            pixels = plan.bands * grid.height * grid.columns
+            self.sums_memory = self.frame.scratch_view(pixels * plan.vectors * c.lanes, f32)
+        self._panels(share)
+        groups = dim_ops.mul(c.batch, plan.blocks * plan.shares)
+        sizes = "+".join(f"{len(t.pixels)}x{t.count}" for t in grid.band)
+        why = (
+            f"{plan.vectors} vectors of channels x {sizes} pixels, {plan.bands} of {grid.bands} bands"
+            f"{f', {c.blocks // plan.chunk} chunks' if plan.chunk else ''}"
+            f"{', rows copied' if c.padded else ''}"
+        )
+        return self.frame.finish([groups], self.frame.scratch_bytes, NAME, why)
+
+    def _panels(self, share: Index) -> None:
+        """The workgroup's panels of weights, one after the other."""
+        k, c, plan = self.kernel, self.convolution, self.plan
+        full, rest = divmod(c.out_blocks, plan.vectors)
+        total = full + (rest > 0)
+        per_share = -(-total // plan.shares)
+        first = k.mul(share, per_share)
+        last: Index = k.min(k.add(first, per_share), full)
+        if plan.shares == 1:
+            first, last = 0, full
+        elif full % per_share == 0 and not rest:
+            last = k.add(first, per_share)
+        k.loop(first, last, 1, (), lambda number: self._panel(number, plan.vectors))
+        if not rest:
+            return
+        if plan.shares == 1:
+            self._panel(full, rest)
+        else:
+            k.if_(k.compare("eq", share, plan.shares - 1), lambda: self._panel(full, rest))
+
+    def _panel(self, number: Index, vectors: int) -> None:
+        k, c, plan = self.kernel, self.convolution, self.plan
+        first = k.mul(number, plan.vectors)
+        if self.packed:
+            start = k.mul(number, c.depth * plan.vectors * c.lanes)
+            panel = Panel(vectors, first, start, vectors * c.lanes, c.lanes)
+        else:
+            size = c.blocks * c.n_taps * c.inner * c.lanes
+            panel = Panel(vectors, first, k.mul(first, size), c.lanes, size)
+        if plan.chunk:
+            self._chunks(panel)
+            return
+
+        def tile(tiles: Tiles, row: Index, column: Index, number: Index) -> None:
+            begin = self.zeros(len(tiles.pixels) * vectors)
+            sums = self._products(panel, tiles, row, column, number, 0, c.blocks, begin)
+            self._finish(panel, tiles, row, column, sums)
+
+        self._visit(tile)
+
+    def _chunks(self, panel: Panel) -> None:
+        """All tiles go through one chunk of the weights before the next: it stays near meanwhile."""
+        k, c, plan = self.kernel, self.convolution, self.plan
+        size = plan.chunk * c.inner * c.n_taps * panel.tap
+
+        def held(tiles: Tiles, row: Index, column: Index) -> list[Index]:
+            at = k.add(k.mul(row, plan.grid.columns), column)
+            return [
+                k.add(k.mul(k.add(at, y * plan.grid.columns + x), panel.vectors * c.lanes), v * c.lanes)
+                for y, x in tiles.pixels
+                for v in range(panel.vectors)
+            ]
+
+        def chunk(first: Index) -> None:
+            start = k.add(panel.start, k.mul(k.floordiv(first, plan.chunk), size))
+            own = replace(panel, start=start)
+
+            def tile(tiles: Tiles, row: Index, column: Index, number: Index) -> None:
+                places = held(tiles, row, column)
+                begin = [k.vload(self.sums_memory, at, c.lanes) for at in places]
+                sums = self._products(own, tiles, row, column, number, first, plan.chunk, begin)
+                for value, at in zip(sums, places, strict=True):
+                    k.vstore(value, self.sums_memory, at)
+
+            self._visit(tile)
+
+        def clear(tiles: Tiles, row: Index, column: Index, number: Index) -> None:
+            for at in held(tiles, row, column):
+                k.vstore(self.zeros(1)[0], self.sums_memory, at)
+
+        def finish(tiles: Tiles, row: Index, column: Index, number: Index) -> None:
+            sums = [k.vload(self.sums_memory, at, c.lanes) for at in held(tiles, row, column)]
+            self._finish(panel, tiles, row, column, sums)
+
+        self._visit(clear)
+        k.loop(0, c.blocks, plan.chunk, (), chunk)
+        self._visit(finish)
+
+    # -- tiles -----------------------------------------------------------------------------------------
+
+    def _visit(self, tile: Callable[[Tiles, Index, Index, Index], None]) -> None:
+        """``tile(tiles, row, column, number)`` for every tile of the workgroup; rows count from its first."""
+        k, plan = self.kernel, self.plan
+        grid = plan.grid
+        per_band = sum(t.count for t in grid.band)
+
+        def band(all_tiles: Sequence[Tiles], b: Index) -> None:
+            row, done = k.mul(b, grid.height), 0
+            for tiles in all_tiles:
+
+                def one(i: Index, tiles: Tiles = tiles, done: int = done) -> None:
+                    column = k.add(k.mul(i, tiles.step), tiles.first[1])
+                    number = k.add(k.add(k.mul(b, per_band), i), done)
+                    tile(tiles, k.add(row, tiles.first[0]), column, number)
+
+                k.loop(0, tiles.count, 1, (), one)
+                done += tiles.count
+
+        whole = grid.rows // grid.height
+        if plan.blocks == 1:
+            k.loop(0, whole, 1, (), lambda b: band(grid.band, b))
+            if grid.rest:
+                band(grid.rest, whole)
+            return
+        left: Index = plan.bands
+        if whole % plan.bands or grid.rest:
+            left = k.min(k.sub(whole, self.first_band), plan.bands)
+        k.loop(0, left, 1, (), lambda b: band(grid.band, b))
+        if grid.rest:
+            last = k.compare("eq", self.first_band, (plan.blocks - 1) * plan.bands)
+            at = whole - (plan.blocks - 1) * plan.bands
+            k.if_(last, lambda: band(grid.rest, at))
+
+    def _products(
+        self,
+        panel: Panel,
+        tiles: Tiles,
+        row: Index,
+        column: Index,
+        number: Index,
+        first: Index,
+        blocks: int,
+        begin: Sequence[Value],
+    ) -> list[Value]:
+        """``begin`` and what input blocks ``first`` to ``first + blocks`` add."""
+        k, c, rows = self.kernel, self.convolution, self.rows
+        down, across = (
+            (self.plan.grid.columns * c.inner, c.inner)
+            if self.plan.grid.flat
+            else (
+                c.strides[0] * rows.pitch,
+                c.strides[1] * c.inner,
+            )
+        )
+        start = k.add(self.base, k.add(k.mul(row, down), k.mul(column, across)))
+        start = k.add(start, k.mul(first, rows.plane))
+        places = [y * down + x * across for y, x in tiles.pixels]
+        steps = (c.dilations[0] * rows.pitch, c.dilations[1] * c.inner)
+        whole = blocks - (1 if c.tail else 0)
+        sums = list(begin)
+        ahead = self._ahead(panel, number, blocks)
+        if whole:
+            reduction = Reduction(whole, rows.plane, c.kernel, steps, c.inner)
+            sums, behind = self.sums(panel, reduction, self.memory, start, places, sums, ahead)
+            panel = replace(panel, start=behind)
+        if c.tail:
+            reduction = Reduction(1, rows.plane, c.kernel, steps, c.tail)
+            last = k.add(start, whole * rows.plane)
+            sums, _ = self.sums(panel, reduction, self.memory, last, places, sums, None)
+        return sums
+
+    def _ahead(self, panel: Panel, number: Index, blocks: int) -> Ahead | None:
+        """This tile's share of the weights that come next, where they come from far."""
+        k, c, plan = self.kernel, self.convolution, self.plan
+        n_bytes = c.out_blocks * c.depth * c.lanes * FLOAT_BYTES
+        if not self.packed or n_bytes <= NEAR_WEIGHTS:
+            return None
+        reduction = Reduction(blocks, 0, c.kernel, (0, 0), c.inner)
+        loops, taps = reduction.turns()
+        turns = 1
+        for count, _ in loops:
+            turns *= count
+        size = turns * len(taps) * panel.tap
+        n_tiles = sum(t.count for t in plan.grid.band) * plan.bands
+        lines = min(MOST_AHEAD, max(1, -(-size // LINE // (turns * n_tiles))))
+        share = turns * lines * LINE
+        offset = k.min(k.mul(number, share), size)
+        return Ahead(self.weights, k.add(k.add(panel.start, size), offset), lines)
+
+    def _finish(self, panel: Panel, tiles: Tiles, row: Index, column: Index, sums: Sequence[Value]) -> None:
+        k, grid = self.kernel, self.plan.grid
+        y = k.add(k.mul(self.first_band, grid.height), row)
+        for number, (dy, dx) in enumerate(tiles.pixels):
+            for v in range(panel.vectors):
+                at_row, at_column = k.add(y, dy), k.add(column, dx)
+                if grid.flat:
+                    at_row, at_column = 0, k.add(k.mul(at_row, grid.columns), at_column)
+                self.store(panel, at_row, at_column, v, sums[number * panel.vectors + v])
