@@ -14,6 +14,7 @@ TRANSFORMS = {
     "cpu-panels": "packing",
     "channel-panels": "channel_panels",
     "gate-panels": "gate_panels",
+    "tile-panels": "tile_panels",
     "winograd-panels": "winograd_panels",
 }
 """Kind -> the module here that registers it."""

@@ -10,19 +10,22 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_codegen.invocation_description import INVOCATION, form_of
 from iree_codegen.kernel import Kernel
+from iree_codegen.strategies.attention import attention
 from iree_codegen.strategies.blocked_convolution import blocked_convolution
 from iree_codegen.strategies.convolution import convolution
 from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
 from iree_codegen.strategies.recurrence import recurrence
 from iree_codegen.strategies.sliding_window import sliding_window
+from iree_codegen.strategies.tile_matmul import tile_matmul
 from iree_codegen.strategies.transpose import transpose
 from iree_codegen.strategies.vector_loops import vector_loops
 
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (
-    blocked_convolution, convolution, sliding_window, matmul, recurrence, transpose, vector_loops, plain_loops,
+    tile_matmul, blocked_convolution, convolution, sliding_window, matmul, recurrence, transpose,
+    vector_loops, plain_loops,
 )  # fmt: skip
 """The workgroup form's."""
 
@@ -43,9 +46,13 @@ def invocation_strategies() -> tuple[Strategy, ...]:
 def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:
     """The kernel of dispatch function ``func`` from the first strategy that takes it, in the form that
     ``description`` asks for."""
-    dispatch = Dispatch(decomposed(func))
     if strategies is None:
         strategies = invocation_strategies() if form_of(description) == INVOCATION else STRATEGIES
+        if strategies is STRATEGIES:
+            kernel = attention(Dispatch(func), description)
+            if kernel is not None:
+                return kernel
+    dispatch = Dispatch(decomposed(func))
     for strategy in strategies:
         kernel = strategy(dispatch, description)
         if kernel is not None:

@@ -231,18 +231,21 @@ def cast(instruction: str) -> Handler:
     return handler
 
 
+HALVES = {"f16": "half", "bf16": "bfloat"}
+
+
 def half_cast(instruction: str) -> Handler:
-    """f32 <-> f16 (carried as i16) and f32 <-> f64."""
+    """f32 <-> f16 and bf16 (carried as i16) and f32 <-> f64."""
 
     def handler(p: TextWriter, op: Any) -> str:
         source, target = op.operands[0], op.results[0]
         a, b = llvm_type(source.type), llvm_type(target.type)
         name = p.operand(source)
-        if str(element_of(source.type)) == "f16":
-            half = a.replace("i16", "half")
+        if str(element_of(source.type)) in HALVES:
+            half = a.replace("i16", HALVES[str(element_of(source.type))])
             name, a = p.assign(f"bitcast {a} {name} to {half}"), half
-        if str(element_of(target.type)) == "f16":
-            half = b.replace("i16", "half")
+        if str(element_of(target.type)) in HALVES:
+            half = b.replace("i16", HALVES[str(element_of(target.type))])
             narrow = p.assign(f"{instruction} {a} {name} to {half}")
             return p.assign(f"bitcast {half} {narrow} to {b}")
         return p.assign(f"{instruction} {a} {name} to {b}")

@@ -15,6 +15,7 @@ OPTIONS = {
     "conv-algorithm": "auto (default): Winograd for 3x3 convolutions where it pays; direct: never.",
     "channel-block": "none (default): images are stored as they come; auto: in blocks of as many channels as "
     "a vector holds, where that pays.",
+    "matmul-precision": "highest (default): f32; high: f32 from three bf16 products; medium: bf16 products.",
     "triple": "Another machine, as LLVM names it: aarch64-unknown-linux-gnu.",
 }
 """What ``describe`` takes, with a line of help each."""
@@ -42,14 +43,23 @@ X86_LEVELS: dict[str, tuple[str, ...]] = {
 """The psABI levels, by feature."""
 
 RELEVANT = {
-    "x86_64": frozenset(X86_LEVELS["x86-64-v4"]) | {"avx512vnni", "avx512bf16", "avx512fp16", "avxvnni"},
+    "x86_64": frozenset(X86_LEVELS["x86-64-v4"])
+    | {"avx512vnni", "avx512bf16", "avx512fp16", "avxvnni"}
+    | {"amx-tile", "amx-bf16", "amx-int8"},
     "aarch64": frozenset({"neon", "fullfp16", "dotprod", "bf16", "i8mm"}),
     "riscv64": frozenset({"m", "a", "f", "d", "c"}),
 }
 """Features that reach the code generator (and so the list an executable requires)."""
 
 CONV_ALGORITHMS = ("auto", "direct")
+
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 CHANNEL_BLOCKS = ("none", "auto")
+
+TILE = "amx-"
+"""Features of matrix tiles begin so."""
+TILE_FEATURES = {"bf16": "amx-bf16", "i8": "amx-int8"}
+"""Element type -> the feature that has matrix tiles of it."""
 
 GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic", "riscv64": "generic-rv64"}
 
@@ -72,6 +82,12 @@ class CpuDescription(TargetDescription):
     """f16 <-> f32 are instructions."""
     conv_algorithm: str = "auto"
     """``auto``: Winograd where it pays; ``direct``: sums of products only."""
+    matmul_precision: str = "highest"
+    """``high``: products of f32 may be three products of bf16 parts; ``medium``: one of rounded numbers."""
+    matrix_tiles: tuple[str, ...] = ()
+    """Element types of which there are matrix tiles: ``bf16``, ``i8``."""
+    bf16_conversions: bool = False
+    """f32 -> bf16 is an instruction."""
     channel_block: int = 0
     """Channels of an f32 image that lie side by side; 0: images are stored as they come."""
     l1_bytes: int = 32 << 10
@@ -143,6 +159,10 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
     if algorithm not in CONV_ALGORITHMS:
         hint = "one of " + ", ".join(CONV_ALGORITHMS)
         raise LlvmError(OPTION, f"--target-conv-algorithm={algorithm}", hint=hint)
+    precision = options.get("matmul-precision", "highest")
+    if precision not in MATMUL_PRECISIONS:
+        hint = "one of " + ", ".join(MATMUL_PRECISIONS)
+        raise LlvmError(OPTION, f"--target-matmul-precision={precision}", hint=hint)
     blocks = options.get("channel-block", CHANNEL_BLOCKS[0])
     if blocks not in CHANNEL_BLOCKS:
         hint = "one of " + ", ".join(CHANNEL_BLOCKS)
@@ -155,12 +175,14 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
         triple=options.get("triple") or f"{architecture}-unknown-linux-gnu",
         cpu=GENERIC_CPU[architecture],
         conv_algorithm=algorithm,
+        matmul_precision=precision,
     )
     if architecture == "aarch64":
         return replace(base, vector_bits=128, registers=32, fma=True, rounding=True, half_conversions=True)
     if architecture == "riscv64":
         return replace(base, vector_bits=0, registers=32, fma=True)
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features
+    tiles = TILE_FEATURES.items() if wide and "amx-tile" in features else ()
     vector_bits = 512 if wide else 256 if "avx2" in features else 128
     return replace(
         base,
@@ -171,5 +193,7 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
         gathers=wide,
         rounding="sse4.1" in features,
         half_conversions="f16c" in features,
+        matrix_tiles=tuple(element for element, feature in tiles if feature in features),
+        bf16_conversions=wide and "avx512bf16" in features,
         channel_block=vector_bits // 32 if blocks == "auto" and "fma" in features else 0,
     )

@@ -13,12 +13,14 @@ from typing import Any
 from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
 from iree_codegen.kernel import BINDINGS, KERNEL
 from iree_codegen.kernel_builder import ERROR_KIND
+from iree_core_ir.dialects.amx import TileType
 from iree_core_ir.ir.attributes import IntegerAttr
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import PURE
 from iree_core_ir.ir.types import MemRefType, VectorType, i1
-from iree_target_llvm import arith_text, vector_text
+from iree_target_llvm import arith_text, tile_text, vector_text
 from iree_target_llvm.llvm_types import constant_text, element_size, llvm_type, memory_type
+from iree_target_llvm.tile_registers import TileRegisters
 
 MEMORY_INDEX = {
     "memref.load": 1,
@@ -29,6 +31,8 @@ MEMORY_INDEX = {
     "vector.maskedstore": 1,
     "vector.gather": 1,
     "memref.prefetch": 1,
+    "amx.tile_load": 1,
+    "amx.tile_store": 1,
 }
 """Position of the index operand."""
 
@@ -36,8 +40,9 @@ MEMORY_INDEX = {
 class FunctionPrinter:
     """Prints ``func``; ``declarations`` collects the intrinsics used, as ``name -> declaration``."""
 
-    def __init__(self, func: Any, declarations: dict[str, str]) -> None:
+    def __init__(self, func: Any, declarations: dict[str, str], tiles: TileRegisters | None = None) -> None:
         self.func = func
+        self.tiles = tiles or TileRegisters()
         self.declarations = declarations
         self.lines: list[str] = []
         self.names: dict[Value, str] = {}
@@ -99,6 +104,9 @@ class FunctionPrinter:
             return ""
         return self.assign(f"call {result} {callee}({text})")
 
+    def tile(self, value: Value) -> str:
+        return str(self.tiles.numbers[value])
+
     # -- the function ---------------------------------------------------------------------------
 
     def text(self) -> str:
@@ -112,15 +120,23 @@ class FunctionPrinter:
             if type == "ptr" and (number < n_bindings or argument is block.args[-1]):
                 type = "ptr noalias nocapture"
             arguments.append(f"{type} {name}")
+        if self.is_kernel and self.tiles:
+            tile_text.configure(self)
         self.block(block)
         for label, code in self.failures:
             self.lines.append(f"{label}:")
+            self.leave()
             self.write(f"ret i32 {code}")
         result = "i32" if self.is_kernel else "void"
         name = f"{self.name}.body" if self.is_kernel else self.name
         keep = "" if self.is_kernel else "noinline "
         head = f'define internal {result} @"{name}"({", ".join(arguments)}) {keep}nounwind #0 {{'
         return "\n".join([head, "entry:", *self.lines, "}"])
+
+    def leave(self) -> None:
+        """What comes before the kernel returns."""
+        if self.is_kernel and self.tiles:
+            tile_text.release(self)
 
     def block(self, block: Block) -> None:
         for op in block:
@@ -135,7 +151,12 @@ class FunctionPrinter:
             return
         if name == "arith.addi" and self._only_addresses(op):
             return
-        handler = arith_text.HANDLERS.get(name) or vector_text.HANDLERS.get(name) or _HANDLERS.get(name)
+        handler = (
+            arith_text.HANDLERS.get(name)
+            or vector_text.HANDLERS.get(name)
+            or _HANDLERS.get(name)
+            or tile_text.HANDLERS.get(name)
+        )
         if handler is None:
             raise CodegenError(UNSUPPORTED_OP, f"{name} in kernel IR", source=op.location.user_text())
         result = handler(self, op)
@@ -259,7 +280,8 @@ class FunctionPrinter:
         self.names[block.args[0]] = counter
         carried = block.args[1:]
         for n, argument in enumerate(carried):
-            self.names[argument] = f"%c{number}.{n}"
+            in_tile = isinstance(argument.type, TileType)
+            self.names[argument] = self.tile(argument) if in_tile else f"%c{number}.{n}"
         self.addresses.append({})
         for inner in block:
             if inner is not block.last:
@@ -272,6 +294,8 @@ class FunctionPrinter:
         self.write(f"br i1 {condition}, label %{body}, label %{done}")
         phis = [f"  {counter} = phi i64 [ {lower}, %{before} ], [ {following}, %{latch} ]"]
         for argument, init, value in zip(carried, inits, yielded, strict=True):
+            if isinstance(argument.type, TileType):
+                continue
             phis.append(
                 f"  {self.names[argument]} = phi {llvm_type(argument.type)} "
                 f"[ {self.operand(init)}, %{before} ], [ {value}, %{latch} ]"
@@ -280,7 +304,7 @@ class FunctionPrinter:
         self.start(done)
         results = []
         for result, init, value in zip(op.results, inits, yielded, strict=True):
-            if guarded:
+            if guarded and not isinstance(result.type, TileType):
                 incoming = f"[ {self.operand(init)}, %{before} ], [ {value}, %{latch} ]"
                 results.append(self.assign(f"phi {llvm_type(result.type)} {incoming}"))
             else:
@@ -351,6 +375,7 @@ class FunctionPrinter:
         return forwarded
 
     def return_(self, op: Any) -> None:
+        self.leave()
         self.write("ret i32 0" if self.is_kernel else "ret void")
 
     def call(self, op: Any) -> None:

@@ -10,16 +10,21 @@ from iree_core_ir.ir.types import FloatType
 from iree_hal import abi
 from iree_target_llvm.function_printer import FunctionPrinter
 from iree_target_llvm.llvm_types import llvm_type
+from iree_target_llvm.tile_registers import TileRegisters
+from iree_target_llvm.tile_text import configuration_text
 
 
 def module_text(module: Any, attributes: str = "") -> str:
     """``attributes`` go to every function (``"prefer-vector-width"="512"``)."""
     declarations: dict[str, str] = {}
     functions: list[str] = []
+    tiles = TileRegisters.of(module)
     for func in module.regions[0].block:
-        functions.append(FunctionPrinter(func, declarations).text())
+        functions.append(FunctionPrinter(func, declarations, tiles).text())
         if KERNEL in func.attributes:
             functions.append(entry_text(func))
+    if tiles:
+        functions.append(configuration_text(tiles.configuration()))
     head = f"attributes #0 = {{ nounwind {attributes} }}"
     return "\n\n".join([abi.llvm_types(), *functions, *declarations.values(), head]) + "\n"
 

@@ -93,4 +93,14 @@ def compile_function(func: Any, description: TargetDescription) -> ExecutableObj
     if not data:
         raise CodegenError(INTERNAL, f"no code for '{kernel.name}'")
     report = {"strategy": kernel.strategy, "why": kernel.why, **kernel.notes}
-    return ExecutableObject(data, (kernel.export,), tuple(description.features), report)
+    return ExecutableObject(data, (kernel.export,), required_features(text, description), report)
+
+
+def required_features(text: str, description: CpuDescription) -> tuple[str, ...]:
+    """What a machine must have to run the kernel: all that LLVM was free to use, and the tiles where the
+    kernel uses them (the operating system grants them for the asking, which only those who need them do)."""
+    from iree_target_llvm.description import TILE
+    from iree_target_llvm.tile_text import CONFIGURATION
+
+    tiles = CONFIGURATION in text
+    return tuple(f for f in description.features if tiles or not f.startswith(TILE))

@@ -31,6 +31,14 @@ class TextWriter(Protocol):
         """A pointer to ``memory[at]``."""
         ...
 
+    def declare(self, name: str, result: str, arguments: Sequence[str]) -> str:
+        """Declare an intrinsic; returns its name with ``@``."""
+        ...
+
+    def tile(self, value: Value) -> str:
+        """The number of a tile's register."""
+        ...
+
     def intrinsic(self, name: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
         """A call of an intrinsic with (type, operand) arguments."""
         ...

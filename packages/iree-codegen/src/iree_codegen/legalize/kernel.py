@@ -249,6 +249,8 @@ def _convert(op: Op, description: Any) -> Value | None:
     if _width(source) == 64:
         odd = narrow.odd_f32(e, source)
         return e.make("arith.truncf", (odd,), target.type) if native else narrow.from_f32(e, odd, element)
+    if isinstance(source.type, VectorType) and str(element) == "bf16":
+        native = getattr(description, "bf16_conversions", False)
     return None if native else narrow.from_f32(e, source, element)
 
 

@@ -1,0 +1,252 @@
+"""``tile-matmul``: products with constant weights on matrix tiles, in bf16 parts, with fused epilogues.
+
+B's panels of bf16 pairs are packed when the artefact is written. A workgroup converts a block of A's rows to
+bf16 in worker scratch once and takes it through a group of panels. A tile's sums go to scratch; the epilogue
+reads them there while they are hot and stores the results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from iree_codegen import dims as dim_ops
+from iree_codegen import indexing
+from iree_codegen.contraction import operand_forms
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.elements import Memory, Point
+from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.kernel import Kernel, KernelFrame
+from iree_codegen.kernel_builder import Index
+from iree_codegen.loop_emitter import vector_loop
+from iree_codegen.matmul_plan import panel_axes
+from iree_codegen.tile_kernel import WORDS, TileKernel, build
+from iree_codegen.tile_panels import DEPTH, TILE_PANELS, tile_panel_shape
+from iree_codegen.tile_plan import TilePlan, plan_tiles, tile_layout
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import TensorType, VectorType, bf16, f32
+from iree_core_ir.target import ConstantLayout
+
+NAME = "tile-matmul"
+
+
+def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
+    """How the strategy wants the weights of ``dispatch``; None when it does not take it."""
+    plan = plan_tiles(dispatch, description)
+    if plan is None:
+        return None
+    argument, parameters = tile_layout(plan)
+    logical: Any = plan.b.binding.value.type
+    shape = tile_panel_shape(logical.shape, parameters)
+    return ConstantLayout(argument, TILE_PANELS, parameters, TensorType(shape, f32))
+
+
+def tile_matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
+    plan = plan_tiles(dispatch, description)
+    if plan is None:
+        return None
+    given = plan.b.binding.packed
+    if given is None or json.loads(given) != {"kind": TILE_PANELS, "parameters": tile_layout(plan)[1]}:
+        return None
+    return _Emitter(dispatch, description, plan).emit()
+
+
+class _Emitter:
+    def __init__(self, dispatch: Dispatch, description: Any, plan: TilePlan) -> None:
+        self.plan = plan
+        self.root = plan.root
+        self.description = description
+        self.dispatch = dispatch
+        self.lanes = description.vector_bits // 32
+        self.frame = KernelFrame(dispatch, fma=description.fma)
+        self.kernel = self.frame.kernel
+        self.elements = self.frame.elements
+        self.m_base, self.m_in = Var("m0"), Var("m", plan.step)
+        self.n_base, self.n_in = Var("n0"), Var("n", plan.width)
+        self.tile = self.frame.scratch_view(plan.step * plan.width, f32)
+        self.part_offset = plan.block * plan.pitch
+        self.a_rows = self.frame.scratch_view(plan.parts * self.part_offset, bf16)
+        spec = TileKernel(
+            plan.rows, plan.row_tiles, plan.column_tiles, plan.parts, plan.n_steps, plan.pitch,
+            self.part_offset,
+        )  # fmt: skip
+        self.function = build(spec, f"{dispatch.name}.tile")
+        inner = next(
+            (
+                v
+                for v, d in zip(reversed(self.root.result_vars), reversed(self.root.result_dims), strict=True)
+                if d != 1
+            ),
+            None,
+        )
+        self.store_masks = description.masks and inner is self.root.vars[plan.base.n]
+        """Results that are not contiguous along the columns have no masked store."""
+
+    def emit(self) -> Kernel:
+        plan, base, k = self.plan, self.plan.base, self.kernel
+        panels, group = plan.panels, plan.group
+        groups = -(-panels // group)
+        batch_extents = [self.root.extents[i] for i in base.batch]
+        total = dim_ops.mul(dim_ops.mul(plan.blocks, groups), dim_ops.total(batch_extents))
+        number: Index = self.frame.ids[0] if total != 1 else 0
+        block, number = k.mod(number, k.dim(plan.blocks)), k.floordiv(number, k.dim(plan.blocks))
+        part, number = k.mod(number, groups), k.floordiv(number, groups)
+        values: dict[Var, Index] = {}
+        for loop in reversed(base.batch):
+            extent = k.dim(self.root.extents[loop])
+            values[self.root.vars[loop]] = number if loop == base.batch[0] else k.mod(number, extent)
+            number = k.floordiv(number, extent)
+        m_first = k.mul(block, plan.block)
+        rows: Index = k.min(k.sub(k.dim(base.rows), m_first), plan.block)
+        if isinstance(base.rows, int) and base.rows % plan.block == 0:
+            rows = plan.block
+        at = Bindings(k).child(values)
+        self._convert(at, m_first, rows)
+        first = k.mul(part, group)
+        last = k.add(first, group) if panels % group == 0 else k.min(k.add(first, group), panels)
+        b_start = self._b_start(at)
+
+        def panel(p: Index) -> None:
+            inner = at.child({self.n_base: k.mul(p, plan.width)})
+            words = plan.n_steps * plan.parts * plan.column_tiles * WORDS
+            b = k.mul(k.add(b_start, p), words)
+            k.loop(0, k.ceildiv(rows, plan.step), 1, (), lambda t: self._tile(inner, t, m_first, rows, b))
+
+        k.loop(first, last, 1, (), panel)
+        self.frame.private = [self.function.func]
+        shape = f"{plan.row_tiles}x{plan.column_tiles} tiles of {plan.rows} rows, {plan.parts} bf16 a number"
+        return self.frame.finish([total], self.frame.scratch_bytes, NAME, shape)
+
+    def _b_start(self, at: Bindings) -> Index:
+        """The number of the first panel of this workgroup's matrix."""
+        plan, k = self.plan, self.kernel
+        axes = panel_axes(self.root, plan.b, plan.base.n, plan.base.k)
+        assert axes is not None
+        dims = plan.b.binding.dims
+        strides = dim_ops.strides(dims)
+        position: Index = 0
+        for axis in axes[0]:
+            if dims[axis] == 1:
+                continue
+            loop = next(
+                i for i, v in enumerate(self.root.vars) if plan.b.address.coefficient(v) == strides[axis]
+            )
+            position = k.add(k.mul(position, k.dim(dims[axis])), at.values[self.root.vars[loop]])
+        return k.mul(position, plan.panels)
+
+    def _forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
+        """Row and column variables replaced by the tile's base plus the place inside."""
+        return tuple(self._substituted(form) for form in forms)
+
+    def _substituted(self, form: Affine) -> Affine:
+        base = self.plan.base
+        replaced = indexing.constant(form.constant)
+        for var, coefficient in form.terms:
+            part = indexing.of(var)
+            if base.m is not None and var is self.root.vars[base.m]:
+                part = indexing.of(self.m_base) + indexing.of(self.m_in)
+            elif var is self.root.vars[base.n]:
+                part = indexing.of(self.n_base) + indexing.of(self.n_in)
+            replaced = replaced + part.scaled(coefficient)
+        return replaced
+
+    # -- A ----------------------------------------------------------------------------------------------
+
+    def _convert(self, at: Bindings, m_first: Index, rows: Index) -> None:
+        """Rows of A into scratch: [rows][K] of bf16 per part, zeros behind the last element of a row."""
+        plan, k = self.plan, self.kernel
+        operand = self.root.op.operands[plan.base.a_operand]
+        forms = self._forms(operand_forms(self.root, plan.base.a_operand))
+        extents = [self.root.extents[i] for i in plan.base.k]
+        memory = Memory(self.a_rows, (plan.pitch, *dim_ops.strides(extents)))
+        second = Memory(self.a_rows, memory.strides, self.part_offset)
+        place = [indexing.of(self.m_in), *[indexing.of(self.root.vars[i]) for i in plan.base.k]]
+        base = at.child({self.m_base: m_first})
+
+        def nest(level: int, at: Bindings) -> None:
+            var = self.root.vars[plan.base.k[level]]
+            extent = k.dim(self.root.extents[plan.base.k[level]])
+            if level < len(plan.base.k) - 1:
+                k.loop(0, extent, 1, (), lambda i: nest(level + 1, at.child({var: i})))
+                return
+
+            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
+                point = Point(at.child({var: j}, var if lanes > 1 else None, lanes), mask)
+                value = k.splat(self.elements.element(operand, forms, point), lanes)
+                high = k.cast("arith.truncf", value, bf16)
+                self.elements.store(high, memory, place, point)
+                if plan.parts == 2:
+                    self.elements.store(self._rest(value, high, lanes), second, place, point)
+
+            vector_loop(k, 0, extent, self.lanes, self.description.masks, once)
+
+        def row(i: Index) -> None:
+            if plan.depth % DEPTH:
+                zero = k.constant(0.0, VectorType((self.lanes,), bf16))
+                end = k.add(k.mul(i, plan.pitch), plan.n_steps * DEPTH)
+                for part in range(plan.parts):
+                    for lane in range(0, DEPTH, self.lanes):
+                        k.vstore(zero, self.a_rows, k.add(end, part * self.part_offset - DEPTH + lane))
+            nest(0, base.child({self.m_in: i}))
+
+        k.loop(0, rows, 1, (), row)
+
+    def _rest(self, value: Value, high: Value, lanes: int) -> Value:
+        """What the first part leaves, as bf16; nothing of numbers that are not finite there."""
+        k = self.kernel
+        rest = k.binary("arith.subf", value, k.cast("arith.extf", high, f32))
+        infinity = k.splat(k.constant(float("inf"), f32), lanes)
+        finite = k.cmpf("olt", k.pure("math.absf", (rest,), rest.type), infinity)
+        rest = k.select(finite, rest, k.splat(k.constant(0.0, f32), lanes))
+        return k.cast("arith.truncf", rest, bf16)
+
+    # -- tiles ------------------------------------------------------------------------------------------
+
+    def _tile(self, at: Bindings, t: Index, m_first: Index, rows: Index, b: Index) -> None:
+        plan, k = self.plan, self.kernel
+        first = k.mul(t, plan.step)
+        memory = self.frame.binding_args[plan.b.binding.index]
+        k.call(self.function, [self.a_rows, k.mul(first, plan.pitch), memory, b, self.tile])
+        count: Index = plan.step
+        if not isinstance(rows, int) or rows % plan.step:
+            count = k.min(k.sub(rows, first), plan.step)
+        self._epilogue(at.child({self.m_base: k.add(m_first, first)}), count)
+
+    def _epilogue(self, at: Bindings, rows: Index) -> None:
+        plan, base, k = self.plan, self.plan.base, self.kernel
+        root = self.root
+        results = self.dispatch.results
+        forms = self._forms(root.result_forms)
+        tile = Memory(self.tile, (plan.width, 1))
+        positions = root.op.indexing_maps[root.op.n_inputs].dim_positions()
+        m_axis = positions.index(base.m) if base.m is not None else None
+        n_axis = positions.index(base.n)
+
+        def sums(own: tuple[Affine, ...], point: Point) -> Value:
+            row = own[m_axis] + indexing.of(self.m_base).scaled(-1) if m_axis is not None else indexing.ZERO
+            column = own[n_axis] + indexing.of(self.n_base).scaled(-1)
+            total = self.elements.load(tile, (row, column), point)
+            if root.zero:
+                return total
+            return k.binary("arith.addf", self.elements.element(root.op.outputs[0], own, point), total)
+
+        self.elements.overrides[root.value] = sums
+        end: Index = plan.width
+        columns = base.columns
+        assert isinstance(columns, int)
+        if columns % plan.width:
+            end = k.min(k.sub(columns, at.values[self.n_base]), plan.width)
+
+        def row(i: Index) -> None:
+            inner = at.child({self.m_in: i})
+
+            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
+                point = Point(inner.child({self.n_in: j}, self.n_in if lanes > 1 else None, lanes), mask)
+                values = [self.elements.element(value, forms, point) for value, _ in results]
+                for value, (_, binding) in zip(values, results, strict=True):
+                    self.elements.store(value, self.frame.binding_memory(binding), forms, point)
+
+            vector_loop(k, 0, end, self.lanes, self.store_masks, once, unroll=plan.column_tiles)
+
+        k.loop(0, rows, 1, (), row)

@@ -1,0 +1,134 @@
+"""Which products ``tile_matmul`` takes, and how they are cut into tiles, panels and blocks of rows.
+
+A block of A's rows is converted to bf16 once, in worker scratch, and meets a group of B's panels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen import dims as dim_ops
+from iree_codegen.contraction import Root
+from iree_codegen.dims import Dim
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.matmul_plan import MatmulPlan, Operand, panel_axes, plan_matmul
+from iree_codegen.tile_panels import COLUMNS, DEPTH, tile_panel_parameters
+from iree_core_ir.ir.types import f32
+
+PARTS = {"high": 2, "medium": 1}
+"""``matmul_precision`` -> bf16 numbers that stand for an f32."""
+ROWS = 16
+"""Rows of a tile, at most."""
+BLOCK_BYTES = 1 << 20
+"""Converted rows of A that a worker keeps, at most: they and the panels at hand stay in the L2 cache."""
+SHORTEST = 16
+"""Products of fewer terms are not worth converting for."""
+GROUPS = 4
+"""Workgroups that a product is cut into where rows alone give fewer, so that several workers share it."""
+PANELS_PER_GROUP = 8
+"""Panels that pay for converting the rows of A once more, at least."""
+
+
+@dataclass
+class TilePlan:
+    """Sizes are in elements."""
+
+    base: MatmulPlan
+    b: Operand
+    rows: int
+    """Rows of a tile."""
+    row_tiles: int
+    column_tiles: int
+    parts: int
+    depth: int
+
+    @property
+    def root(self) -> Root:
+        return self.base.root
+
+    @property
+    def width(self) -> int:
+        """Columns of a panel."""
+        return self.column_tiles * COLUMNS
+
+    @property
+    def step(self) -> int:
+        """Rows that are multiplied at once."""
+        return self.row_tiles * self.rows
+
+    @property
+    def n_steps(self) -> int:
+        """Tiles along the reduction."""
+        return -(-self.depth // DEPTH)
+
+    @property
+    def pitch(self) -> int:
+        """From row to row of the converted A: an odd number of cache lines, so that rows use all sets."""
+        return DEPTH * (self.n_steps | 1)
+
+    @property
+    def block(self) -> int:
+        """Rows of A converted at once."""
+        fitting = BLOCK_BYTES // (self.pitch * 2 * self.parts)
+        wanted = max(self.step, fitting // self.step * self.step)
+        extent = self.base.rows
+        if not isinstance(extent, int):
+            return wanted
+        whole = -(-extent // self.step)
+        blocks = -(-whole * self.step // wanted)
+        return -(-whole // blocks) * self.step
+
+    @property
+    def blocks(self) -> Dim:
+        return dim_ops.ceildiv(self.base.rows, self.block)
+
+    @property
+    def panels(self) -> int:
+        columns = self.base.columns
+        assert isinstance(columns, int)
+        return -(-columns // self.width)
+
+    @property
+    def group(self) -> int:
+        """Panels that one workgroup goes through."""
+        others = dim_ops.mul(self.blocks, dim_ops.total([self.root.extents[i] for i in self.base.batch]))
+        wanted = -(-GROUPS // others) if isinstance(others, int) and others else 1
+        groups = max(1, min(wanted, self.panels // PANELS_PER_GROUP))
+        return -(-self.panels // groups)
+
+
+def plan_tiles(dispatch: Dispatch, description: Any) -> TilePlan | None:
+    """The plan, the same when constants are laid out and when code is generated."""
+    parts = PARTS.get(getattr(description, "matmul_precision", "highest"))
+    if parts is None or "bf16" not in description.matrix_tiles:
+        return None
+    base = plan_matmul(dispatch, description)
+    if base is None or base.b is None or not base.b.binding.constant:
+        return None
+    types = [base.root.op.operands[i].type.element_type for i in range(3)]
+    if any(type is not f32 for type in types):
+        return None
+    if panel_axes(base.root, base.b, base.n, base.k) is None:
+        return None
+    of_a = frozenset().union(*[e.dims_used() for e in base.root.op.indexing_maps[base.a_operand].results])
+    if any(loop not in of_a for loop in base.batch):
+        # Rows of A would be converted for each of several matrices.
+        return None
+    depth, columns = base.depth, base.columns
+    if not isinstance(depth, int) or not isinstance(columns, int) or depth < SHORTEST:
+        return None
+    rows, row_tiles = ROWS, 2
+    if isinstance(base.rows, int):
+        row_tiles = 1 if base.rows <= ROWS else 2
+        count = -(-base.rows // (row_tiles * ROWS))
+        rows = -(-base.rows // (row_tiles * count))
+    column_tiles = 1 if columns <= COLUMNS else 2
+    return TilePlan(base, base.b, rows, row_tiles, column_tiles, parts, depth)
+
+
+def tile_layout(plan: TilePlan) -> tuple[int, dict[str, Any]]:
+    """(argument, parameters of the layout) that this plan wants."""
+    axes = panel_axes(plan.root, plan.b, plan.base.n, plan.base.k)
+    assert axes is not None
+    return plan.b.binding.argument, tile_panel_parameters(*axes, plan.width, plan.parts)
