@@ -13,6 +13,7 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.strategies.attention import attention
 from iree_codegen.strategies.blocked_convolution import blocked_convolution
 from iree_codegen.strategies.convolution import convolution
+from iree_codegen.strategies.lanewise_window import lanewise_window
 from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
 from iree_codegen.strategies.recurrence import recurrence
@@ -24,8 +25,12 @@ from iree_codegen.strategies.vector_loops import vector_loops
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (
+<<<<<<< main
     tile_matmul, blocked_convolution, convolution, sliding_window, matmul, recurrence, transpose,
     vector_loops, plain_loops,
+=======
+    convolution, sliding_window, lanewise_window, matmul, recurrence, transpose, vector_loops, plain_loops,
+>>>>>>> local
 )  # fmt: skip
 """The workgroup form's."""
 

@@ -1,0 +1,187 @@
+"""A dispatch that slides one window over images in channel blocks, every lane for itself, as numbers.
+
+``out[n, cb, y, x, l] = epilogue(combine over ky, kx of in[n, cb, y*sy + ky*dy, x*sx + kx*dx, l] and
+w[cb, ky, kx, l])``: depthwise convolution, or pooling without weights. Matched: an optional pad before with
+the number that combines to nothing, and elementwise ops behind that read the result at their own place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen.dims import Dim
+from iree_codegen.dispatch import Binding, Dispatch
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
+
+RANK = 5
+PRODUCT, MAXIMUM, SUM = "product", "maximum", "sum"
+_KINDS = {("arith.mulf", "arith.addf"): PRODUCT, ("arith.maximumf",): MAXIMUM, ("arith.addf",): SUM}
+
+
+@dataclass(frozen=True)
+class LanewiseWindow:
+    """Sizes are of the image without padding."""
+
+    op: Any
+    kind: str
+    source: Binding
+    weights: Binding | None
+    batch: Dim
+    blocks: int
+    lanes: int
+    size: tuple[int, int]
+    out_size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pad: tuple[int, int]
+    start: float
+    """What sums and maxima begin with, and what lies outside the image."""
+    epilogue: int
+    """Rough instructions behind, per vector."""
+
+
+def match(dispatch: Dispatch) -> LanewiseWindow | None:
+    """The dispatch as such a window; None otherwise, or where sizes are not numbers."""
+    found = [o for o in dispatch.ops if isinstance(o, StructuredOp) and o.reduction_dims]
+    if len(found) != 1 or len(dispatch.results) != 1:
+        return None
+    op: Any = found[0]
+    if op.name != "linalg.generic" or op.n_inputs != 2 or len(op.outputs) != 1:
+        return None
+    if list(op.iterator_types) != ["parallel"] * RANK + ["reduction"] * 2:
+        return None
+    image, window, own = op.indexing_maps
+    if own is not AffineMap.select(7, range(RANK)):
+        return None
+    if any(v.type.element_type is not f32 for v in op.operands):
+        return None
+    kind = _KINDS.get(tuple(inner.name for inner in list(op.body)[:-1]))
+    if kind is None or not _combines(op, kind):
+        return None
+    wanted = (1, 5, 6, 4) if kind == PRODUCT else (5, 6)
+    rows, columns = (_step(image.results[axis], axis, axis + 3) for axis in (2, 3))
+    if window is not AffineMap.select(7, wanted) or rows is None or columns is None:
+        return None
+    if any(image.results[axis] is not AffineDim(axis) for axis in (0, 1, 4)):
+        return None
+    start = fill_number(op.outputs[0])
+    if start is None or (kind == PRODUCT and start != 0.0) or not is_epilogue(dispatch, op):
+        return None
+    outer = _source(op.inputs[0], start)
+    if outer is None:
+        return None
+    binding, weights = dispatch.binding_of(outer[0]), dispatch.binding_of(op.inputs[1])
+    if binding is None or (weights is None and kind == PRODUCT):
+        return None
+    dims, out = dispatch.dims(outer[0]), dispatch.dims(op.results[0])
+    kernel = dispatch.loop_dims(op)[5:]
+    numbers = (*dims[1:], *out[1:], *kernel)
+    if not all(isinstance(n, int) and n > 0 for n in numbers):
+        return None
+    sizes: Any = (dims[2:4], out[2:4], kernel)
+    blocks: Any = dims[1]
+    lanes: Any = dims[4]
+    return LanewiseWindow(
+        op, kind, binding, weights if kind == PRODUCT else None, dims[0], blocks, lanes,
+        tuple(sizes[0]), tuple(sizes[1]), tuple(sizes[2]), (rows[0], columns[0]), (rows[1], columns[1]),
+        outer[1], start, epilogue_cost(dispatch, op),
+    )  # fmt: skip
+
+
+def _combines(op: Any, kind: str) -> bool:
+    """The body combines the destination with the image (and the weights), and yields that."""
+    a, b, out = op.body.args
+    last = op.body.terminator.operands[0].defining_op
+    if last is None or out not in last.operands:
+        return False
+    other = last.operands[0] if last.operands[1] is out else last.operands[1]
+    if kind != PRODUCT:
+        return other is a and not b.uses
+    product = other.defining_op
+    return product is not None and set(product.operands) == {a, b}
+
+
+def _step(expr: AffineExpr, loop: int, window: int) -> tuple[int, int] | None:
+    """(stride, dilation) of ``loop * stride + window * dilation``."""
+    found: dict[int, int] = {}
+    parts = [expr.lhs, expr.rhs] if isinstance(expr, AffineBinary) and expr.kind == "+" else [expr]
+    part: Any
+    for part in parts:
+        factor = 1
+        if isinstance(part, AffineBinary) and part.kind == "*" and isinstance(part.rhs, AffineConstant):
+            part, factor = part.lhs, part.rhs.value
+        if not isinstance(part, AffineDim) or part.position in found or factor < 1:
+            return None
+        found[part.position] = factor
+    return (found[loop], found[window]) if set(found) == {loop, window} else None
+
+
+def _source(value: Value, outside: float) -> tuple[Value, tuple[int, int]] | None:
+    """The image without padding, and the rows and columns before it."""
+    pad: Any = value.defining_op
+    if pad is None:
+        return value, (0, 0)
+    if pad.name != "tensor.pad" or not value.has_one_use:
+        return None
+    if number_of(pad.regions[0].block.terminator.operands[0]) != outside:
+        return None
+    low, high = pad.mixed_low, pad.mixed_high
+    if not all(isinstance(n, int) and n >= 0 for n in (*low, *high)):
+        return None
+    if any(low[axis] or high[axis] for axis in (0, 1, 4)):
+        return None
+    return pad.operands[0], (int(low[2]), int(low[3]))
+
+
+def fill_number(value: Value) -> float | None:
+    """The number that fills ``value`` everywhere."""
+    fill = value.defining_op
+    return number_of(fill.operands[0]) if fill is not None and fill.name == "linalg.fill" else None
+
+
+def number_of(value: Value) -> float | None:
+    """The number that ``value`` is, when it is a constant."""
+    constant = value.defining_op
+    attribute: Any = constant.attributes.get("value") if constant is not None else None
+    number = getattr(attribute, "value", None)
+    return float(number) if isinstance(number, (int, float)) else None
+
+
+def is_epilogue(dispatch: Dispatch, op: Any) -> bool:
+    """Everything that reads the result does so at its own place, up to the one result of the dispatch."""
+    result = op.results[0]
+    identity = AffineMap.identity(result.type.rank)
+    reached = {result}
+    for own in dispatch.ops:
+        reads = [v for v in own.operands if v in reached]
+        if not reads:
+            continue
+        if not isinstance(own, StructuredOp) or set(own.iterator_types) != {"parallel"}:
+            return False
+        if len(own.results) != 1 or own.results[0].type.shape != result.type.shape:
+            return False
+        maps = own.indexing_maps
+        if maps[own.n_inputs] is not identity or any(v in own.outputs for v in reads):
+            return False
+        if any(maps[i] is not identity for i, v in enumerate(own.inputs) if v in reached):
+            return False
+        reached.add(own.results[0])
+    return dispatch.results[0][0] in reached
+
+
+def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
+    """Rough instructions per vector of the ops behind ``op``."""
+    cost = 1
+    for own in dispatch.ops:
+        if own is not op and isinstance(own, StructuredOp) and own.name != "linalg.fill":
+            cost += len(own.inputs)
+            cost += sum(20 if inner.name.startswith("math.") else 1 for inner in own.body)
+    return cost
+
+
+__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "match"]
