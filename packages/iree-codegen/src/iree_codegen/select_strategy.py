@@ -25,12 +25,8 @@ from iree_codegen.strategies.vector_loops import vector_loops
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (
-<<<<<<< main
-    tile_matmul, blocked_convolution, convolution, sliding_window, matmul, recurrence, transpose,
-    vector_loops, plain_loops,
-=======
-    convolution, sliding_window, lanewise_window, matmul, recurrence, transpose, vector_loops, plain_loops,
->>>>>>> local
+    tile_matmul, blocked_convolution, lanewise_window, convolution, sliding_window, matmul, recurrence,
+    transpose, vector_loops, plain_loops,
 )  # fmt: skip
 """The workgroup form's."""
 
