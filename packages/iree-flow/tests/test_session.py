@@ -42,3 +42,23 @@ def test_views_see_their_target_and_share_the_rest() -> None:
     assert view.constants is made.constants
     assert view.report is made.report
     assert [t.name for t, _ in view.context().options["targets"]] == ["lattice"]
+
+
+def test_a_precision_reaches_the_targets_that_multiply_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = session(("fixture", "lattice"), matmul_precision="high")
+    assert made.descriptions["fixture"].options == made.descriptions["lattice"].options == ()
+    assert made.report.remarks == [
+        "fixture: matmul-precision=high has no effect",
+        "lattice: matmul-precision=high has no effect",
+    ]
+    assert str(made.report).splitlines()[0] == made.report.remarks[0]
+    monkeypatch.setattr(type(made.targets["fixture"]), "option_names", ("matmul-precision",))
+    monkeypatch.setattr(
+        type(made.targets["fixture"]), "remarks", lambda self, description: ["slow"], raising=False
+    )
+    again = session("fixture", matmul_precision="medium")
+    assert again.descriptions["fixture"].options == (("matmul-precision", "medium"),)
+    assert again.report.remarks == ["fixture: slow"]
+    assert session("fixture").descriptions["fixture"].options == ()
+    with pytest.raises(FlowError, match=r"IREE-FLOW-012.*highest, high, medium"):
+        session("fixture", matmul_precision="low")

@@ -138,7 +138,10 @@ class Target(Protocol):
     """Executable format, the key of the runtime's loaders."""
     option_names: Collection[str]
     """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it. A mapping
-    gives a line of help for each.
+    gives a line of help for each. A target that has ``matmul-precision`` (``highest``, ``high``, ``medium``)
+    gets what the whole compile was asked for.
+
+    An optional method ``remarks(description)`` gives lines for the report: options without effect there.
     """
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:

@@ -10,6 +10,8 @@ from typing import Any
 from iree_flow.default_target import default_target
 from iree_flow.errors import FlowError
 
+MATMUL_PRECISIONS = ("highest", "high", "medium")
+
 Progress = Callable[[str, int, int, str], None]
 """``progress(event, done, total, text)``: event is ``phase`` or ``kernel``."""
 
@@ -28,6 +30,11 @@ class CompileOptions:
     """Force a frontend by name instead of asking each."""
     target_options: Mapping[str, str] = field(default_factory=dict)
     """Options of targets, such as ``cpu`` and ``features``: each reaches the targets that have it."""
+    matmul_precision: str = "highest"
+    """``highest``: products of f32 are f32; ``high``: they may be three products of bf16 parts (errors of about
+    1e-5); ``medium``: one product of numbers rounded to bf16. Sums are f32. A target without the hardware
+    stays at f32, and the report says so.
+    """
     compile_to: str | None = None
     """Stop behind this phase; the result is a PhaseFile."""
     compile_from: str | None = None
@@ -83,6 +90,12 @@ class CompileOptions:
                 )
         if self.compile_from is not None and self.input_shapes:
             raise FlowError(4, "input_shapes", cause="shapes are fixed in phase input")
+        if self.matmul_precision not in MATMUL_PRECISIONS:
+            raise FlowError(
+                12,
+                f"matmul_precision={self.matmul_precision}",
+                hint="one of " + ", ".join(MATMUL_PRECISIONS),
+            )
         if not self.target:
             raise FlowError(12, "target: at least one is needed")
         if len(set(self.target)) != len(self.target):
@@ -95,6 +108,7 @@ class CompileOptions:
         return {
             "target": list(self.target),
             "target_options": dict(self.target_options),
+            "matmul_precision": self.matmul_precision,
             "input_shapes": {k: list(v) for k, v in self.input_shapes.items()},
             "jobs": self.jobs,
             "cache": self.cache,

@@ -50,6 +50,8 @@ class CompileReport:
     configuration: dict[str, Any] = field(default_factory=dict)
     phases: list[tuple[str, float]] = field(default_factory=list)
     """(phase, CPU seconds of this process)."""
+    remarks: list[str] = field(default_factory=list)
+    """What was asked for and could not be had."""
     placement: list[PlacementRow] = field(default_factory=list)
     arenas: list[ArenaRow] = field(default_factory=list)
     read_backs: list[str] = field(default_factory=list)
@@ -69,7 +71,7 @@ class CompileReport:
         for row in self.placement:
             key = (row.target, row.why)
             placed[key] = placed.get(key, 0) + 1
-        lines = ["placement"]
+        lines = [*self.remarks, "placement"]
         lines += [f"  {count} ops on {target}: {why}" for (target, why), count in placed.items()]
         targets = dict.fromkeys(dispatch.target for dispatch in self.dispatches)
         for target in targets:

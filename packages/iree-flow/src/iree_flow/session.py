@@ -14,6 +14,10 @@ from iree_flow.options import CompileOptions
 from iree_flow.report import CompileReport
 
 
+PRECISION = "matmul-precision"
+"""The option of targets that can multiply in less than f32."""
+
+
 @dataclass
 class Session:
     """State that outlives a phase. The IR itself is passed separately."""
@@ -37,7 +41,15 @@ class Session:
             self.targets[name] = find_target(name)
         routed = route_options(self.options.target_options, self.targets)
         for name, target in self.targets.items():
-            self.descriptions[name] = target.describe(routed[name])
+            precision = self.options.matmul_precision
+            if precision != "highest" and PRECISION in target.option_names:
+                routed[name].setdefault(PRECISION, precision)
+            elif precision != "highest":
+                self.report.remarks.append(f"{name}: {PRECISION}={precision} has no effect")
+            description = self.descriptions[name] = target.describe(routed[name])
+            remarks = getattr(target, "remarks", None)
+            if remarks is not None:
+                self.report.remarks += [f"{name}: {line}" for line in remarks(description)]
 
     def view(self, target: str) -> Session:
         """This compilation as the variant of ``target`` sees it; constants and report are the same."""

@@ -46,6 +46,14 @@ class LlvmCpuTarget:
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
         return describe(options)
 
+    def remarks(self, description: TargetDescription) -> Sequence[str]:
+        """What the options ask for and this CPU does not have."""
+        assert isinstance(description, CpuDescription)
+        precision = description.matmul_precision
+        if precision == "highest" or "bf16" in description.matrix_tiles:
+            return ()
+        return (f"matmul-precision={precision}: products stay f32, the CPU has no bf16 tiles (amx-bf16)",)
+
     def needs_worker(self, description: TargetDescription) -> bool:
         """Foreign machines compile in a process of their own: LLVM may abort."""
         import platform
@@ -87,7 +95,8 @@ def compile_function(func: Any, description: TargetDescription) -> ExecutableObj
     assert isinstance(description, CpuDescription)
     kernel = kernel_of(func, description)
     legalize_kernel(kernel, description)
-    wide = '"prefer-vector-width"="512"' if description.vector_bits == 512 else ""
+    # Without a machine to schedule for, tiles that fill all 32 registers are spilled.
+    wide = '"prefer-vector-width"="512" "tune-cpu"="sapphirerapids"' if description.vector_bits == 512 else ""
     text = module_text(kernel.module, wide)
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)
     if not data:
