@@ -96,8 +96,11 @@ def fixed(model: zoo.Model, path: Path, target: Path) -> Path:
     if not changed:
         return path
     del proto.graph.value_info[:]
-    for value in proto.graph.output:
-        value.type.tensor_type.ClearField("shape")
+    stated = [(value, onnx.TensorShapeProto(), value.type.tensor_type.shape) for value in proto.graph.output]
+    for value, shape, known in stated:
+        # The rank stays, sizes are inferred anew; a zero in a file means that nobody knew.
+        shape.dim.extend([onnx.TensorShapeProto.Dimension() for _ in known.dim])
+        value.type.tensor_type.shape.CopyFrom(shape)
     with contextlib.suppress(Exception):  # a model it cannot infer is used as it is
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     topologies.replace(target, proto.SerializeToString())

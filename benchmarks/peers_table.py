@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -35,10 +36,10 @@ def number(value: float, digits: int = 3) -> str:
         return ""
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 1e5:
-        whole = len(str(int(abs(value))))
-        return f"{value:.{max(0, digits - (whole if abs(value) >= 1 else 0))}f}"
-    return f"{value:.1e}"
+    if not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, places)}f}"
 
 
 def rows(entry: Mapping[str, Any]) -> list[list[str]]:

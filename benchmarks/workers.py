@@ -1,4 +1,4 @@
-"""Processes of ``engines.py`` as ``peers.py`` holds them: one an engine, stopped while others have their turn."""
+"""Processes of ``engines.py`` as ``peers.py`` holds them: one an engine, stopped in the turns of others."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LONGEST = 160
 SCRIPT = Path(__file__).with_name("engines.py")
 
 
 class Failure(Exception):
-    """Why an engine has no figures."""
+    """Why an engine has no figures, in one line that fits a table."""
+
+    def __init__(self, text: str) -> None:
+        words = " ".join(text.split())
+        super().__init__(words if len(words) <= LONGEST else words[: LONGEST - 3] + "...")
 
 
 def environment(threads: int, cache: Path) -> dict[str, str]:
