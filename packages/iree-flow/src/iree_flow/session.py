@@ -13,7 +13,6 @@ from iree_flow.errors import FlowError
 from iree_flow.options import CompileOptions
 from iree_flow.report import CompileReport
 
-
 PRECISION = "matmul-precision"
 """The option of targets that can multiply in less than f32."""
 
