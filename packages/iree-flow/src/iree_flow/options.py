@@ -32,8 +32,8 @@ class CompileOptions:
     """Options of targets, such as ``cpu`` and ``features``: each reaches the targets that have it."""
     matmul_precision: str = "highest"
     """``highest``: products of f32 are f32; ``high``: they may be three products of bf16 parts (errors of
-    about 1e-5); ``medium``: one product of numbers rounded to bf16. Sums are f32. A target without the hardware
-    stays at f32, and the report says so.
+    about 1e-5); ``medium``: one product of numbers rounded to bf16. Sums are f32. A target without the
+    hardware stays at f32, and the report says so.
     """
     compile_to: str | None = None
     """Stop behind this phase; the result is a PhaseFile."""
