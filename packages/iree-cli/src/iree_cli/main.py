@@ -22,6 +22,7 @@ COMMANDS = {
     "compile": "Compile a model into an artefact.",
     "run": "Run a function of an artefact.",
     "benchmark": "Measure a function of an artefact.",
+    "profile": "Time its dispatches, and say how fast they could be.",
     "inspect": "Show what an artefact holds.",
     "verify": "Check an artefact for damage, or the dispatches of a model.",
     "opt": "Run passes over IR.",

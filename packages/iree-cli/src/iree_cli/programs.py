@@ -27,6 +27,12 @@ class Program:
         self, *, device: str | None, threads: int | None, verify: bool
     ) -> Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]:
         """Load it and return a function from input arrays by name to results by name."""
+        return self.load_module(device=device, threads=threads, verify=verify)[0]
+
+    def load_module(
+        self, *, device: str | None, threads: int | None, verify: bool
+    ) -> tuple[Callable[[Arrays], dict[str, np.ndarray[Any, Any]]], iree_vm.Module]:
+        """The same, and the module that it is a function of."""
         module = iree_vm.load(self.artifact, device=device, threads=threads, verify=verify)
         function = getattr(module, self.signature.name)
         names = [slot.name for slot in self.signature.outputs]
@@ -37,7 +43,7 @@ class Program:
             many = result if isinstance(result, tuple) else (result,)
             return {name: np.asarray(value) for name, value in zip(names, many, strict=True)}
 
-        return call
+        return call, module
 
 
 def open_program(path: Path, function: str | None) -> Program:

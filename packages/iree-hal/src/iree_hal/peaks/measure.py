@@ -48,7 +48,7 @@ class Peaks:
         """Bytes a second for going over so much memory again and again; between two sizes that were
         measured, in proportion to the logarithms.
         """
-        sizes = [math.log(size) for size, _ in self.bandwidths]
+        sizes = [math.log(max(size, 1)) for size, _ in self.bandwidths]
         rates = [math.log(rate) for _, rate in self.bandwidths]
         return math.exp(float(np.interp(math.log(max(working_set, 1)), sizes, rates)))
 
