@@ -36,6 +36,7 @@ import plots
 import zoo
 from peers_table import number, terminal
 from topologies import replace
+from workers import environment
 
 BUDGETS = {"resnet50": 5.0, "bert_base": 5.0, "mobilenetv2": 4.0}
 """CPU seconds that a cold compile may take."""
@@ -155,9 +156,8 @@ def compile_apart(onnx: Path, artifact: Path, model: zoo.Model, kernels: Path) -
     command = [sys.executable, __file__, "--one", str(onnx), str(artifact), shapes]
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = time.monotonic()
-        process = subprocess.Popen(
-            command, stdout=output, stderr=errors, env={**os.environ, "IREE_CACHE_DIR": str(kernels)}
-        )
+        settings = {**environment(1, kernels), "IREE_CACHE_DIR": str(kernels)}
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=settings)
         watch = Watch(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

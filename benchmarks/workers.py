@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 160
+UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "IREE_DEBUG", "IREE_VERIFY", "PYTHONDONTWRITEBYTECODE")
+"""Settings that slow one side down: an installed package has its bytecode beside it, a checkout too after a
+first import that may write it."""
 SCRIPT = Path(__file__).with_name("engines.py")
 
 
@@ -31,7 +34,7 @@ class Failure(Exception):
 def environment(threads: int, cache: Path) -> dict[str, str]:
     """The caller's, with what would slow one side down taken out and pools of the right size."""
     result = dict(os.environ)
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "IREE_DEBUG", "IREE_VERIFY"):
+    for name in UNWANTED:
         result.pop(name, None)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         result[name] = str(threads)
