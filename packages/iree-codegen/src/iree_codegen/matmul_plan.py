@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import Root, direct_access, find_root, operand_forms, product_operands
+from iree_codegen.cost_model import Core, Product, Schedule, choose_schedule
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine
 from iree_codegen.packing import panel_parameters
 from iree_codegen.tiles import Tile, choose_tile
+from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.types import f32
 
 PACKED, ROWS, SCRATCH = "packed", "rows", "scratch"
@@ -48,6 +50,8 @@ class MatmulPlan:
     lanes: int
     masked: bool = False
     """B's rows may be shorter than a tile: loads of the last panel are masked."""
+    schedule: Schedule = field(default_factory=Schedule)
+    """What a workgroup does in which order; settled with ``layout``."""
 
     @property
     def width(self) -> int:
@@ -72,10 +76,14 @@ class MatmulPlan:
         return dim_ops.total([self.root.extents[i] for i in self.k])
 
     @property
+    def element_bytes(self) -> int:
+        return 4 if self.root.op.outputs[0].type.element_type is f32 else 8
+
+    @property
     def fits_scratch(self) -> bool:
         """True when a panel of B can be packed in scratch."""
         depth = self.depth
-        return isinstance(depth, int) and depth * self.width * 4 <= MAX_PANEL
+        return isinstance(depth, int) and depth * self.width * self.element_bytes <= MAX_PANEL
 
 
 def is_product(op: Any) -> bool:
@@ -135,13 +143,43 @@ def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
 
 
 def read_rows_in_place(plan: MatmulPlan, description: Any) -> None:
-    """Settle how rows of B that may be shorter than a tile are read: under masks, or packed where the target
-    has none and scratch suffices."""
-    if plan.layout != ROWS or (isinstance(plan.columns, int) and plan.columns >= plan.width):
-        return
-    plan.masked = True
-    if not description.masks and plan.fits_scratch:
-        plan.layout, plan.masked = SCRATCH, False
+    """Settle how rows of B that may be shorter than a tile are read (under masks, or packed where the target
+    has none and scratch suffices), and with it the schedule."""
+    if plan.layout == ROWS and not plan.whole_panels:
+        plan.masked = description.masks or not (isinstance(plan.columns, int) and plan.columns >= plan.width)
+        if not description.masks and plan.masked and plan.fits_scratch:
+            plan.layout, plan.masked = SCRATCH, False
+    plan.schedule = _schedule(plan, description)
+
+
+def _schedule(plan: MatmulPlan, description: Any) -> Schedule:
+    rows, columns, depth = plan.rows, plan.columns, plan.depth
+    row_bytes: int | None = None
+    element_bytes = plan.element_bytes
+    if plan.a is not None:
+        step = plan.a.address.coefficient(plan.root.vars[plan.m]) if plan.m is not None else 0
+        row_bytes = step * element_bytes if isinstance(step, int) else 0
+    product = Product(
+        rows if isinstance(rows, int) else None,
+        columns if isinstance(columns, int) else None,
+        depth if isinstance(depth, int) else None,
+        plan.tile.rows,
+        plan.tile.vectors,
+        row_bytes,
+        chunks=plan.layout == PACKED and len([i for i in plan.k if plan.root.extents[i] != 1]) == 1,
+        one_panel=plan.layout == SCRATCH,
+    )
+    return choose_schedule(product, Core.of(description, plan.lanes, element_bytes))
+
+
+def epilogue_cost(dispatch: Dispatch, root: Root) -> int:
+    """Rough instructions per vector of what is done with the product."""
+    cost = len(dispatch.results)
+    for op in root.epilogue:
+        if isinstance(op, StructuredOp):
+            cost += op.n_inputs
+            cost += sum(20 if inner.name.startswith("math.") else 1 for inner in op.body)
+    return cost
 
 
 def _order(root: Root, loop: int) -> int:

@@ -1,22 +1,15 @@
-"""Choosing a register tile: the shape with the fewest cycles for the extents at hand.
-
-A cycle model with two ports each for multiply-adds and loads (measured cores agree within a few percent;
-`lab` figures: 2 vectors x 14 rows reach 97 % of peak with AVX-512, 2 x 6 with AVX2).
-"""
+"""Choosing a register tile: the shape with the fewest cycles for the extents at hand (see ``cost_model``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-LATENCY = 4
-"""Cycles from a multiply-add to its use."""
-CALL = 30
-"""Cycles to enter, leave and store a tile, about."""
+from iree_codegen.cost_model import LATENCY, accumulators_fit, balanced, partial_sums, tile_cycles
 
 
 @dataclass(frozen=True)
 class Tile:
-    """``rows`` broadcast values times ``vectors`` vectors; ``ways`` partial sums each."""
+    """At most ``rows`` broadcast values times ``vectors`` vectors; ``ways`` partial sums each."""
 
     rows: int
     vectors: int
@@ -30,22 +23,21 @@ def choose_tile(
     best: tuple[float, Tile] | None = None
     for vectors in range(1, 5):
         for rows in range(1, 17):
-            if rows * vectors + vectors + 1 > registers:
+            if not accumulators_fit(rows, vectors, 1, registers):
                 break
-            ways = 1
-            while (
-                rows * vectors * ways < 2 * LATENCY and rows * vectors * ways * 2 + vectors + 1 <= registers
-            ):
-                ways *= 2
             m = n_rows if n_rows is not None else 24 * 7 * 5
             n = n_vectors if n_vectors is not None else 24
             if rows > m or (vectors > n and vectors > 1):
                 continue
-            loads = vectors * (2 if unaligned else 1) + rows
-            step = max(rows * vectors / 2, loads / 2, LATENCY / ways if rows * vectors < 2 * LATENCY else 0)
-            tiles = -(-m // rows) * -(-n // vectors)
-            cycles = tiles * (step * depth + CALL + rows * vectors)
+            larger, small, rest = balanced(m, rows)
+            cycles = 0.0
+            for count, height in ((larger, small + 1), (rest, small)):
+                cycles += count * tile_cycles(height, vectors, depth, registers, unaligned=unaligned)
+            cycles *= -(-n // vectors)
             if best is None or cycles < best[0] * 0.999:
-                best = cycles, Tile(rows, vectors, ways)
+                best = cycles, Tile(rows, vectors, partial_sums(rows, vectors, registers))
     assert best is not None
     return best[1]
+
+
+__all__ = ["LATENCY", "Tile", "choose_tile"]

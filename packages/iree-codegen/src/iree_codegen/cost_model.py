@@ -1,0 +1,233 @@
+"""What products cost on a core, in cycles: the numbers by which tiles, chunks and orders are chosen.
+
+A core multiplies and adds two vectors a cycle, loads two, and gets a few bytes a cycle from beyond its second
+cache. From that follow the time of a register tile (``step_cycles``, ``tile_cycles``) and the schedule of a
+product (``choose_schedule``): how many rows of A stay in the cache while B streams by, whether the reduction
+is cut into chunks, and whether rows of A are copied so that they do not meet in few sets of the first cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+PORTS = 2
+"""Multiply-adds, and loads, a cycle."""
+LATENCY = 4
+"""Cycles from a multiply-add to its use."""
+ENTRY = 40
+"""Cycles to start and end a tile, about."""
+LINE_BYTES = 64
+LINE_CYCLES = 0.25
+"""What a line from the second cache costs in a loop that hides its latency."""
+FAR_BYTES = 4.4
+"""Bytes a cycle from beyond the second cache, fetched ahead or not."""
+COPY_CYCLES = 3.0
+"""To copy a vector."""
+WAYS = 8
+"""Lines that a set of the first cache holds, at least."""
+SETS = 64
+"""Sets of the first cache."""
+MOST_CHUNKS = 16
+ROWS_PER_BLOCK = 256
+"""Rows of A that one workgroup takes where their number is known only when the dispatch runs."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """What the model knows about a core; ``of`` a target description."""
+
+    lanes: int
+    registers: int
+    element_bytes: int = 4
+    l1_bytes: int = 32 << 10
+    l2_bytes: int = 1 << 20
+
+    @staticmethod
+    def of(description: Any, lanes: int, element_bytes: int) -> Core:
+        return Core(lanes, description.registers, element_bytes, description.l1_bytes, description.l2_bytes)
+
+
+# -- a register tile --------------------------------------------------------------------------------
+
+
+def accumulators_fit(rows: int, vectors: int, ways: int, registers: int) -> bool:
+    """A tile's sums, one row of B and a broadcast element of A fit the registers."""
+    return rows * vectors * ways + vectors + 1 <= registers
+
+
+def partial_sums(rows: int, vectors: int, registers: int) -> int:
+    """How many sums an element of the tile is split into so that multiply-adds do not wait for each other."""
+    ways = 1
+    while rows * vectors * ways < PORTS * LATENCY and accumulators_fit(rows, vectors, 2 * ways, registers):
+        ways *= 2
+    return ways
+
+
+def step_cycles(rows: int, vectors: int, registers: int, *, unaligned: bool = False) -> float:
+    """One step of the reduction of a tile of ``rows`` x ``vectors``."""
+    products = rows * vectors
+    loads = vectors * (2 if unaligned else 1) + rows
+    waits = LATENCY / partial_sums(rows, vectors, registers) if products < PORTS * LATENCY else 0.0
+    return max(products / PORTS, loads / PORTS, waits) + LINE_CYCLES * vectors
+
+
+def tile_cycles(
+    rows: int, vectors: int, depth: int, registers: int, *, unaligned: bool = False, again: bool = False
+) -> float:
+    """A whole tile; ``again``: its sums are taken from memory first."""
+    sums = rows * vectors * (2 if again else 1)
+    return step_cycles(rows, vectors, registers, unaligned=unaligned) * depth + ENTRY + sums
+
+
+def balanced(extent: int, most: int) -> tuple[int, int, int]:
+    """Parts of ``extent`` of at most ``most`` that differ by one: (how many are one larger, the smaller size,
+    how many of that)."""
+    n = -(-extent // most)
+    small, larger = divmod(extent, n)
+    return larger, small, n - larger
+
+
+# -- a product --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product to schedule. Sizes that are None are known when the dispatch runs."""
+
+    rows: int | None
+    columns: int | None
+    depth: int | None
+    tile_rows: int
+    vectors: int
+    row_bytes: int | None
+    """From a row of A to the next; None: A is computed and has to be copied."""
+    chunks: bool
+    """The reduction may be cut into chunks."""
+    one_panel: bool
+    """A workgroup prepares its own panel of B: it takes one, for all rows."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``for block of rows: for chunk of the reduction: for panel of columns: for tile of rows``.
+
+    Workgroups share the blocks, and the panels in groups of ``panels``.
+    """
+
+    tiles: int | None = None
+    """Tiles of rows of a block; None: all."""
+    chunk: int | None = None
+    """Steps of the reduction of a chunk; None: all at once. Sums wait in scratch between chunks."""
+    panels: int = 1
+    copy_rows: bool = False
+    """Rows of A are copied to scratch, a block and chunk at a time."""
+
+
+def collide(row_bytes: int, rows: int) -> bool:
+    """True when rows so far apart meet in fewer sets of the first cache than hold them."""
+    lines = row_bytes // LINE_BYTES
+    if row_bytes % LINE_BYTES or lines == 0:
+        return False
+    step = lines & -lines  # the largest power of two in it
+    return rows > WAYS * max(1, SETS // step)
+
+
+def choose_schedule(product: Product, core: Core) -> Schedule:
+    """The cheapest schedule by the model; the same wherever it is asked for."""
+    copy = product.row_bytes is None or collide(product.row_bytes, product.tile_rows)
+    panels = None
+    if product.columns is not None:
+        panels = -(-product.columns // (product.vectors * core.lanes))
+    if product.one_panel:
+        # Rows that collide are left where they are: one panel does not pay for copying them.
+        block = None if product.row_bytes is not None else _computed_tiles(product, core)
+        return Schedule(tiles=block, copy_rows=product.row_bytes is None)
+    if product.rows is None or panels is None or product.depth is None:
+        tiles = max(1, ROWS_PER_BLOCK // product.tile_rows)
+        if product.row_bytes is None:
+            tiles = min(tiles, _computed_tiles(product, core))
+            return Schedule(tiles=tiles, panels=_group(panels or 1), copy_rows=True)
+        return Schedule(tiles=tiles)
+    best: tuple[float, Schedule] | None = None
+    for schedule in _schedules(product, panels, copy):
+        cycles = product_cycles(product, schedule, core)
+        if best is None or cycles < best[0] * 0.995:
+            best = cycles, schedule
+    assert best is not None
+    return best[1]
+
+
+def _computed_tiles(product: Product, core: Core) -> int:
+    """Tiles of rows whose copies take up at most half the second cache."""
+    row = (product.depth or 1) * core.element_bytes
+    tiles = max(1, core.l2_bytes // 2 // (row * product.tile_rows))
+    return tiles if product.rows is None else min(tiles, -(-product.rows // product.tile_rows))
+
+
+def _group(panels: int) -> int:
+    """Panels of a workgroup that does several: few groups, so that little is done again."""
+    return -(-panels // (4 if panels >= 32 else 2))
+
+
+def _schedules(product: Product, panels: int, copy: bool) -> Iterator[Schedule]:
+    assert product.rows is not None and product.depth is not None
+    n_tiles = -(-product.rows // product.tile_rows)
+    blocks = 1
+    while blocks == 1 or n_tiles // blocks >= 4:
+        tiles = -(-n_tiles // blocks)
+        for chunks in range(1, MOST_CHUNKS + 1 if product.chunks else 2):
+            chunk = -(-product.depth // chunks)
+            chunk += -chunk % 16
+            if chunks > 1 and (chunk < 128 or chunk * (chunks - 1) >= product.depth):
+                continue
+            several = copy or chunks > 1
+            yield Schedule(
+                tiles if blocks > 1 else None,
+                chunk if chunks > 1 else None,
+                _group(panels) if several else 1,
+                copy,
+            )
+        blocks += 1
+
+
+def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
+    """The whole product on one core."""
+    assert product.rows is not None and product.depth is not None and product.columns is not None
+    width = product.vectors * core.lanes
+    panels = -(-product.columns // width)
+    groups = -(-panels // schedule.panels)
+    n_tiles = -(-product.rows // product.tile_rows)
+    tiles = n_tiles if schedule.tiles is None else schedule.tiles
+    blocks = -(-n_tiles // tiles)
+    chunk = product.depth if schedule.chunk is None else schedule.chunk
+    chunks = -(-product.depth // chunk)
+    larger, small, rest = balanced(product.rows, product.tile_rows)
+    again = chunks > 1
+    compute = 0.0
+    for count, rows in ((larger, small + 1), (rest, small)):
+        compute += count * tile_cycles(rows, product.vectors, chunk, core.registers, again=again)
+    compute *= panels * chunks
+    a_bytes = product.rows * product.depth * core.element_bytes
+    # What should stay in the second cache: a block's rows, two panels of B, and sums that wait.
+    block_rows = min(product.rows, tiles * product.tile_rows)
+    block = block_rows * chunk * core.element_bytes
+    stays = block + 2 * chunk * width * core.element_bytes
+    if again:
+        stays += block_rows * schedule.panels * width * core.element_bytes
+    missed = min(1.0, max(0.0, (stays - 0.75 * core.l2_bytes) / block))
+    a_far = a_bytes * (groups + missed * max(0, panels - groups)) if again or schedule.copy_rows else 0.0
+    if not (again or schedule.copy_rows):
+        a_far = a_bytes * (1 + missed * (panels - 1))
+    copies = 0.0
+    if schedule.copy_rows:
+        copies = groups * product.rows * product.depth / core.lanes * COPY_CYCLES
+    b_far = blocks * product.columns * product.depth * core.element_bytes / FAR_BYTES
+    return max(compute, b_far) + a_far / FAR_BYTES + copies
+
+
+__all__ = [
+    "LATENCY", "LINE_BYTES", "Core", "Product", "Schedule", "accumulators_fit", "balanced", "choose_schedule",
+    "collide", "partial_sums", "product_cycles", "step_cycles", "tile_cycles",
+]  # fmt: skip
