@@ -21,6 +21,8 @@ FAR_RATE = 8
 """Bytes a cycle from beyond the L2 cache."""
 NEAR_RATE = 32
 """Bytes a cycle from the L2 cache, beside products."""
+WEIGHT_RATE = 24
+"""Bytes a cycle of weights from the L2 cache where they do not stay in the L1 cache."""
 HIDDEN = 0.5
 """Share of the time for memory that does not overlap with products."""
 TILE_CYCLES = 50
@@ -32,8 +34,8 @@ LATENCY = 4
 ENOUGH_GROUPS = 4
 GROUP_FLOPS = 1 << 22
 """Work that is worth a workgroup of its own."""
-LONG_PANEL = 256 << 10
-"""Panels of weights beyond this are gone through in chunks where the plane is small."""
+LONG_PANELS = 1 << 20
+"""Two panels of weights beyond this are gone through in chunks where the plane is small."""
 CHUNK_BYTES = 128 << 10
 CHUNKED_PIXELS = 200
 """Planes of up to so many pixels keep their sums in scratch between chunks."""
@@ -69,6 +71,8 @@ def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:
 def tile_cycles(vectors: int, pixels: int, depth: int, epilogue: int) -> float:
     """One register tile: multiply-adds and loads have two ports each."""
     step = max(vectors * pixels / 2, (vectors + pixels) / 2 + 0.5, LATENCY)
+    if vectors * depth * LINE_BYTES > L1_BYTES // 2:
+        step = max(step, vectors * LINE_BYTES / WEIGHT_RATE)
     return depth * step * 1.01 + TILE_CYCLES + vectors * pixels * (1 + 0.5 * epilogue)
 
 
@@ -114,7 +118,7 @@ def _memory(c: BlockedConvolution, grid: Grid, vectors: int, bands: int, shares:
 def _chunk(c: BlockedConvolution, vectors: int, pixels: int) -> int:
     """Input blocks of a chunk: a divisor; 0 where no chunks are needed."""
     per_block = c.inner * c.n_taps * vectors * c.lanes * FLOAT_BYTES
-    if c.stem or c.tail or pixels > CHUNKED_PIXELS or per_block * c.blocks <= LONG_PANEL:
+    if c.stem or c.tail or pixels > CHUNKED_PIXELS or 2 * per_block * c.blocks <= LONG_PANELS:
         return 0
     most = max(1, CHUNK_BYTES // per_block)
     chunk = next(n for n in range(most, 0, -1) if c.blocks % n == 0)

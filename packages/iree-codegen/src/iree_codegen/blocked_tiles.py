@@ -47,11 +47,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ahead:
-    """Lines to fetch while a tile is computed: so many a turn, from ``start`` on."""
+    """What to fetch while a tile is computed: ``lines`` of weights a turn from ``start`` on, and the pixels
+    at ``pixels`` from where the input is read."""
 
-    memory: Value
-    start: Index
-    lines: int
+    start: Index = 0
+    lines: int = 0
+    pixels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Reduction:
             count, step = loops.pop()
             taps = [i * step + tap for i in range(count) for tap in taps]
         return loops, taps
+
+
+def _part(all: Sequence[int], number: int, parts: int) -> Sequence[int]:
+    """The ``number``-th of about equal ``parts``."""
+    return all[len(all) * number // parts : len(all) * (number + 1) // parts]
 
 
 class BlockedTiles:
@@ -106,22 +112,23 @@ class BlockedTiles:
         start: Index,
         places: Sequence[int],
         begin: Sequence[Value],
-        ahead: Ahead | None,
+        ahead: Ahead,
     ) -> tuple[list[Value], Index]:
         """``[pixel][vector]`` sums of the pixels at ``start + places``, on top of ``begin``; where the
         weights behind them lie."""
         k, lanes = self.kernel, self.lanes
         loops, taps = reduction.turns()
         span = len(taps) * panel.tap
-        lines = 0 if ahead is None else ahead.lines
-        fetching = ahead is not None and lines > 0
+        lines = ahead.lines
+        fetching = lines > 0
 
         def turn(at: Index, state: list[Any]) -> list[Any]:
             weights, fetch, *sums = state
             for u, tap in enumerate(taps):
-                for line in range(lines * u // len(taps), lines * (u + 1) // len(taps)):
-                    assert ahead is not None
-                    k.prefetch(ahead.memory, k.add(fetch, line * LINE), locality=2)
+                for line in _part(range(lines), u, len(taps)):
+                    k.prefetch(self.weights, k.add(fetch, line * LINE), locality=2)
+                for pixel in _part(ahead.pixels, u, len(taps)):
+                    k.prefetch(memory, k.add(at, pixel))
                 row = k.add(weights, u * panel.tap)
                 vectors = [
                     k.vload(self.weights, k.add(row, v * panel.vector), lanes) for v in range(panel.vectors)
@@ -152,8 +159,7 @@ class BlockedTiles:
             out = k.loop(0, count, 1, values, body)
             return [out[0], out[1] if fetching else 0, *out[1 + fetching :]]
 
-        first: Index = ahead.start if ahead is not None else 0
-        weights, _, *found = nest(0, start, [panel.start, first, *begin])
+        weights, _, *found = nest(0, start, [panel.start, ahead.start, *begin])
         return found, weights
 
     # -- results ---------------------------------------------------------------------------------------

@@ -373,7 +373,7 @@ def test_chunks_of_long_reductions(best: Any, channels: int, kernel: int, size: 
     case = Case(channels, 48, size, (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="residual")
     got, expected, why = run(case, best)
     assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
-    if best.vector_bits == 512 and (channels, kernel) != (1024, 1):
+    if best.vector_bits == 512 and kernel == 3:
         assert "chunks" in why
 
 

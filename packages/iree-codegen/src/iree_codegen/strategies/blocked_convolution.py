@@ -248,6 +248,9 @@ class _Emitter(BlockedTiles):
         whole = blocks - (1 if c.tail else 0)
         sums = list(begin)
         ahead = self._ahead(panel, number, blocks)
+        if not c.padded and not c.stem and tiles.step:
+            pixels = tuple(x * across + tiles.step * across for _, x in tiles.pixels)
+            ahead = replace(ahead, pixels=pixels)
         if whole:
             reduction = Reduction(whole, rows.plane, c.kernel, steps, c.inner)
             sums, behind = self.sums(panel, reduction, self.memory, start, places, sums, ahead)
@@ -255,15 +258,15 @@ class _Emitter(BlockedTiles):
         if c.tail:
             reduction = Reduction(1, rows.plane, c.kernel, steps, c.tail)
             last = k.add(start, whole * rows.plane)
-            sums, _ = self.sums(panel, reduction, self.memory, last, places, sums, None)
+            sums, _ = self.sums(panel, reduction, self.memory, last, places, sums, Ahead())
         return sums
 
-    def _ahead(self, panel: Panel, number: Index, blocks: int) -> Ahead | None:
+    def _ahead(self, panel: Panel, number: Index, blocks: int) -> Ahead:
         """This tile's share of the weights that come next, where they come from far."""
         k, c, plan = self.kernel, self.convolution, self.plan
         n_bytes = c.out_blocks * c.depth * c.lanes * FLOAT_BYTES
         if not self.packed or n_bytes <= NEAR_WEIGHTS:
-            return None
+            return Ahead()
         reduction = Reduction(blocks, 0, c.kernel, (0, 0), c.inner)
         loops, taps = reduction.turns()
         turns = 1
@@ -274,7 +277,7 @@ class _Emitter(BlockedTiles):
         lines = min(MOST_AHEAD, max(1, -(-size // LINE // (turns * n_tiles))))
         share = turns * lines * LINE
         offset = k.min(k.mul(number, share), size)
-        return Ahead(self.weights, k.add(k.add(panel.start, size), offset), lines)
+        return Ahead(k.add(k.add(panel.start, size), offset), lines)
 
     def _finish(self, panel: Panel, tiles: Tiles, row: Index, column: Index, sums: Sequence[Value]) -> None:
         k, grid = self.kernel, self.plan.grid
