@@ -10,6 +10,7 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_codegen.invocation_description import INVOCATION, form_of
 from iree_codegen.kernel import Kernel
+from iree_codegen.strategies.attention import attention
 from iree_codegen.strategies.blocked_convolution import blocked_convolution
 from iree_codegen.strategies.convolution import convolution
 from iree_codegen.strategies.lanewise_window import lanewise_window
@@ -48,6 +49,10 @@ def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None 
     ``description`` asks for."""
     if strategies is None:
         strategies = invocation_strategies() if form_of(description) == INVOCATION else STRATEGIES
+        if strategies is STRATEGIES:
+            kernel = attention(Dispatch(func), description)
+            if kernel is not None:
+                return kernel
     dispatch = Dispatch(decomposed(func))
     for strategy in strategies:
         kernel = strategy(dispatch, description)
