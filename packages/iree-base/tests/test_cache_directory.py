@@ -18,7 +18,9 @@ def test_the_variable_names_the_place_of_all_caches(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="XDG's variable counts on other systems")
 @pytest.mark.parametrize("unset", ["", None])
-def test_otherwise_it_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unset: str | None) -> None:
+def test_otherwise_it_is_the_users(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unset: str | None
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if unset is None:
         monkeypatch.delenv(VARIABLE, raising=False)

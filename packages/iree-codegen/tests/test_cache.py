@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from iree_base.cache_directory import VARIABLE
 from iree_codegen.cache import CompileCache, code_version, default_directory
 from iree_core_ir.target import DispatchRequest, ExecutableObject, ExportObject, TargetDescription
 
+KEY = "ab" * 20
 EXPORT = ExportObject("f", ("read", "write"), 2, (["arg", 0], ["const", 1], ["const", 1]), 64, (1, 1))
 OBJECT = ExecutableObject(b"\x7fELF...", (EXPORT,), ("avx2",), {"strategy": "plain-loops", "why": "test"})
 REQUEST = DispatchRequest("f", "func.func @f() { return }", TargetDescription("fake"))
@@ -48,37 +50,37 @@ def test_versions_name_the_code() -> None:
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
 def test_a_damaged_entry_is_a_miss(tmp_path: Path, damage: str) -> None:
     cache = CompileCache(tmp_path)
-    cache.put("ab12", OBJECT)
-    path = tmp_path / "ab" / "ab12"
+    cache.put(KEY, OBJECT)
+    path = tmp_path / "ab" / KEY
     data = bytearray(path.read_bytes())
     if damage == "flip":
         data[-3] ^= 1
     path.write_bytes(
         b"" if damage == "empty" else bytes(data[: len(data) // 2] if damage == "truncate" else data)
     )
-    assert cache.get("ab12") is None
+    assert cache.get(KEY) is None
     assert not path.exists()
 
 
 def test_the_cache_is_bounded(tmp_path: Path) -> None:
-    import os
-
     cache = CompileCache(tmp_path, max_bytes=4000)
     big = replace(OBJECT, data=bytes(900))
-    for i in range(8):
-        cache.put(f"{i:04x}", big)
-        os.utime(tmp_path / "00" / f"{i:04x}", (i, i))
+    keys = [f"00{i:038x}" for i in range(8)]
+    for i, key in enumerate(keys):
+        cache.put(key, big)
+        os.utime(tmp_path / "00" / key, (i, i))
     cache.trim()
-    left = sorted(p.name for p in (tmp_path / "00").iterdir())
-    assert left and left[-1] == "0007" and sum(p.stat().st_size for p in (tmp_path / "00").iterdir()) <= 4000
+    entries = {e.path.name: e.bytes for e in cache.files.entries()}
+    assert keys[-1] in entries and keys[0] not in entries
+    assert sum(entries.values()) <= 4000
 
 
 def test_an_unusable_directory_is_no_error(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     cache = CompileCache(file)
-    cache.put("ab12", OBJECT)
-    assert cache.get("ab12") is None
+    cache.put(KEY, OBJECT)
+    assert cache.get(KEY) is None
 
 
 def test_processes_share_it(tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ from iree_core_ir.target import ExecutableObject, ExportObject
 cache = CompileCache(Path(sys.argv[1]))
 export = ExportObject("f", ("read",), 0, (["const", 1],) * 3)
 for round in range(50):
-    for key in ("ab01", "ab02", "cd03"):
+    for key in ("ab" * 20, "ab" + "0" * 38, "cd" * 20):
         cache.put(key, ExecutableObject(key.encode() * 500, (export,)))
         found = cache.get(key)
         assert found is None or found.data == key.encode() * 500

@@ -61,7 +61,7 @@ def test_measuring_again_keeps_the_better() -> None:
     first = measure_peaks(device, threads=1)
     assert first is not None
     better = Peaks(1e18, tuple((size, 1.0) for size, _ in first.bandwidths))
-    measure._write(measure._path(1), better)
+    measure._write(measure._name(1), better)
     again = measure_peaks(device, threads=1, again=True)
     assert again is not None
     assert again.flops == 1e18
@@ -70,7 +70,7 @@ def test_measuring_again_keeps_the_better() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"flops": 1, "bandwidths": []}', '{"flops": -1, "bandwidths": [[1, 1]]}'])  # fmt: skip
 def test_damaged_figures_are_measured_again(text: str) -> None:
-    path = measure._path(1)
+    path = measure.disk_cache().directory / measure._name(1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     peaks = measure_peaks(iree_hal.create_device("local-sync"), threads=1)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+NAME = "10de-2330-0a1b2c.bin"
+
 
 @pytest.fixture
 def files(device: Any) -> Any:
@@ -16,15 +18,15 @@ def files(device: Any) -> Any:
 
 
 def test_data_is_found_again(files: Any, tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "device.bin"
+    path = tmp_path / "deep" / NAME
     files.write(path, b"driver's data")
     assert files.read(path) == b"driver's data"
-    assert [p.name for p in path.parent.iterdir()] == ["device.bin"]
+    assert [e.path.name for e in files.disk_cache(path.parent).entries()] == [NAME]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "magic", "empty"])
 def test_damage_is_a_cold_start(files: Any, tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "device.bin"
+    path = tmp_path / NAME
     files.write(path, bytes(range(200)))
     data = bytearray(path.read_bytes())
     if damage == "flip":
@@ -43,8 +45,8 @@ def test_damage_is_a_cold_start(files: Any, tmp_path: Path, damage: str) -> None
 def test_a_place_that_cannot_be_written_is_not_an_error(files: Any, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
-    files.write(blocker / "device.bin", b"data")
-    assert files.read(blocker / "device.bin") == b""
+    files.write(blocker / NAME, b"data")
+    assert files.read(blocker / NAME) == b""
 
 
 def test_the_variable_names_the_directory(

@@ -28,7 +28,7 @@ COMMANDS = {
     "opt": "Run passes over IR.",
     "plugins": "List, diagnose and explain plugins.",
     "devices": "List drivers and devices.",
-    "cache": "Show or empty the cache of compiled kernels.",
+    "cache": "Show, prune or empty what is kept on disk.",
     "completion": "Print the script that completes this command in a shell.",
 }
 """Name -> one line of help; the command itself is ``commands/<name>.py``'s ``command``."""

@@ -7,25 +7,24 @@ their sources. An entry is written to a temporary file and renamed; a damaged on
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iree_base import debug
 from iree_base.cache_directory import cache_directory
+from iree_base.disk_cache import DiskCache
 from iree_core_ir.target import DispatchRequest, ExecutableObject, ExportObject
 
 MAX_BYTES = 512 << 20
 """When entries exceed this, the least recently used are removed down to three quarters of it."""
 FORMAT = b"iree-codegen-cache-1\n"
+NAMES = "([0-9a-f]{2})/\\1[0-9a-f]{38}"
+"""What the files are called: the key, in a folder of its first two digits."""
 
 
 def default_directory() -> Path:
@@ -33,12 +32,18 @@ def default_directory() -> Path:
     return cache_directory("iree-codegen")
 
 
+def disk_cache(directory: Path | None = None, max_bytes: int = MAX_BYTES) -> DiskCache:
+    """The files of the cache in ``directory``, or where it lies by default."""
+    place = default_directory() if directory is None else directory
+    return DiskCache(place, NAMES, "compiled kernels", max_bytes)
+
+
 class CompileCache:
     """Entries under ``directory``. A directory that cannot be used switches the cache off silently."""
 
     def __init__(self, directory: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-        self.directory = default_directory() if directory is None else directory
-        self.max_bytes = max_bytes
+        self.files = disk_cache(directory, max_bytes)
+        self._written = 0
 
     def key(self, request: DispatchRequest, distributions: Iterable[str]) -> str:
         """The name of the entry for ``request`` compiled by code of ``distributions``."""
@@ -52,58 +57,30 @@ class CompileCache:
         text = json.dumps(parts, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
-    def _path(self, key: str) -> Path:
-        return self.directory / key[:2] / key
+    @staticmethod
+    def _name(key: str) -> str:
+        return f"{key[:2]}/{key}"
 
     def get(self, key: str) -> ExecutableObject | None:
         """The object stored under ``key``; None when there is none (or it is damaged)."""
-        path = self._path(key)
-        try:
-            data = path.read_bytes()
-        except OSError:
+        data = self.files.read(self._name(key))
+        if data is None:
             return None
         found = _decode(data)
         if found is None:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(path)
+            self.files.remove(self._name(key))
         return found
 
     def put(self, key: str, compiled: ExecutableObject) -> None:
         """Store; failures (a full or read-only disk) only cost the next compilation."""
-        path = self._path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(_encode(compiled))
-                os.replace(name, path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(name)
-                raise
-        except OSError as error:
-            debug.log(debug.PASSES, f"compile cache: {error}")
+        data = _encode(compiled)
+        if self.files.write(self._name(key), data):
+            self._written += len(data)
 
     def trim(self) -> None:
         """Remove the least recently used entries when the cache is larger than it may be."""
-        entries = []
-        for path in self.directory.glob("??/*"):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                entries.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in entries)
-        if total <= self.max_bytes:
-            return
-        for _, size, path in sorted(entries):
-            with contextlib.suppress(OSError):
-                path.unlink()
-            total -= size
-            if total <= self.max_bytes * 3 // 4:
-                return
+        written, self._written = self._written, 0
+        self.files.settle(written)
 
 
 def _encode(compiled: ExecutableObject) -> bytes:

@@ -1,4 +1,4 @@
-"""Plugin of iree-codegen: constant transforms that strategies ask for. Light: imports on use."""
+"""Plugin of iree-codegen: constant transforms that strategies ask for, the cache. Light: imports on use."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ TRANSFORMS = {
     "winograd-panels": "winograd_panels",
 }
 """Kind -> the module here that registers it."""
+
+
+def _kernels() -> Any:
+    return importlib.import_module("iree_codegen.cache").disk_cache()
+
+
+def iree_caches() -> Mapping[str, Callable[[], Any]]:
+    return {"kernels": _kernels}
 
 
 def iree_constant_transforms() -> Mapping[str, Callable[[], Any]]:

@@ -68,3 +68,8 @@ def iree_default_targets() -> Getters:  # type: ignore[empty-body]
 
     Only for targets whose code runs on the machine that compiles.
     """
+
+
+@hookspec
+def iree_caches() -> Getters:  # type: ignore[empty-body]
+    """Name -> getter of an ``iree_base.disk_cache.DiskCache``, for ``iree cache``."""

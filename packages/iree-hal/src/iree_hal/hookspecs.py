@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from iree_base.disk_cache import DiskCache
     from iree_hal.driver import Driver
     from iree_hal.executable_loader import ExecutableLoader
 
@@ -40,4 +41,10 @@ def iree_kernel_imports() -> Mapping[str, Callable[[], int]]:
 @hookspec
 def iree_vm_modules() -> Mapping[str, Callable[[], Any]]:
     """Module name -> getter of a VM module written in Python."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def iree_caches() -> Mapping[str, Callable[[], DiskCache]]:
+    """Name -> getter of a cache on disk, for ``iree cache``."""
     raise AssertionError("a specification is never called")

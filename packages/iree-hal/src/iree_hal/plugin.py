@@ -1,4 +1,4 @@
-"""The runtime plugin of this distribution: drivers null, local-sync and local-task, the ELF loader."""
+"""The runtime plugin of this distribution: drivers null, local-sync, local-task, the ELF loader, a cache."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ def _driver(folder: str) -> Callable[[], Any]:
 
 def _elf_loader() -> Any:
     return import_module("iree_hal.executable_loader").ELF_LOADER
+
+
+def _peaks() -> Any:
+    return import_module("iree_hal.peaks.measure").disk_cache()
+
+
+@hookimpl
+def iree_caches() -> dict[str, Callable[[], Any]]:
+    return {"peaks": _peaks}
 
 
 @hookimpl

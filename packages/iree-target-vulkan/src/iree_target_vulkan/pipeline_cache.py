@@ -6,15 +6,12 @@ What is damaged, foreign or unreadable is a cold start, never an error.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iree_base import debug
 from iree_base.cache_directory import cache_directory
+from iree_base.disk_cache import DiskCache
 from iree_target_vulkan.binding import NULL, array, check, create, ffi, lib, struct
 
 if TYPE_CHECKING:
@@ -22,6 +19,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"iree-vulkan-pipelines-1\n"
 DIGEST_BYTES = 32
+MAX_BYTES = 256 << 20
+NAMES = r"[0-9a-f]+-[0-9a-f]+-[0-9a-f]+\.bin"
+"""What the files are called: vendor, device, the driver's version of its cache."""
 
 
 def directory() -> Path:
@@ -29,36 +29,31 @@ def directory() -> Path:
     return cache_directory("iree-vulkan", "vulkan")
 
 
+def disk_cache(place: Path | None = None) -> DiskCache:
+    """The files in ``place``, or where they lie by default."""
+    return DiskCache(directory() if place is None else place, NAMES, "GPU pipelines", MAX_BYTES)
+
+
 def read(path: Path) -> bytes:
     """The data in the file, empty when there is none that can be trusted."""
-    try:
-        content = path.read_bytes()
-    except OSError:
+    files = disk_cache(path.parent)
+    content = files.read(path.name)
+    if content is None:
         return b""
     start = len(MAGIC) + DIGEST_BYTES
     data = content[start:]
     if content[: len(MAGIC)] == MAGIC and content[len(MAGIC) : start] == _digest(data):
         return data
-    with contextlib.suppress(OSError):
-        path.unlink()
+    files.remove(path.name)
     return b""
 
 
 def write(path: Path, data: bytes) -> None:
     """Replace the file; a failure only costs the next start."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + _digest(data) + data)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
-    except OSError as error:
-        debug.log(debug.PASSES, f"vulkan pipeline cache: {error}")
+    files = disk_cache(path.parent)
+    content = MAGIC + _digest(data) + data
+    if files.write(path.name, content):
+        files.settle(len(content))
 
 
 def _digest(data: bytes) -> bytes:

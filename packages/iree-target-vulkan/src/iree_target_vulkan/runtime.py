@@ -16,3 +16,13 @@ def _driver() -> Any:
 
 def iree_drivers() -> dict[str, Callable[[], Any]]:
     return {"vulkan": _driver}
+
+
+def _pipelines() -> Any:
+    from iree_target_vulkan.pipeline_cache import disk_cache
+
+    return disk_cache()
+
+
+def iree_caches() -> dict[str, Callable[[], Any]]:
+    return {"pipelines": _pipelines}

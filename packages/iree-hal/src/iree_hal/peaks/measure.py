@@ -7,21 +7,19 @@ keeps the better of both, since other work on the machine can only make a figure
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from iree_base.cache_directory import cache_directory
+from iree_base.disk_cache import DiskCache
 from iree_hal import platform
 from iree_hal.device import Device
 from iree_hal.errors import HalError
@@ -35,6 +33,8 @@ ROUNDS = 7
 FMA_STEPS = 20_000
 PARTS_PER_THREAD = 8
 FORMAT = 1
+NAMES = r"peaks-[0-9a-f]{32}\.json"
+MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ def measure_peaks(device: Device, *, threads: int, again: bool = False) -> Peaks
     variant = _variant()
     if variant is None or not device.loaders([f"elf-{platform.machine()}"]):
         return None
-    path = _path(threads)
-    kept = _read(path)
+    name = _name(threads)
+    kept = _read(name)
     if kept is not None and not again:
         return kept
     found = _Probe(device, threads, variant).run()
     if kept is not None:
         found = found.better(kept)
-    _write(path, found)
+    _write(name, found)
     return found
 
 
@@ -155,28 +155,28 @@ def _memory_bytes() -> int:
         return 1 << 30
 
 
-def _path(threads: int) -> Path:
+def disk_cache() -> DiskCache:
+    """The files where figures are kept: ``hal`` in ``$IREE_CACHE_DIR``, else ``iree-hal`` of the user."""
+    return DiskCache(cache_directory("iree-hal", "hal"), NAMES, "peaks of devices", MAX_BYTES)
+
+
+def _name(threads: int) -> str:
     system = platform.current()
     facts = [platform.machine(), sorted(system.cpu_features()), system.cpu_count(), _memory_bytes(), threads]
     digest = hashlib.blake2b(json.dumps([FORMAT, *facts]).encode(), digest_size=16).hexdigest()
-    return cache_directory("iree-hal", "hal") / f"peaks-{digest}.json"
+    return f"peaks-{digest}.json"
 
 
-def _read(path: Path) -> Peaks | None:
+def _read(name: str) -> Peaks | None:
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(disk_cache().read(name) or b"")
         peaks = Peaks(float(value["flops"]), tuple((int(s), float(r)) for s, r in value["bandwidths"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     figures = [peaks.flops, *(rate for _, rate in peaks.bandwidths)]
     return peaks if peaks.bandwidths and all(0 < f < math.inf for f in figures) else None
 
 
-def _write(path: Path, peaks: Peaks) -> None:
+def _write(name: str, peaks: Peaks) -> None:
     """Keep ``peaks``; where that fails, the next profile measures again."""
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        with os.fdopen(handle, "w") as file:
-            json.dump(asdict(peaks), file)
-        os.replace(name, path)
+    disk_cache().write(name, json.dumps(asdict(peaks)).encode())
