@@ -306,9 +306,11 @@ def _repeated(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool
     if list(spread.indexing_maps[0].results) != zeroed or spread.results[0].type.shape[axis + 1] == DYNAMIC:
         return None
     image = source.src
-    if not is_image(image) or not is_image(op.result) or source.result.type.shape[axis + 1] != 1:
+    if not is_image(image) or not is_image(op.result):
         return None
-    if [len(g) for g in source.groups] != [2 if i == axis else 1 for i in range(4)]:
+    # Which group an axis of size 1 belongs to says nothing.
+    shape = image.type.shape
+    if source.result.type.shape != (*shape[: axis + 1], 1, *shape[axis + 1 :]):
         return None
     return Repeated(op, (image,), op.result, axis, spread)
 

@@ -200,12 +200,13 @@ class Graph:
         for axis in (2, 3):
             s = self.sizes(x)
             groups = [[0], [1], [2, 3], [4]] if axis == 2 else [[0], [1], [2], [3, 4]]
+            apart = [[0], [1], [2], [3, 4]]
             thin = [*s[: axis + 1], "1", *s[axis + 1 :]]
             wide = [*s[: axis + 1], str(times), *s[axis + 1 :]]
             grown = [*s[:axis], str(int(s[axis]) * times), *s[axis + 1 :]]
             a, b, c = (f"tensor<{'x'.join(t)}xf32>" for t in (thin, wide, grown))
             first = self.add(
-                f"tensor.expand_shape {x} {groups} output_shape [{', '.join(thin)}] : {self.type(x)} into {a}",
+                f"tensor.expand_shape {x} {apart} output_shape [{', '.join(thin)}] : {self.type(x)} into {a}",
                 a,
             )
             target = self.empty(b, first)
