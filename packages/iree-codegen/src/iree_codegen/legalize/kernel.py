@@ -14,6 +14,7 @@ from iree_codegen.legalize import (
     float32,
     float64,
     narrow,
+    one_plus,
     power,
     remainder,
     rounding,
@@ -155,6 +156,8 @@ def _expand(op: Op, description: Any) -> bool:
     """Replace one op by arithmetic; False when the target has it."""
     name = op.name
     value: Value | None = None
+    if name in one_plus.FORMS and one_plus.joined(op, fma_available=description.fma):
+        return True
     if name in UNARY:
         function = UNARY[name].get(_width(op.operands[0]))
         if name in single.UNARY and _width(op.operands[0]) == 32 and not _has_double(description):
