@@ -11,6 +11,7 @@ api = (1, 0)
 
 TRANSFORMS = {
     "blocked-panels": "blocked_panels",
+    "blocked-winograd-panels": "blocked_winograd_panels",
     "cpu-panels": "packing",
     "channel-panels": "channel_panels",
     "gate-panels": "gate_panels",

@@ -20,6 +20,9 @@ from iree_codegen.blocked_panels import BLOCKED_PANELS, blocked_panels, packed_s
 from iree_codegen.blocked_plan import Plan, choose, input_columns, input_rows
 from iree_codegen.blocked_rows import Rows, copy_rows
 from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
+from iree_codegen.blocked_winograd import Strips, blocked_winograd, plan_winograd
+from iree_codegen.blocked_winograd_panels import BLOCKED_WINOGRAD_PANELS
+from iree_codegen.blocked_winograd_panels import packed_size as winograd_size
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
@@ -30,6 +33,8 @@ from iree_core_ir.target import ConstantLayout
 __all__ = ["NAME", "blocked_convolution", "layout"]
 
 FLOAT_BYTES = 4
+WINOGRAD_GAIN = 0.9
+"""Winograd is taken where the model promises at most this share of the direct form's cycles."""
 NEAR_WEIGHTS = 128 << 10
 """Weights of up to so many bytes are not worth fetching ahead."""
 
@@ -42,11 +47,13 @@ def blocked_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     if packed is None and c.tail:
         # Weights that lie as they came have all lanes.
         c = replace(c, channels=c.blocks * c.lanes)
-    plan = choose(c, description)
+    plan = choose(c, description) if packed is None else _plan(c, description)
     if packed is not None:
-        wanted = blocked_panels(c.weight_shape(), c.channels, plan.vectors)
-        if json.loads(packed) != {"kind": BLOCKED_PANELS, "parameters": wanted}:
+        kind, wanted, _ = _packing(c, plan)
+        if json.loads(packed) != {"kind": kind, "parameters": wanted}:
             return None
+    if isinstance(plan, Strips):
+        return blocked_winograd(dispatch, description, c, plan)
     return _Emitter(dispatch, description, c, plan).run()
 
 
@@ -55,10 +62,24 @@ def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
     c = match(dispatch, description)
     if c is None or not c.weights.constant:
         return None
-    plan = choose(c, description)
+    kind, parameters, size = _packing(c, _plan(c, description))
+    packed = TensorType([size], c.weights.value.type.element_type)
+    return ConstantLayout(c.weights.argument, kind, parameters, packed)
+
+
+def _plan(c: BlockedConvolution, description: Any) -> Plan | Strips:
+    """The form with the fewest cycles; Winograd's where it is allowed and clearly pays."""
+    direct = choose(c, description)
+    strips = plan_winograd(c, description) if description.conv_algorithm == "auto" else None
+    return strips if strips is not None and strips.cycles <= WINOGRAD_GAIN * direct.cycles else direct
+
+
+def _packing(c: BlockedConvolution, plan: Plan | Strips) -> tuple[str, dict[str, Any], int]:
+    """(kind, parameters, elements) of the weights' layout."""
     parameters = blocked_panels(c.weight_shape(), c.channels, plan.vectors)
-    packed = TensorType([packed_size(parameters)], c.weights.value.type.element_type)
-    return ConstantLayout(c.weights.argument, BLOCKED_PANELS, parameters, packed)
+    if isinstance(plan, Strips):
+        return BLOCKED_WINOGRAD_PANELS, parameters, winograd_size(parameters)
+    return BLOCKED_PANELS, parameters, packed_size(parameters)
 
 
 class _Emitter(BlockedTiles):
