@@ -156,6 +156,13 @@ class Target(Protocol):
         """Which constant arguments of the dispatch function should be stored transformed."""
         ...
 
+    def fused_ops(self, description: TargetDescription) -> Collection[str]:
+        """Multi-step ops, by name, that it computes as one: their parts are looked for (``raise-attention``).
+
+        A target without the method names none.
+        """
+        ...
+
     def channel_block(self, description: TargetDescription) -> int | None:
         """How many channels of f32 images it wants side by side (``iree_flow.channel_blocks``).
 

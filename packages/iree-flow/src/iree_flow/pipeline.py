@@ -27,6 +27,7 @@ from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.lower_control_flow import LowerControlFlow
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
+from iree_flow.passes.raise_attention import RaiseAttention
 from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
 from iree_flow.passes.simplify_element_reads import SimplifyElementReads
@@ -58,6 +59,7 @@ def global_optimization(module: Any, session: Session) -> None:
     session.run(module, BlockChannels(), Canonicalize(), Cse())
     session.run(module, DropUnitDims(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
+    session.run(module, RaiseAttention(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, SinkReshapes(), FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
 
 

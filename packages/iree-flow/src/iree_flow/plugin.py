@@ -35,6 +35,7 @@ _PASSES = {
     "lower-control-flow": "LowerControlFlow",
     "outline-dispatch-regions": "OutlineDispatchRegions",
     "place": "Place",
+    "raise-attention": "RaiseAttention",
     "resolve-dims": "ResolveDims",
     "schedule-stream": "ScheduleStream",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iree_codegen.kernel_target import kernel_of, legalize_kernel, requested_function
@@ -72,6 +72,11 @@ class LlvmCpuTarget:
         from iree_codegen.layouts import constant_layout
 
         return constant_layout(dispatch, description)
+
+    def fused_ops(self, description: TargetDescription) -> Collection[str]:
+        """Attention, where there are vectors."""
+        assert isinstance(description, CpuDescription)
+        return ("linalg_ext.attention",) if description.vector_bits >= 128 else ()
 
     def channel_block(self, description: TargetDescription) -> int | None:
         """A vector of channels, where images are stored in blocks of them."""
