@@ -362,6 +362,11 @@ def _broadcast_dim(f: _FunctionLowering, op: Op) -> Any:
     return result
 
 
+def _assert(f: _FunctionLowering, op: cf.Assert) -> None:
+    failed = f.builder.op("cmp.eq.i32", f.value(op.argument), f.builder.const_i32(0))
+    f.builder.cond_fail(failed, f"{op.message.value} at {op.location.user_text()}")
+
+
 def _view_assert(f: _FunctionLowering, op: hal.BufferViewAssert) -> None:
     """The function's prologue checks every input against the signature."""
 
@@ -497,6 +502,7 @@ _RULES: dict[str, Any] = {
     hal.QueueAlloca.name: _alloca,
     hal.QueueExecute.name: _execute,
     hal.BufferLoad.name: _buffer_load,
+    cf.Assert.name: _assert,
     cf.Branch.name: _branch,
     cf.CondBranch.name: _cond_branch,
     ReturnOp.name: _return,

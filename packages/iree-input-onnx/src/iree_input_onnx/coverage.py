@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 
 from iree_input_onnx.conformance import CONSTANT_INPUTS, MODES, Outcome, run_cases
+from iree_input_onnx.control_flow import LOWERINGS, NOTES
 from iree_input_onnx.reader import NEWEST_OPSET, OLDEST_OPSET
 from iree_input_onnx.table import find, table
 
@@ -55,7 +56,7 @@ def definitions() -> dict[str, list[Any]]:
 
 def how(name: str, schemas: Sequence[Any]) -> str:
     """How the newest definition of an op is handled."""
-    if name == "If" or find("", name, schemas[-1].since_version) is not None:
+    if name in LOWERINGS or find("", name, schemas[-1].since_version) is not None:
         return LOWERED
     newest = schemas[-1]
     return INLINED if newest.has_function or newest.has_context_dependent_function else MISSING
@@ -67,8 +68,7 @@ def row(name: str, schemas: Sequence[Any], outcomes: Iterable[Outcome]) -> str:
     passed = sum(o.status == "pass" for o in mine)
     cases = f"{passed} / {len(mine)}" if mine else ""
     notes = entry.notes if entry is not None else ""
-    if name == "If":
-        notes = "the condition must be known at compile time"
+    notes = NOTES.get(name, notes)
     versions = " ".join(str(s.since_version) for s in schemas)
     return f"| {name} | {versions} | {how(name, schemas)} | {cases} | {notes} |"
 

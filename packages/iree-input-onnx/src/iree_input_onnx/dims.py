@@ -35,6 +35,10 @@ class Atom:
         self.value: Value | None = None
         self.make: Callable[[Builder], Value] | None = None
 
+    def forget(self) -> None:
+        """The value is computed again where it is needed next."""
+        self.value = None
+
     def __repr__(self) -> str:
         return self.name if self.kind == "symbol" else f"{self.kind}{self.operands}"
 
@@ -205,6 +209,17 @@ def divide_exact(a: Dim, b: Dim) -> Dim | None:
     return space.expr(quotient)
 
 
+def known_at(dim: Dim, mark: int) -> bool:
+    """True when no symbol of ``dim`` was made behind ``mark`` (see ``DimSpace.mark``)."""
+    if isinstance(dim, int):
+        return True
+    return all(
+        atom.number <= mark if atom.kind == "symbol" else all(known_at(d, mark) for d in atom.operands)
+        for monomial, _ in dim.terms
+        for atom in monomial
+    )
+
+
 _OPS: Mapping[str, Callable[[Value, Value], Any]] = {
     "floordiv": arith.FloorDivSI.make,
     "truncdiv": arith.DivSI.make,
@@ -221,6 +236,8 @@ class DimSpace:
         self._atoms: dict[Any, Atom] = {}
         self._count = 0
         self._values: dict[Dim, Value] = {}
+        self.undo: Callable[[Callable[[], None]], None] | None = None
+        """Takes what forgets a value again, while ops go into a region: values in there reach no further."""
 
     def expr(self, terms: Mapping[Monomial, int]) -> Dim:
         """The canonical dim of a sum of terms."""
@@ -285,7 +302,8 @@ class DimSpace:
     def value(self, dim: Dim, builder: Builder) -> Value:
         """The SSA index value of ``dim``; computed at the builder's point the first time.
 
-        The builder must stand in the function's entry block, so that later uses are dominated.
+        The builder must stand in the function's entry block, so that later uses are dominated, or in a region
+        behind which ``undo`` forgets what was computed there.
         """
         found = self._values.get(dim)
         if found is None:
@@ -294,7 +312,12 @@ class DimSpace:
             else:
                 found = self._sum(dim, builder)
             self._values[dim] = found
+            if self.undo is not None:
+                self.undo(lambda: self._forget(dim))
         return found
+
+    def _forget(self, dim: Dim) -> None:
+        self._values.pop(dim, None)
 
     def _sum(self, expr: Expr, builder: Builder) -> Value:
         positive = [term for term in expr.terms if term[1] > 0]
@@ -322,10 +345,17 @@ class DimSpace:
         if atom.value is None:
             if atom.make is not None:
                 atom.value = atom.make(builder)
-                return atom.value
-            operands = [self.value(operand, builder) for operand in atom.operands]
-            atom.value = builder.insert(_OPS[atom.kind](operands[0], operands[1])).result
+            else:
+                operands = [self.value(operand, builder) for operand in atom.operands]
+                atom.value = builder.insert(_OPS[atom.kind](operands[0], operands[1])).result
+            if self.undo is not None:
+                self.undo(atom.forget)
         return atom.value
+
+    @property
+    def mark(self) -> int:
+        """Stands for now: symbols made later are not ``known_at`` it."""
+        return self._count
 
 
 __all__ = [
@@ -338,6 +368,7 @@ __all__ = [
     "divide_exact",
     "floordiv",
     "is_non_negative",
+    "known_at",
     "lower_bound",
     "maximum",
     "minimum",

@@ -182,7 +182,12 @@ class ElementwiseEmitter(ValueEmitter):
             static = next((d for d in key if isinstance(d, int)), None)
             found = self.space.symbol("broadcast", op.result) if static is None else static
             self._broadcast[key] = self._broadcast[b, a] = found
+            self.forget_later(lambda: self._forget_broadcast(key))
         return found
+
+    def _forget_broadcast(self, key: tuple[Dim, Dim]) -> None:
+        self._broadcast.pop(key, None)
+        self._broadcast.pop(key[::-1], None)
 
     def broadcast_map(self, shape: Sequence[Dim], target: Sequence[Dim]) -> AffineMap | None:
         """The map from loops over ``target`` to an operand of ``shape``; None when a dim may be 1 or not."""

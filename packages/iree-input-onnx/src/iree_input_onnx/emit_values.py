@@ -6,7 +6,8 @@ the ConstantStore. Every destination is a ``tensor.empty``, filled where an op a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.attributes import MAX_INLINE_ELEMENTS, DenseElementsAttr, DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import NameLoc
-from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType
 from iree_input_onnx.dims import Dim, DimSpace
 from iree_input_onnx.elements import ir_type, storage_name
@@ -34,7 +35,10 @@ PARALLEL, REDUCTION = "parallel", "reduction"
 
 
 class ValueEmitter:
-    """Emits at ``builder`` (in the function's entry block), constants into ``constants``."""
+    """Emits at ``builder``, constants into ``constants``.
+
+    The builder stands in the function's entry block, or in a block that ``inside`` was given.
+    """
 
     def __init__(
         self, builder: Builder, constants: ConstantStore, load: Callable[[Any, str], Tensor]
@@ -45,6 +49,33 @@ class ValueEmitter:
         """A TensorProto of the model and its name -> constant tensor."""
         self.space = DimSpace()
         self._broadcast: dict[tuple[Dim, Dim], Dim] = {}
+        self._forgotten: list[list[Callable[[], None]]] = []
+
+    # -- regions -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def inside(self, block: Block) -> Iterator[None]:
+        """Emit at the end of ``block`` for the duration.
+
+        Values of tensors and dims from outside that are first needed there are made there, and forgotten
+        afterwards: they do not reach further.
+        """
+        forgotten: list[Callable[[], None]] = []
+        self._forgotten.append(forgotten)
+        self.space.undo = forgotten.append
+        try:
+            with self.builder.into(block):
+                yield
+        finally:
+            self._forgotten.pop()
+            self.space.undo = self._forgotten[-1].append if self._forgotten else None
+            for forget in reversed(forgotten):
+                forget()
+
+    def forget_later(self, forget: Callable[[], None]) -> None:
+        """Call ``forget`` at the end of the region that is being written, if there is one."""
+        if self._forgotten:
+            self._forgotten[-1].append(forget)
 
     # -- dims --------------------------------------------------------------------------------
 
@@ -75,8 +106,11 @@ class ValueEmitter:
                 integers = t.element.kind in "iub"
                 flat = array.reshape(-1)
                 t.scalars = tuple(int(v) if integers else self.number(v, t.element) for v in flat)
+                if not integers:
+                    self.forget_later(t.forget_scalars)
             else:
                 t.scalars = tuple(self._read(t, position) for position in np.ndindex(*t.static_shape or ()))
+                self.forget_later(t.forget_scalars)
         return t.scalars
 
     def number(self, number: Any, element: ElementType) -> Scalar:
@@ -149,6 +183,7 @@ class ValueEmitter:
         """The SSA value of a tensor; constants, splats and host tensors enter the IR here."""
         if t.value is None:
             t.value = self._materialize(t)
+            self.forget_later(t.forget_value)
         return t.value
 
     def _materialize(self, t: Tensor) -> Value:

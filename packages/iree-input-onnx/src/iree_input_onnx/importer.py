@@ -8,7 +8,8 @@ poisoned, and after the last node one error lists it all.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import onnx
@@ -18,6 +19,9 @@ from iree_core_ir.dialects import builtin, func
 from iree_core_ir.ir.attributes import ArrayAttr, StringAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import NameLoc
+from iree_input_onnx.carried import RanksDiffer
+from iree_input_onnx.conditional import lower_if_and_rest
+from iree_input_onnx.control_flow import LOWERINGS
 from iree_input_onnx.dims import Expr
 from iree_input_onnx.elements import onnx_name, storage_name, to_code
 from iree_input_onnx.emit import Emitter
@@ -33,6 +37,10 @@ MAX_CALL_DEPTH = 32
 
 class _Poison:
     """Stands for a value whose node could not be lowered."""
+
+
+class _Poisoned(Exception):
+    """A subgraph holds something that could not be lowered, which has been recorded."""
 
 
 POISON = _Poison()
@@ -89,7 +97,7 @@ class Importer:
             argument = function.body.block.args[position]
             scope.bind(input.name, input.bind(self.emit, argument, symbols), input.name)
         self._initializers(graph, scope)
-        self.nodes(graph.node, scope, opsets, "", 0)
+        self.nodes(graph.node, scope, opsets, "", 0, wanted=[value.name for value in graph.output])
         outputs = self._outputs(graph, scope)
         if self.unsupported:
             raise _unsupported_error(self.unsupported)
@@ -175,19 +183,30 @@ class Importer:
 
     def nodes(
         self,
-        protos: Iterable[Any],
+        protos: Sequence[Any],
         scope: Scope,
         opsets: Mapping[str, int],
         prefix: str,
         depth: int,
         attributes: Mapping[str, Any] | None = None,
+        wanted: Sequence[str] = (),
     ) -> None:
-        """Lower nodes in order; ``attributes`` are those of the function being inlined."""
+        """Lower nodes in order; ``attributes`` are those of the function being inlined, ``wanted`` the names
+        that are used behind the last node.
+        """
         for position, proto in enumerate(protos):
             label = proto.name or f"{proto.op_type}:{next((o for o in proto.output if o), position)}"
             label = f"{prefix}/{label}" if prefix else label
             with self.emit.builder.at(NameLoc(label)):
-                results = self._node(proto, label, scope, opsets, depth, attributes or {})
+                try:
+                    results = self._node(proto, label, scope, opsets, depth, attributes or {})
+                except RanksDiffer as differ:
+                    # What follows is lowered for either branch: outputs of the graph are of one rank again.
+                    rest = partial(
+                        self._rest, protos[position + 1 :], scope, opsets, prefix, depth, attributes, wanted
+                    )
+                    self._for_either(differ.node, rest, scope, opsets, depth, wanted)
+                    return
             for name, value in itertools.zip_longest(proto.output, results):
                 if name:
                     if isinstance(value, Tensor) and value.rank > MAX_RANK:
@@ -195,6 +214,55 @@ class Importer:
                     if isinstance(value, Tensor) and not value.name and value.is_constant:
                         value.name = name
                     scope.bind(name, value, label)
+
+    def _for_either(
+        self,
+        node: Node,
+        rest: Callable[[Node, Sequence[Tensor]], list[Tensor]],
+        scope: Scope,
+        opsets: Mapping[str, int],
+        depth: int,
+        wanted: Sequence[str],
+    ) -> None:
+        """Bind ``wanted``, which ``rest`` computes from the outputs of an If."""
+        run = partial(self._subgraph, node, scope, opsets, depth)
+        names = [name for name in dict.fromkeys(wanted) if name not in scope.names]
+        values: Sequence[Bound]
+        try:
+            values = lower_if_and_rest(self.emit, node, run, partial(rest, node))
+        except _Poisoned:
+            values = [POISON] * len(names)
+        except Unsupported as reason:
+            self._record(node.proto, "", node.since, node.inputs, node.label, str(reason))
+            values = [POISON] * len(names)
+        for name, value in zip(names, values, strict=True):
+            scope.bind(name, value, node.label)
+
+    def _rest(
+        self,
+        protos: Sequence[Any],
+        scope: Scope,
+        opsets: Mapping[str, int],
+        prefix: str,
+        depth: int,
+        attributes: Mapping[str, Any] | None,
+        wanted: Sequence[str],
+        node: Node,
+        outputs: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """What the nodes behind ``node`` make of its outputs: what of ``wanted`` was not there before."""
+        inner = Scope(scope)
+        for name, value in zip(node.proto.output, outputs, strict=False):
+            if name:
+                inner.bind(name, value, node.label)
+        recorded = len(self.unsupported)
+        self.nodes(protos, inner, opsets, prefix, depth, attributes, wanted)
+        found = [inner.names.get(name) for name in dict.fromkeys(wanted) if name not in scope.names]
+        if len(self.unsupported) > recorded or POISON in found:
+            raise _Poisoned
+        if not all(isinstance(t, Tensor) for t in found):
+            raise node.error("an output behind it is not computed")
+        return [t for t in found if isinstance(t, Tensor)]
 
     def _node(
         self,
@@ -223,7 +291,8 @@ class Importer:
         body = function is not None or (schema is not None and _has_body(schema))
         tensors = [t if isinstance(t, Tensor) else None for t in inputs]
         version = schema.since_version if schema is not None else opset
-        if entry is None and not body and proto.op_type != "If":
+        subgraphs = LOWERINGS.get(proto.op_type) if not domain else None
+        if entry is None and not body and subgraphs is None:
             self._record(proto, domain, version, tensors, label, _why(schema, domain, opset))
             return poisoned
         if any(t is POISON for t in inputs):
@@ -236,9 +305,16 @@ class Importer:
             check_schema(node)
             if entry is not None:
                 return self._lower(entry, node)
-            if proto.op_type == "If":
-                return self._if(node, scope, opsets, depth)
+            if subgraphs is not None:
+                return subgraphs(self.emit, node, partial(self._subgraph, node, scope, opsets, depth))
             return self._call(_standard_body(node, tensors), node, opsets, depth, local=False)
+        except _Poisoned:
+            return poisoned
+        except RanksDiffer as differ:
+            if differ.node is node and proto.op_type == "If":
+                raise
+            self._record(proto, domain, version, tensors, label, str(differ))
+            return poisoned
         except Unsupported as reason:
             self._record(proto, domain, version, tensors, label, str(reason))
             return poisoned
@@ -288,7 +364,7 @@ class Importer:
                 if name not in attributes and node.get(name) is not None:
                     attributes[name] = node.get(name)
         opsets = {**outer, **{domain_of(o.domain): o.version for o in function.opset_import}}
-        self.nodes(function.node, scope, opsets, node.label, depth + 1, attributes)
+        self.nodes(function.node, scope, opsets, node.label, depth + 1, attributes, list(function.output))
         results: list[Bound] = []
         for position, name in enumerate(function.output):
             if name not in scope.names and node.wants(position):
@@ -296,21 +372,34 @@ class Importer:
             results.append(scope.names.get(name))
         return results
 
-    def _if(self, node: Node, scope: Scope, opsets: Mapping[str, int], depth: int) -> Sequence[Bound]:
-        """The branch that a condition known now selects, in place."""
+    def _subgraph(
+        self,
+        node: Node,
+        scope: Scope,
+        opsets: Mapping[str, int],
+        depth: int,
+        graph: Any,
+        arguments: Sequence[Tensor],
+    ) -> list[Tensor]:
+        """The outputs of a graph inside ``node``, at the builder. What it lacks is recorded once."""
         if depth >= MAX_CALL_DEPTH:
             raise node.error("graphs nest too deeply")
-        condition = self.emit.array(node.input(0))
-        if condition is None:
-            raise Unsupported("a condition only known at run time")
-        graph = node.attributes["then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"]
+        recorded = len(self.unsupported)
         inner = Scope(scope)
+        for value, t in zip(graph.input, arguments, strict=True):
+            inner.bind(value.name, t, node.label)
         self._initializers(graph, inner)
-        self.nodes(graph.node, inner, opsets, node.label, depth + 1)
+        wanted = [value.name for value in graph.output]
+        self.nodes(graph.node, inner, opsets, node.label, depth + 1, wanted=wanted)
         try:
-            return [inner.get(value.name) for value in graph.output]
+            outputs = [inner.get(value.name) for value in graph.output]
         except KeyError as error:
             raise node.error(f"output {error} is not computed") from None
+        if len(self.unsupported) > recorded or POISON in outputs:
+            raise _Poisoned
+        if not all(isinstance(t, Tensor) for t in outputs):
+            raise Unsupported("an output that is no tensor")
+        return [t for t in outputs if isinstance(t, Tensor)]
 
 
 def _attributes(proto: Any, outer: Mapping[str, Any]) -> dict[str, Any]:

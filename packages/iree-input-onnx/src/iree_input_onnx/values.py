@@ -70,6 +70,14 @@ class Tensor:
             return cls.constant(np.array(scalars, element.dtype).reshape(shape), element)
         return cls(element, shape, scalars=scalars)
 
+    def forget_value(self) -> None:
+        """The SSA value does not reach where the tensor is used next."""
+        self.value = None
+
+    def forget_scalars(self) -> None:
+        """Nor do the scalars that were read back."""
+        self.scalars = None
+
     @property
     def rank(self) -> int:
         return len(self.shape)

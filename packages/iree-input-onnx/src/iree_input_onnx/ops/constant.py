@@ -67,6 +67,8 @@ def size(e: Emitter, node: Node) -> Tensor:
 def range_(e: Emitter, node: Node) -> Tensor:
     start, limit, delta = node.variadic
     element = same_element(node, [start, limit, delta])
+    if any(t.n_elements is None for t in node.variadic):
+        raise Unsupported("bounds of a number only known at run time")
     if any(t.n_elements != 1 for t in node.variadic):
         raise node.error("start, limit and delta must be scalars")
     arrays = [e.array(t) for t in node.variadic]

@@ -26,10 +26,7 @@ _ENDLESS = (1 << 31) - 1
 
 
 def clamp_bound(bound: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
-    """A slice bound counted from the front, clamped to ``[low, high]``.
-
-    Raises Unsupported when its sign is not known.
-    """
+    """A slice bound counted from the front, clamped to ``[low, high]``."""
     if isinstance(bound, int):
         if abs(bound) >= _ENDLESS:
             return low if bound < 0 else high
@@ -37,9 +34,8 @@ def clamp_bound(bound: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
             bound = bound + size
     elif not is_non_negative(bound):
         negated = lower_bound(-bound)
-        if negated is None or negated <= 0:
-            raise Unsupported("a slice bound whose sign is only known at run time")
-        bound = bound + size
+        negative = 1 if negated is not None and negated > 0 else minimum(maximum(-bound, 0), 1)
+        bound = bound + size * negative
     return minimum(maximum(bound, low), high)
 
 
@@ -70,9 +66,7 @@ def flip(e: Emitter, t: Tensor, axes: Sequence[int]) -> Tensor:
     return e.generic([], [AffineMap.identity(t.rank)], [PARALLEL] * t.rank, [destination], body)[0]
 
 
-@onnx_op(
-    "Slice", notes="steps and the number of axes must be static; a bound of unknown sign must be constant"
-)
+@onnx_op("Slice", notes="steps and the number of axes must be static")
 def slice_(e: Emitter, node: Node) -> Tensor:
     x = node.input(0)
     if node.since < 10:

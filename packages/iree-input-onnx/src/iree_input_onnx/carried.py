@@ -1,0 +1,136 @@
+"""What passes the border of a subgraph: the same value either way, a few numbers of the host, or a tensor."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from iree_core_ir.dialects import tensor
+from iree_core_ir.ir.attributes import Type
+from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.operation import Block, Value
+from iree_core_ir.ir.types import DYNAMIC, TensorType, i1, index
+from iree_input_onnx.dims import Dim, known_at
+from iree_input_onnx.elements import I1, ir_type
+from iree_input_onnx.emit import Emitter
+from iree_input_onnx.errors import Unsupported
+from iree_input_onnx.node import Node
+from iree_input_onnx.scalars import Scalar
+from iree_input_onnx.values import HostScalar, Tensor
+
+Run = Callable[[Any, Sequence[Tensor]], list[Tensor]]
+"""A subgraph and its inputs -> its outputs, lowered at the builder. Raises Unsupported where it has none."""
+MAX_CARRIED = 8
+"""Tensors of integers or booleans of up to so many elements pass as scalars of the host."""
+
+
+class RanksDiffer(Unsupported):
+    """The value of one output would be of several ranks: what follows has to be lowered for each."""
+
+    def __init__(self, node: Node, text: str) -> None:
+        super().__init__(text)
+        self.node = node
+
+
+def on_host(e: Emitter, t: Tensor) -> bool:
+    """A few integers or booleans that the host knows or computes."""
+    count = t.n_elements
+    if count is None or count > MAX_CARRIED or t.element.kind not in "iub":
+        return False
+    return t.scalars is not None or e.array(t) is not None
+
+
+def host_types(t: Tensor) -> list[Type]:
+    return [i1 if t.element.kind == "b" else index] * (t.n_elements or 0)
+
+
+def host_values(e: Emitter, t: Tensor) -> list[Value]:
+    if t.element.kind == "b":
+        return [e.scalar(s, I1).value for s in e.scalars(t)]
+    return [e.index(s) for s in e.dims(t)]
+
+
+def from_host(e: Emitter, like: Tensor, values: Sequence[Value]) -> Tensor:
+    """The host tensor of ``values``, of the shape and element type of ``like``."""
+    shape = like.static_shape
+    assert shape is not None
+    scalars: list[HostScalar] = []
+    for value in values:
+        if like.element.kind == "b":
+            scalars.append(Scalar(e.builder, value, I1))
+        else:
+            scalars.append(e.space.symbol("carried", value, non_negative=False))
+    return Tensor.host(scalars, shape, like.element)
+
+
+def same(e: Emitter, a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are surely the same value, without asking the IR."""
+    if a is b or (a.value is not None and a.value is b.value):
+        return True
+    if a.shape != b.shape or a.element != b.element or not (on_host(e, a) and on_host(e, b)):
+        return False
+    first, second = e.scalars(a), e.scalars(b)
+    return not any(isinstance(s, Scalar) for s in (*first, *second)) and first == second
+
+
+def merged(node: Node, shapes: Sequence[Sequence[Dim | None]], mark: int) -> list[Dim | None]:
+    """The dims that agree and that mean something outside; None for others."""
+    if len({len(shape) for shape in shapes}) > 1:
+        ranks = " and ".join(str(len(shape)) for shape in shapes)
+        raise RanksDiffer(node, f"values of ranks {ranks} for one output")
+    merged: list[Dim | None] = []
+    for dims in zip(*shapes, strict=True):
+        first = dims[0]
+        agree = first is not None and all(d == first for d in dims) and known_at(first, mark)
+        merged.append(first if agree else None)
+    return merged
+
+
+def tensor_type(t: Tensor, shape: Sequence[Dim | None]) -> TensorType:
+    return TensorType([d if isinstance(d, int) else DYNAMIC for d in shape], ir_type(t.element))
+
+
+def bound(e: Emitter, like: Tensor, shape: Sequence[Dim | None], value: Value) -> Tensor:
+    """A tensor that came out of a region or over a branch; dims that are not known are its own."""
+    dims: list[Dim] = []
+    for axis, dim in enumerate(shape):
+        dims.append(e.space.symbol(f"dim{axis}", _dim_maker(e, value, axis)) if dim is None else dim)
+    return Tensor(like.element, dims, value=value)
+
+
+def _dim_maker(e: Emitter, value: Value, axis: int) -> Callable[[Builder], Value]:
+    return lambda builder: builder.create(tensor.Dim, value, e.index(axis)).result
+
+
+def cast(e: Emitter, t: Tensor, type: TensorType) -> Value:
+    return tensor.cast_to(e.builder, e.value(t), type)
+
+
+def discard(*blocks: Block) -> None:
+    """Drop what blocks that are not used hold."""
+    for block in blocks:
+        for op in reversed(block.ops):
+            op.drop_all_references()
+        block.first = block.last = None
+
+
+@contextlib.contextmanager
+def kept_if_done(*blocks: Block) -> Iterator[None]:
+    """Blocks that nothing holds when something is raised on the way use nothing either."""
+    try:
+        yield
+    except Exception:
+        discard(*blocks)
+        raise
+
+
+def truth(e: Emitter, t: Tensor) -> bool | Scalar:
+    """A condition: known, or a scalar of the host (read back from the device where it was computed)."""
+    if t.n_elements != 1:
+        raise Unsupported("a condition of several elements, or of a number only known at run time")
+    found = e.scalars(t)[0]
+    if isinstance(found, int):
+        return bool(found)
+    scalar = found if isinstance(found, Scalar) else e.scalar(found, t.element)
+    return scalar.to(I1)
