@@ -17,8 +17,22 @@ class PlacementRow:
 
 
 @dataclass
+class ArenaHolder:
+    """A temporary in an arena at its fullest: the dispatch that writes it first, bytes, and from which wave
+    to which it lives.
+    """
+
+    name: str
+    bytes: int
+    first: int
+    last: int
+
+
+@dataclass
 class ArenaRow:
-    """The arena of one region, in bytes; per symbolic zone ``factors`` names the dims to multiply by."""
+    """The arena of one region, in bytes. ``lower_bound`` is the largest sum of what lives at one time; dims
+    only known at run time count as ``factors`` says.
+    """
 
     function: str
     region: int
@@ -27,6 +41,10 @@ class ArenaRow:
     lower_bound: int
     sum_of_temporaries: int
     target: str = ""
+    temporaries: int = 0
+    in_place: int = 0
+    """Results that took over the memory of an operand."""
+    fullest: list[ArenaHolder] = field(default_factory=list)
 
 
 @dataclass
@@ -84,15 +102,30 @@ class CompileReport:
         lines.append(
             f"constants: {self.constant_bytes} bytes, of which {self.shared_bytes} of several variants"
         )
-        lines.append("arena, bytes: peak / lower bound / sum of temporaries")
-        for arena in self.arenas:
-            of = f"{arena.target} " if len(targets) > 1 else ""
-            where = f"  {of}@{arena.function} region {arena.region}"
-            factors = f" times {arena.factors}" if arena.factors else ""
-            lines.append(f"{where}: {arena.peak} / {arena.lower_bound} / {arena.sum_of_temporaries}{factors}")
+        lines += self.arena_lines()
         lines += [f"read back by the host: {source}" for source in self.read_backs]
         lines.append("CPU seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.phases))
         return "\n".join(lines)
+
+    def arena_lines(self, *, each: bool = False) -> list[str]:
+        """The memory of temporaries, region by region; with ``each`` also what fills each arena."""
+        several = len(dict.fromkeys(row.target for row in self.arenas)) > 1
+        lines = ["arena, bytes: reserved / lower bound / sum of temporaries"]
+        for row in self.arenas:
+            of = f"{row.target} " if several else ""
+            factors = f", taking {row.factors}" if row.factors else ""
+            over = f"{100 * (row.peak / row.lower_bound - 1):.1f}% over" if row.lower_bound else "empty"
+            lines.append(
+                f"  {of}@{row.function} region {row.region}: {row.peak} / {row.lower_bound} / "
+                f"{row.sum_of_temporaries} ({over}); {row.temporaries} temporaries, "
+                f"{row.in_place} results in place{factors}"
+            )
+            if each:
+                lines += [
+                    f"    {holder.bytes} from {holder.name}, waves {holder.first} to {holder.last}"
+                    for holder in row.fullest
+                ]
+        return lines
 
 
 def _shortened(sources: list[str], limit: int = 3) -> str:

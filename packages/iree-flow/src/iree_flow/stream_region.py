@@ -4,6 +4,7 @@ built.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,10 @@ from iree_core_ir.dialects import arith
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType
-from iree_flow.arena import ArenaBuffer, Zone, plan
+from iree_flow.arena import ArenaBuffer, Offset, Plan, Term, plan
 from iree_flow.dialects import flow, stream
 from iree_flow.dims import Dim, constant_index
+from iree_flow.nominal_dims import nominal
 from iree_flow.passes.outline_dispatch_regions import READ, WRITE
 from iree_flow.stream_storage import TEMPORARY, Storage, Storages
 
@@ -27,6 +29,11 @@ class Command:
     op: flow.Dispatch | None
     bindings: list[tuple[Storage, str]] = field(default_factory=list)
     wave: int = 0
+
+    @property
+    def name(self) -> str:
+        """The dispatch's export, or ``copy``."""
+        return "copy" if self.op is None else str(self.op.entry_point).rsplit("@", 1)[-1]
 
     @classmethod
     def copy(cls, source: Storage, target: Storage) -> Command:
@@ -44,20 +51,20 @@ class Region:
         self.builder = builder
         self.alignment = alignment
         self.factors = factors
+        self._sums: dict[frozenset[tuple[Term, int]], Dim] = {frozenset(): 0}
 
-    def build(self, commands: Sequence[Command]) -> list[Zone]:
-        """Place and write the commands; gives the zones of the arena."""
+    def build(self, commands: Sequence[Command]) -> Plan:
+        """Place and write the commands; gives the plan of the arena."""
         assign_waves(commands)
         temporaries = self._lifetimes(commands)
-        zones = plan([s.buffer for s in temporaries if s.buffer is not None], self.alignment)
+        planned = plan([s.buffer for s in temporaries if s.buffer is not None], self.alignment)
         resources: dict[Value, Value] = {}
-        bases: dict[Any, Dim] = {}
         arena: Value | None = None
         if temporaries:
-            bases, size = self._zone_offsets(zones)
+            size = self.resolver.value(self._largest(planned.size))
             arena = self.builder.create(stream.ResourceAlloca, size).result
             resources[arena] = size
-        offsets = self._offsets(commands, bases, arena, resources)
+        offsets = self._offsets(commands, arena, resources)
         execute = self.builder.create(stream.CmdExecute, list(resources), list(resources.values()))
         inside = dict(zip(resources, execute.body.block.args, strict=True))
         for resource, arg in inside.items():
@@ -73,11 +80,11 @@ class Region:
                 body = Builder.at_end(concurrent.body.block)
             for command in wave:
                 _build_command(command, offsets, inside, body)
-        return zones
+        return planned
 
     def _lifetimes(self, commands: Sequence[Command]) -> list[Storage]:
         """The temporaries, each with the waves it lives in."""
-        temporaries: dict[Storage, None] = {}
+        temporaries: dict[Storage, str] = {}
         for command in commands:
             for binding, _ in command.bindings:
                 storage = binding.whole
@@ -85,10 +92,11 @@ class Region:
                     if storage.start < 0:
                         storage.start = command.wave
                     storage.end = command.wave
-                    temporaries[storage] = None
-        for i, storage in enumerate(temporaries):
+                    temporaries.setdefault(storage, command.name)
+        for storage, name in temporaries.items():
             coefficient, factors = self._symbolic_size(storage)
-            storage.buffer = ArenaBuffer(i, coefficient, factors, storage.start, storage.end)
+            size = coefficient * math.prod(nominal(factor) for factor in factors)
+            storage.buffer = ArenaBuffer(name, coefficient, factors, storage.start, storage.end, size)
         return list(temporaries)
 
     def _symbolic_size(self, storage: Storage) -> tuple[int, tuple[Value, ...]]:
@@ -114,20 +122,51 @@ class Region:
         order = {factor: i for i, factor in enumerate(self.factors)}
         return coefficient, tuple(sorted(factors, key=order.__getitem__))
 
-    def _zone_offsets(self, zones: Sequence[Zone]) -> tuple[dict[Any, Dim], Value]:
-        """Per zone (by factors) where it begins; and the arena's size."""
-        bases: dict[Any, Dim] = {}
-        total: Dim = 0
-        for zone in zones:
-            bases[zone.factors] = total
-            size = self.resolver.product([*_dims(zone.factors), zone.peak], self.builder)
-            total = self.storages.add(total, size, self.builder)
-        return bases, self.resolver.value(total)
+    def _largest(self, offset: Offset) -> Dim:
+        """``offset`` as an index value."""
+        result: Dim | None = None
+        for sums in offset.sums:
+            value = self._sum(sums)
+            if result is None:
+                result = value
+            elif isinstance(result, int) and isinstance(value, int):
+                result = max(result, value)
+            else:
+                operands = [self.resolver.value(v) for v in (result, value)]
+                result = self.builder.create(arith.MaxSI, *operands).result
+        return 0 if result is None else result
+
+    def _sum(self, terms: Mapping[Term, int]) -> Dim:
+        """The sum of ``terms``, made from a sum that is there already where only its last term is new."""
+        key = frozenset(terms.items())
+        found = self._sums.get(key)
+        if found is not None:
+            return found
+        result: Dim = 0
+        rest = dict(terms)
+        for term in terms:
+            known = self._sums.get(frozenset((t, n) for t, n in terms.items() if t != term))
+            if known is not None:
+                result, rest = known, {term: terms[term]}
+                break
+        for term, count in rest.items():
+            result = self.storages.add(result, self._term(term, count), self.builder)
+        self._sums[key] = result
+        return result
+
+    def _term(self, term: Term, count: int) -> Dim:
+        coefficient, factors = term
+        dims: list[Any] = list(factors)
+        if not coefficient % self.alignment:
+            return self.resolver.product([*dims, coefficient * count], self.builder)
+        size = self.resolver.product([*dims, coefficient], self.builder)
+        step = self.resolver.value(self.alignment)
+        blocks = self.builder.create(arith.CeilDivSI, self.resolver.value(size), step).result
+        return self.resolver.product([blocks, self.alignment * count], self.builder)
 
     def _offsets(
         self,
         commands: Sequence[Command],
-        bases: Mapping[Any, Dim],
         arena: Value | None,
         resources: dict[Value, Value],
     ) -> dict[Storage, Value]:
@@ -141,9 +180,7 @@ class Region:
                 offset: Dim = storage.offset
                 if storage.kind == TEMPORARY:
                     assert storage.buffer is not None and arena is not None
-                    buffer = storage.buffer
-                    inner = self.resolver.product([*_dims(buffer.factors), buffer.offset], self.builder)
-                    offset = self.storages.add(bases[buffer.factors], inner, self.builder)
+                    offset = self._largest(storage.buffer.offset)
                     storage.resource = arena
                 else:
                     assert storage.resource is not None and storage.total is not None
@@ -221,8 +258,3 @@ def _build_command(
         [access for _, access in command.bindings],
     )
     dispatch.location = op.location
-
-
-def _dims(factors: tuple[Any, ...]) -> list[Dim]:
-    """Factors of an arena zone as the index values they are here."""
-    return list(factors)

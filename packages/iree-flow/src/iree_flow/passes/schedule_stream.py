@@ -24,13 +24,14 @@ from iree_core_ir.ir.traits import RETURN_LIKE, TERMINATOR
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_core_ir.target import TargetDescription
-from iree_flow.arena import Zone
+from iree_flow.arena import Plan
 from iree_flow.blocks import Edge, edges, replace_branch, split_edges
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
 from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.nominal_dims import nominal
 from iree_flow.passes.outline_dispatch_regions import READ, READWRITE, WRITE
-from iree_flow.report import ArenaRow, CompileReport
+from iree_flow.report import ArenaHolder, ArenaRow, CompileReport
 from iree_flow.stream_region import Command, Region
 from iree_flow.stream_storage import (
     ALIASES,
@@ -48,6 +49,9 @@ from iree_flow.stream_storage import (
     root_of,
 )
 from iree_flow.symbolic_dims import argument_dim_names
+
+LARGEST_SHOWN = 8
+"""Of what fills an arena at its fullest, so many are named in the report."""
 
 
 @dataclass
@@ -127,6 +131,8 @@ class _Scheduler:
         self.description = description
         self.report = report
         self.factors: dict[Value, None] = {}
+        self.in_place = 0
+        """Results of the region that took over an operand's memory."""
         self.position = {op: i for i, op in enumerate(block)}
         self.last_read: dict[Value, int] = {}
         for op, i in self.position.items():
@@ -198,7 +204,9 @@ class _Scheduler:
                 else:
                     position = tensors.index(op.arguments[tie])
                     source = target = bindings[position][0]
-                    if not self._reusable(op, tensors[position], source, escaping):
+                    if self._reusable(op, tensors[position], source, escaping):
+                        self.in_place += 1
+                    else:
                         target = self._fresh(value, op in escaping, builder)
                         commands.append(Command.copy(source, target))
                     bindings[position] = (target, READWRITE)
@@ -268,22 +276,30 @@ class _Scheduler:
     def _fresh(self, value: Value, escapes: bool, builder: Builder) -> Storage:
         return self.storages.fresh(value.type, self.resolver.dims(value), builder, escapes=escapes)
 
-    def _note(self, zones: Sequence[Zone]) -> None:
+    def _note(self, plan: Plan) -> None:
+        if not plan.buffers:
+            return
         name = str(getattr(self.function.attributes["sym_name"], "value", ""))
         number = next(self.counter)
-        for zone in zones:
-            factors = " * ".join(getattr(f, "hint", None) or "?" for f in zone.factors)
-            self.report.arenas.append(
-                ArenaRow(
-                    name,
-                    number,
-                    factors,
-                    zone.peak,
-                    zone.lower_bound,
-                    zone.total,
-                    self.description.target,
-                )
+        factors = {factor: nominal(factor) for b in plan.buffers for factor in b.factors}  # type: ignore[arg-type]
+        hold = [
+            ArenaHolder(str(b.key), b.nominal, b.start, b.end) for b in plan.at_the_bound()[:LARGEST_SHOWN]
+        ]
+        self.report.arenas.append(
+            ArenaRow(
+                name,
+                number,
+                ", ".join(sorted({f"{getattr(f, 'hint', None) or '?'} = {n}" for f, n in factors.items()})),
+                plan.peak,
+                plan.lower_bound,
+                plan.total,
+                self.description.target,
+                len(plan.buffers),
+                self.in_place,
+                hold,
             )
+        )
+        self.in_place = 0
 
     # -- what leaves ------------------------------------------------------------------------------------
 
