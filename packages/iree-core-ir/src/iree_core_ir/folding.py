@@ -20,7 +20,8 @@ _SCALARS = (IntegerType, IndexType, FloatType)
 def constant_attribute(value: Value) -> Attribute | None:
     """The constant that ``value`` is known to be, or None."""
     owner: Any = value.owner
-    if isinstance(owner, Op) and CONSTANT_LIKE in owner.traits:
+    # Of the class: what an op's operands change of its traits has nothing to do with constants.
+    if isinstance(owner, Op) and CONSTANT_LIKE in owner.__class__.traits:
         found: Attribute | None = owner.attributes.get("value")
         return found
     return None
@@ -38,9 +39,12 @@ def fold_op(op: Op) -> list[Value | Attribute] | None:
     Asks the op's ``fold`` first; a pure op with constant operands and scalar results is then run by
     the interpreter. The list is empty when ``fold`` changed the op in place.
     """
-    if CONSTANT_LIKE in op.traits:
+    cls = op.__class__
+    if CONSTANT_LIKE in cls.traits:
         return None
-    custom = op.__class__.fold is not Op.fold
+    custom = cls.fold is not Op.fold
+    if not custom and (op.regions or not op.results):
+        return None
     constants = [constant_attribute(v) for v in op.operands]
     if custom:
         found = op.fold(constants)

@@ -77,8 +77,8 @@ class Session:
         )
 
     def run(self, module: Any, *passes: Pass) -> None:
-        """Run passes over the module."""
-        PassManager(list(passes)).run(module, self.context())
+        """Run passes over the module; it is verified at the end of a phase (always, with IREE_VERIFY)."""
+        PassManager(list(passes), verify_end=False).run(module, self.context())
 
     def progress(self, event: str, done: int, total: int, text: str) -> None:
         if self.options.progress is not None:

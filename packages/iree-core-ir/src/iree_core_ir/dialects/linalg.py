@@ -7,6 +7,7 @@ generic form of a named op.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -85,6 +86,17 @@ class Index(Op, name="linalg.index", traits=(PURE,)):
             raise VerifyError(self, f"loop {self.dim.value} of an op with {parent.n_loops} loops")
 
 
+# Attributes are interned, so what follows from one is worked out once.
+@functools.lru_cache(maxsize=1 << 12)
+def _maps_of(maps: ArrayAttr) -> tuple[AffineMap, ...]:
+    return tuple(m.value for m in maps if isinstance(m, AffineMapAttr))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _kinds_of(iterators: ArrayAttr) -> tuple[str, ...]:
+    return tuple(i.value for i in iterators if isinstance(i, (IteratorTypeAttr, StringAttr)))
+
+
 class Generic(StructuredOp, name="linalg.generic"):
     """The general structured op: maps, iterators and body given."""
 
@@ -142,11 +154,11 @@ class Generic(StructuredOp, name="linalg.generic"):
 
     @property
     def indexing_maps(self) -> tuple[AffineMap, ...]:
-        return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+        return _maps_of(self.maps)
 
     @property
     def iterator_types(self) -> tuple[str, ...]:
-        return tuple(i.value for i in self.iterators if isinstance(i, (IteratorTypeAttr, StringAttr)))
+        return _kinds_of(self.iterators)
 
     @property
     def body(self) -> Block:

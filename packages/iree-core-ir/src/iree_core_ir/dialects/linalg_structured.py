@@ -8,6 +8,7 @@ interface alone; a named op is a generic one whose maps and body follow from its
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,11 +88,11 @@ class StructuredOp(TensorOrMemRefOp, traits=(DESTINATION_STYLE, SINGLE_BLOCK)):
 
     def loop_ranges(self) -> tuple[LoopRange, ...]:
         """Per loop its static size, or (operand index, axis) of an operand dim of that size."""
-        return loop_ranges(self.indexing_maps, [v.type for v in self.operands], self.n_loops)
+        return _loop_ranges(self.indexing_maps, tuple([v.type for v in self.operands]), self.n_loops)
 
     def static_loop_ranges(self) -> tuple[int, ...]:
         """Per loop its size, DYNAMIC where only known at run time."""
-        return tuple(r if isinstance(r, int) else DYNAMIC for r in self.loop_ranges())
+        return _static_ranges(self.indexing_maps, tuple([v.type for v in self.operands]), self.n_loops)
 
     def uses_output(self, index: int) -> bool:
         """True when the body reads the initial value of output ``index``."""
@@ -122,6 +123,17 @@ def loop_ranges(maps: Sequence[AffineMap], types: Sequence[Type], n_loops: int) 
     if missing:
         raise ValueError(f"no operand dim gives the size of loop d{missing[0]}")
     return tuple(found[d] for d in range(n_loops))
+
+
+# Maps and types are interned: passes ask the same of the same op again and again.
+@functools.lru_cache(maxsize=1 << 14)
+def _loop_ranges(maps: tuple[AffineMap, ...], types: tuple[Type, ...], n_loops: int) -> tuple[LoopRange, ...]:
+    return loop_ranges(maps, types, n_loops)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _static_ranges(maps: tuple[AffineMap, ...], types: tuple[Type, ...], n_loops: int) -> tuple[int, ...]:
+    return tuple(r if isinstance(r, int) else DYNAMIC for r in loop_ranges(maps, types, n_loops))
 
 
 def operand_shape(type: Type) -> tuple[int, ...]:
