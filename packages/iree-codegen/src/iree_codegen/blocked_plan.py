@@ -6,6 +6,7 @@ from the L2 cache or from further away. What is measured is said beside each num
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ NEAR_RATE = 32
 """Bytes a cycle from the L2 cache, beside products."""
 WEIGHT_RATE = 24
 """Bytes a cycle of weights from the L2 cache where they do not stay in the L1 cache."""
-HIDDEN = 0.5
+HIDDEN = 0.3
 """Share of the time for memory that does not overlap with products."""
 TILE_CYCLES = 50
 """To start and end a register tile, beside its stores."""
@@ -32,6 +33,12 @@ GROUP_CYCLES = 400
 LATENCY = 4
 """Cycles from a multiply-add to its use."""
 ENOUGH_GROUPS = 4
+LONELY = 0.1
+"""What a single workgroup costs where several are worth it, since threads cannot share it."""
+FEW = 0.02
+"""What two or three cost, which threads share less evenly."""
+STEM_PIXEL = 0.005
+"""What a pixel of a tile costs a stem (measured: 4 vectors x 6 pixels before 2 x 14)."""
 GROUP_FLOPS = 1 << 22
 """Work that is worth a workgroup of its own."""
 LONG_PANELS = 1 << 20
@@ -111,7 +118,8 @@ def _memory(c: BlockedConvolution, grid: Grid, vectors: int, bands: int, shares:
         far += piece * blocks * max(0, panels - shares)
     elif piece > L1_BYTES // 2:
         near += piece * blocks * panels
-    copied = 2 * piece * blocks * shares / LINE_BYTES if c.padded else 0.0
+    image = math.prod(c.size) * c.blocks * c.inner * FLOAT_BYTES
+    copied = piece * blocks * shares / (FAR_RATE if image > L2_BYTES // 4 else NEAR_RATE) if c.padded else 0.0
     return HIDDEN * (far / FAR_RATE + near / NEAR_RATE) + copied
 
 
@@ -132,7 +140,7 @@ def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
     for vectors, pixels in vector_choices(description.registers, c.out_blocks):
         panels = -(-c.out_blocks // vectors)
         for grid in grids(*c.out_size, pixels, flat=flat):
-            products = _products(c, grid, vectors)
+            products = _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem)
             sizes = {b for b in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if b < grid.bands} | {grid.bands}
             for bands in sorted(sizes):
                 blocks = -(-grid.bands // bands)
@@ -144,6 +152,8 @@ def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
                 cycles += blocks * shares * GROUP_CYCLES
                 # Bands that do not divide the plane leave workgroups of unequal length.
                 cycles += 0.02 * products * (grid.bands % bands != 0)
+                groups = blocks * shares * images
+                cycles *= 1 + (LONELY if groups < min(wanted, 2) else FEW * (groups < wanted))
                 yield Plan(vectors, grid, bands, shares, chunk, cycles)
 
 

@@ -7,6 +7,7 @@ between products.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from iree_codegen.elements import Point
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -47,12 +50,15 @@ class Panel:
 
 @dataclass(frozen=True)
 class Ahead:
-    """What to fetch while a tile is computed: ``lines`` of weights a turn from ``start`` on, and the pixels
-    at ``pixels`` from where the input is read."""
+    """What to fetch while a tile is computed."""
 
     start: Index = 0
     lines: int = 0
+    """Lines of weights a turn of the innermost loop, from ``start`` on."""
     pixels: tuple[int, ...] = ()
+    """Pixels of the input, from where it is read."""
+    rows: tuple[tuple[Value, Index], ...] = ()
+    """Where the epilogue will read as many pixels side by side as the tile has: memory and start."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +126,26 @@ class BlockedTiles:
         loops, taps = reduction.turns()
         span = len(taps) * panel.tap
         lines = ahead.lines
-        fetching = lines > 0
+        turns = math.prod(count for count, _ in loops)
+        side = -(-len(places) // turns)
+        # Indices that every turn moves on: weights, lines fetched ahead, pixels of the epilogue.
+        steps = (span, lines * LINE, side * lanes if ahead.rows else 0)
 
         def turn(at: Index, state: list[Any]) -> list[Any]:
-            weights, fetch, *sums = state
+            weights, fetch, done, *sums = state
+            later = k.min(done, (len(places) - side) * lanes) if ahead.rows else 0
+            wanted = [
+                (memory, k.add(k.add(row, later), i * lanes))
+                for memory, row in ahead.rows
+                for i in range(side)
+            ]
             for u, tap in enumerate(taps):
                 for line in _part(range(lines), u, len(taps)):
                     k.prefetch(self.weights, k.add(fetch, line * LINE), locality=2)
                 for pixel in _part(ahead.pixels, u, len(taps)):
                     k.prefetch(memory, k.add(at, pixel))
+                for other, place in _part(wanted, u, len(taps)):
+                    k.prefetch(other, place)
                 row = k.add(weights, u * panel.tap)
                 vectors = [
                     k.vload(self.weights, k.add(row, v * panel.vector), lanes) for v in range(panel.vectors)
@@ -138,7 +155,7 @@ class BlockedTiles:
                     for v, vector in enumerate(vectors):
                         number = p * panel.vectors + v
                         sums[number] = k.fma(scalar, vector, sums[number])
-            return [k.add(weights, span), k.add(fetch, lines * LINE), *sums]
+            return [*(k.add(now, step) for now, step in zip(state, steps, strict=False)), *sums]
 
         def nest(level: int, at: Index, state: list[Any]) -> list[Any]:
             if level == len(loops):
@@ -146,30 +163,49 @@ class BlockedTiles:
             count, step = loops[level]
             if count == 1:
                 return nest(level + 1, at, state)
-            carried = [state[0], state[1] if fetching else 0, *state[2:]]
-            kept = carried[:1] + (carried[1:2] if fetching else []) + carried[2:]
-            values = [k.value(v) if isinstance(v, int) else v for v in kept]
+            moving = [i for i, step in enumerate(steps) if step]
 
             def body(i: Index, *now: Value) -> list[Value]:
-                inside = [now[0], now[1] if fetching else 0, *now[1 + fetching :]]
-                found = nest(level + 1, k.add(at, k.mul(i, step)), inside)
-                left = found[:1] + (found[1:2] if fetching else []) + found[2:]
-                return [k.value(v) for v in left]
+                indices: list[Index] = [0] * len(steps)
+                for place, value in zip(moving, now, strict=False):
+                    indices[place] = value
+                found = nest(level + 1, k.add(at, k.mul(i, step)), [*indices, *now[len(moving) :]])
+                return [*(k.value(found[m]) for m in moving), *found[len(steps) :]]
 
-            out = k.loop(0, count, 1, values, body)
-            return [out[0], out[1] if fetching else 0, *out[1 + fetching :]]
+            carried = [*(k.value(state[m]) for m in moving), *state[len(steps) :]]
+            out = k.loop(0, count, 1, carried, body)
+            left: list[Index] = [0] * len(steps)
+            for place, value in zip(moving, out, strict=False):
+                left[place] = value
+            return [*left, *out[len(moving) :]]
 
-        weights, _, *found = nest(0, start, [panel.start, ahead.start, *begin])
+        weights, _, _, *found = nest(0, start, [panel.start, ahead.start, 0, *begin])
         return found, weights
+
+    def read_behind(self, panel: Panel, row: Index, column: Index) -> tuple[tuple[Value, Index], ...]:
+        """Where the epilogue reads images like the result, at a pixel: memory and place for every vector."""
+        result = self.convolution.op.results[0]
+        identity = AffineMap.identity(result.type.rank)
+        found: list[tuple[Value, Index]] = []
+        for op in self.dispatch.ops:
+            if not isinstance(op, StructuredOp) or op is self.convolution.op:
+                continue
+            for value, map in zip(op.inputs, op.indexing_maps, strict=False):
+                binding = self.dispatch.binding_of(value)
+                if binding is None or map is not identity or binding.dims != self.dispatch.dims(result):
+                    continue
+                memory = self.frame.binding_memory(binding)
+                address = memory.address(self.forms)
+                for v in range(panel.vectors):
+                    place = self._at(panel, row, column, v).scalar(address)
+                    found.append((memory.memory, place))
+        return tuple(found)
 
     # -- results ---------------------------------------------------------------------------------------
 
     def store(self, panel: Panel, row: Index, column: Index, vector: int, value: Value) -> None:
         """The dispatch's result at a pixel, where the convolution is ``value``."""
-        k = self.kernel
-        block = k.add(panel.first, vector)
-        places = {IMAGE: self.image, BLOCK: block, ROW: row, COLUMN: column, LANE: 0}
-        at = Bindings(k).child({self.vars[kind]: place for kind, place in places.items()})
+        at = self._at(panel, row, column, vector)
         point = Point(at.child({self.vars[LANE]: 0}, self.vars[LANE], self.lanes, True))
         elements, (result, destination) = self.frame.elements, self.dispatch.results[0]
         own = self.convolution.op.results[0]
@@ -179,3 +215,8 @@ class BlockedTiles:
         else:
             final = elements.element_through(result, self.forms, point)
         elements.store(final, self.frame.binding_memory(destination), self.forms, point)
+
+    def _at(self, panel: Panel, row: Index, column: Index, vector: int) -> Bindings:
+        block = self.kernel.add(panel.first, vector)
+        places = {IMAGE: self.image, BLOCK: block, ROW: row, COLUMN: column, LANE: 0}
+        return Bindings(self.kernel).child({self.vars[kind]: place for kind, place in places.items()})

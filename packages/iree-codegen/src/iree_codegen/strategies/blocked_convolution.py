@@ -272,6 +272,9 @@ class _Emitter(BlockedTiles):
         if not c.padded and not c.stem and tiles.step:
             pixels = tuple(x * across + tiles.step * across for _, x in tiles.pixels)
             ahead = replace(ahead, pixels=pixels)
+        if not self.plan.chunk and tiles.step:
+            place = self._place(row, column, 0, 0)
+            ahead = replace(ahead, rows=self.read_behind(panel, *place))
         if whole:
             reduction = Reduction(whole, rows.plane, c.kernel, steps, c.inner)
             sums, behind = self.sums(panel, reduction, self.memory, start, places, sums, ahead)
@@ -286,7 +289,7 @@ class _Emitter(BlockedTiles):
         """This tile's share of the weights that come next, where they come from far."""
         k, c, plan = self.kernel, self.convolution, self.plan
         n_bytes = c.out_blocks * c.depth * c.lanes * FLOAT_BYTES
-        if not self.packed or n_bytes <= NEAR_WEIGHTS:
+        if not c.stem and (not self.packed or n_bytes <= NEAR_WEIGHTS):
             return Ahead()
         reduction = Reduction(blocks, 0, c.kernel, (0, 0), c.inner)
         loops, taps = reduction.turns()
@@ -296,16 +299,22 @@ class _Emitter(BlockedTiles):
         size = turns * len(taps) * panel.tap
         n_tiles = sum(t.count for t in plan.grid.band) * plan.bands
         lines = min(MOST_AHEAD, max(1, -(-size // LINE // (turns * n_tiles))))
+        if c.stem:
+            # One a step: pixels of a stem share elements, and LLVM would keep those in registers it has not.
+            lines = max(lines, len(taps))
         share = turns * lines * LINE
         offset = k.min(k.mul(number, share), size)
         return Ahead(k.add(k.add(panel.start, size), offset), lines)
 
     def _finish(self, panel: Panel, tiles: Tiles, row: Index, column: Index, sums: Sequence[Value]) -> None:
-        k, grid = self.kernel, self.plan.grid
-        y = k.add(k.mul(self.first_band, grid.height), row)
         for number, (dy, dx) in enumerate(tiles.pixels):
             for v in range(panel.vectors):
-                at_row, at_column = k.add(y, dy), k.add(column, dx)
-                if grid.flat:
-                    at_row, at_column = 0, k.add(k.mul(at_row, grid.columns), at_column)
-                self.store(panel, at_row, at_column, v, sums[number * panel.vectors + v])
+                place = self._place(row, column, dy, dx)
+                self.store(panel, *place, v, sums[number * panel.vectors + v])
+
+    def _place(self, row: Index, column: Index, dy: int, dx: int) -> tuple[Index, Index]:
+        """Row and column in the result of a pixel of a tile; all of a flat plane is one row."""
+        k, grid = self.kernel, self.plan.grid
+        y = k.add(k.add(k.mul(self.first_band, grid.height), row), dy)
+        x = k.add(column, dx)
+        return (0, k.add(k.mul(y, grid.columns), x)) if grid.flat else (y, x)
