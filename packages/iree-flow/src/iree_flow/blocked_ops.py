@@ -18,12 +18,15 @@ from typing import Any, ClassVar
 
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.attributes import IntegerAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value, single_block_region
-from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32
+from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32, i64
 from iree_flow.channel_blocks import BLOCK, CHANNEL, LANE, RANK, ChannelBlocks, constant_of
 
 PARALLEL, REDUCTION = "parallel", "reduction"
+CHANNELS = "iree.channels"
+"""On a convolution: input channels that are there, so that code generation may skip the lanes behind them."""
 IDENTITY = AffineMap.identity(RANK)
 IMAGE = AffineMap.identity(4)
 
@@ -127,7 +130,14 @@ class Dense(_Windowed):
         read = AffineMap(
             9, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
         )
-        return self._make(blocks, builder, [source, weights], [read, _select(9, fb, cb, kh, kw, ci, fi)], 4)
+        maps = [read, _select(9, fb, cb, kh, kw, ci, fi)]
+        result = self._make(blocks, builder, [source, weights], maps, 4)
+        channels = self.op.inputs[0].type.shape[CHANNEL]
+        if channels % blocks.lanes:
+            made = result.defining_op
+            assert made is not None
+            made.attributes[CHANNELS] = IntegerAttr(channels, i64)
+        return result
 
 
 @dataclass
