@@ -102,8 +102,9 @@ def plan(buffers: Sequence[ArenaBuffer], alignment: int = ALIGNMENT) -> Plan:
     """Place every buffer at a multiple of ``alignment``; sets their places and offsets."""
     for buffer in buffers:
         size = buffer.coefficient if buffer.nominal < 0 else buffer.nominal
-        buffer.nominal = aligned(size, alignment)
+        buffer.nominal = max(aligned(size, alignment), alignment) if buffer.coefficient else 0
     result = Plan(list(buffers), Offset())
+    buffers = [b for b in buffers if b.coefficient]
     result.total = sum(b.nominal for b in buffers)
     result.lower_bound = _fullest(buffers)[1]
     result.peak = _place_best(buffers, result.lower_bound)
