@@ -28,7 +28,7 @@ class LanewiseWindow:
 
     op: Any
     kind: str
-    source: Binding
+    source: Value
     weights: Binding | None
     batch: Dim
     blocks: int
@@ -46,11 +46,18 @@ class LanewiseWindow:
 
 
 def match(dispatch: Dispatch) -> LanewiseWindow | None:
-    """The dispatch as such a window; None otherwise, or where sizes are not numbers."""
+    """The dispatch as one such window; None otherwise, or where sizes are not numbers."""
     found = [o for o in dispatch.ops if isinstance(o, StructuredOp) and o.reduction_dims]
     if len(found) != 1 or len(dispatch.results) != 1:
         return None
-    op: Any = found[0]
+    window = window_of(dispatch, found[0])
+    if window is None or dispatch.binding_of(window.source) is None:
+        return None
+    return window if is_epilogue(dispatch, window.op, dispatch.results[0][0]) else None
+
+
+def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
+    """``op`` and the pad before it as such a window."""
     if op.name != "linalg.generic" or op.n_inputs != 2 or len(op.outputs) != 1:
         return None
     if list(op.iterator_types) != ["parallel"] * RANK + ["reduction"] * 2:
@@ -70,13 +77,13 @@ def match(dispatch: Dispatch) -> LanewiseWindow | None:
     if any(image.results[axis] is not AffineDim(axis) for axis in (0, 1, 4)):
         return None
     start = fill_number(op.outputs[0])
-    if start is None or (kind == PRODUCT and start != 0.0) or not is_epilogue(dispatch, op):
+    if start is None or (kind == PRODUCT and start != 0.0):
         return None
     outer = _source(op.inputs[0], start)
     if outer is None:
         return None
-    binding, weights = dispatch.binding_of(outer[0]), dispatch.binding_of(op.inputs[1])
-    if binding is None or (weights is None and kind == PRODUCT):
+    weights = dispatch.binding_of(op.inputs[1])
+    if weights is None and kind == PRODUCT:
         return None
     dims, out = dispatch.dims(outer[0]), dispatch.dims(op.results[0])
     kernel = dispatch.loop_dims(op)[5:]
@@ -87,7 +94,7 @@ def match(dispatch: Dispatch) -> LanewiseWindow | None:
     blocks: Any = dims[1]
     lanes: Any = dims[4]
     return LanewiseWindow(
-        op, kind, binding, weights if kind == PRODUCT else None, dims[0], blocks, lanes,
+        op, kind, outer[0], weights if kind == PRODUCT else None, dims[0], blocks, lanes,
         tuple(sizes[0]), tuple(sizes[1]), tuple(sizes[2]), (rows[0], columns[0]), (rows[1], columns[1]),
         outer[1], start, epilogue_cost(dispatch, op),
     )  # fmt: skip
@@ -124,9 +131,9 @@ def _step(expr: AffineExpr, loop: int, window: int) -> tuple[int, int] | None:
 def _source(value: Value, outside: float) -> tuple[Value, tuple[int, int]] | None:
     """The image without padding, and the rows and columns before it."""
     pad: Any = value.defining_op
-    if pad is None:
+    if pad is None or pad.name != "tensor.pad":
         return value, (0, 0)
-    if pad.name != "tensor.pad" or not value.has_one_use:
+    if not value.has_one_use:
         return None
     if number_of(pad.regions[0].block.terminator.operands[0]) != outside:
         return None
@@ -152,14 +159,18 @@ def number_of(value: Value) -> float | None:
     return float(number) if isinstance(number, (int, float)) else None
 
 
-def is_epilogue(dispatch: Dispatch, op: Any) -> bool:
-    """Everything that reads the result does so at its own place, up to the one result of the dispatch."""
+def is_epilogue(dispatch: Dispatch, op: Any, end: Value) -> bool:
+    """All that reads the result of ``op`` does so at its own place, up to ``end``, which only others read."""
     result = op.results[0]
     identity = AffineMap.identity(result.type.rank)
     reached = {result}
     for own in dispatch.ops:
         reads = [v for v in own.operands if v in reached]
         if not reads:
+            continue
+        if end in reads:
+            if len(reads) > 1:
+                return False
             continue
         if not isinstance(own, StructuredOp) or set(own.iterator_types) != {"parallel"}:
             return False
@@ -171,7 +182,7 @@ def is_epilogue(dispatch: Dispatch, op: Any) -> bool:
         if any(maps[i] is not identity for i, v in enumerate(own.inputs) if v in reached):
             return False
         reached.add(own.results[0])
-    return dispatch.results[0][0] in reached
+    return end in reached
 
 
 def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
@@ -184,4 +195,4 @@ def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
     return cost
 
 
-__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "match"]
+__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "is_epilogue", "match", "window_of"]

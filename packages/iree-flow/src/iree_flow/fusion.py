@@ -13,6 +13,7 @@ reads when the table ``JOINS`` allows it and the access is one the group's itera
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,9 @@ ELEMENTWISE, REDUCTION, CONTRACTION, CONVOLUTION, POOLING = (
     "pooling",
 )
 SOFTMAX, GATHER, PAD, COPY, OTHER = "softmax", "gather", "pad", "copy", "other"
+
+CHAIN_BYTES = 1 << 20
+"""A wide image of so many bytes would not stay in the L2 cache between the ops that make and read it."""
 
 EPILOGUE_ROOTS = frozenset({CONTRACTION, CONVOLUTION, POOLING, GATHER})
 
@@ -90,6 +94,43 @@ def _structured_kind(op: Any) -> str:
     if trailing and all(m is AffineMap.select(len(iterators), range(leading)) for m in outputs):
         return REDUCTION
     return OTHER
+
+
+def is_pointwise(op: Any) -> bool:
+    """A 1x1 convolution of images in channel blocks (``iree_flow.blocked_ops.Dense``), sizes known."""
+    if _blocked_loops(op) != (5, 4):
+        return False
+    weights = op.inputs[1].type.shape
+    return len(weights) == 6 and weights[2:4] == (1, 1) and op.inputs[0].type.shape[1:] == (
+        weights[1], *op.results[0].type.shape[2:4], weights[4],
+    )  # fmt: skip
+
+
+def is_lanewise(op: Any) -> bool:
+    """A window over images in channel blocks that keeps each channel to itself, sizes known."""
+    return _blocked_loops(op) == (5, 2)
+
+
+def _blocked_loops(op: Any) -> tuple[int, int] | None:
+    """Parallel and reduction loops of a window over images in channel blocks of known size."""
+    if op.name != "linalg.generic" or not _slides(op):
+        return None
+    if any(size < 0 for value in (op.inputs[0], op.results[0]) for size in value.type.shape[1:]):
+        return None
+    parallel = list(op.iterator_types).count("parallel")
+    return parallel, len(op.iterator_types) - parallel
+
+
+def continues_chain(group: Group, op: Any) -> bool:
+    """``op`` reads what a group of 1x1 convolution (and window) makes, and is best computed with it.
+
+    A window over a wide image that would go to memory and back; and the 1x1 convolution behind that.
+    """
+    windows = [member for member in group.ops if kind_of(member) == CONVOLUTION]
+    if len(windows) == 1 and is_pointwise(windows[0]) and is_lanewise(op):
+        shape: tuple[int, ...] = windows[0].results[0].type.shape
+        return 4 * math.prod(shape[1:]) >= CHAIN_BYTES
+    return len(windows) == 2 and is_pointwise(windows[0]) and is_lanewise(windows[1]) and is_pointwise(op)
 
 
 def _slides(op: Any) -> bool:

@@ -17,6 +17,7 @@ from iree_flow import fusion
 from iree_flow.passes.block_channels import BlockChannels
 from iree_flow.passes.convert_elementwise_to_linalg import ConvertElementwiseToLinalg
 from iree_flow.passes.drop_unit_dims import DropUnitDims
+from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.sink_reshapes import SinkReshapes
 
@@ -393,6 +394,34 @@ def test_operands_of_elementwise_ops() -> None:
         "%s = arith.addf %a, %b : f32\n%r = arith.mulf %s, %c : f32",
     )
     check(g, g.conv(x, 4), inputs=floats((2, 8, 4, 6)))
+
+
+@pytest.mark.parametrize("size", [16, 96])
+def test_a_wide_image_stays_inside_a_dispatch(size: int) -> None:
+    """Widened, filtered and narrowed: in one dispatch when the wide image is too large for a cache."""
+    g = image(f"1x8x{size}x{size}")
+    x = g.conv("%x", 4)
+    y = g.relu(g.depthwise(g.relu(g.conv(x, 32))))
+    out = g.join(g.conv(y, 4), x)
+    module = run(
+        g.text(out),
+        ConvertElementwiseToLinalg(),
+        BlockChannels(lanes=LANES, always=True),
+        Canonicalize(),
+        FuseElementwise(),
+        FormDispatchRegions(),
+        constants=g.constants,
+    )
+    regions = [op for op in module.walk() if op.name == "flow.dispatch.region"]
+    windows = [len(convolutions(region)) for region in regions]
+    assert sorted(n for n in windows if n) == ([1, 3] if size == 96 else [1, 1, 1, 1])
+    inputs = floats((1, 8, size, size))
+    before = parse_module(g.text(out), constants=g.constants)
+    (got,), (want,) = (
+        call(module, *inputs, constants=g.constants),
+        call(before, *inputs, constants=g.constants),
+    )
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-5)
 
 
 def test_what_does_not_pay_stays() -> None:

@@ -181,6 +181,8 @@ def group_ops(block: Block, resolver: DimResolver, fuse_ops: bool = True) -> lis
             if reduces:
                 group.outer = grouping.row_extents(op)[: _n_parallel(op)]
             continue
+        if kind == fusion.CONVOLUTION and _join_chain(grouping, op):
+            continue
         _take_pads(grouping, op, grouping.new(op, kind))
     return [g for g in grouping.groups if g.ops]
 
@@ -199,6 +201,38 @@ def _take_pads(grouping: _Grouping, op: Op, group: Group) -> None:
         grouping.groups.remove(own)
         grouping.group_of[producer] = group
         group.ops.insert(0, producer)
+
+
+def _join_chain(grouping: _Grouping, op: Any) -> bool:
+    """Join the group that makes the image ``op`` reads, with the pad between them if there is one."""
+    value, pad = op.operands[0], None
+    if isinstance(value.defining_op, tensor.Pad):
+        pad = value.defining_op
+        if not fusion.only_used_by(value, op):
+            return False
+        value = pad.operands[0]
+    producer = value.defining_op
+    group = grouping.group_of.get(producer) if producer is not None else None
+    if group is None or group.last is not producer or not fusion.only_used_by(value, pad or op):
+        return False
+    own = grouping.group_of.get(pad) if pad is not None else None
+    if not fusion.continues_chain(group, op) or (own is not None and own.ops != [pad]):
+        return False
+    # The pad lies between the group and the op: it joins first.
+    if pad is not None:
+        grouping.join(pad, group)
+    if grouping.makes_cycle(op, group):
+        if pad is not None:
+            group.ops.pop()
+            grouping.group_of.pop(pad)
+            if own is not None:
+                grouping.group_of[pad] = own
+        return False
+    if own is not None:
+        own.ops.clear()
+        grouping.groups.remove(own)
+    grouping.join(op, group)
+    return True
 
 
 def _join_epilogue(grouping: _Grouping, op: Any) -> bool:

@@ -1,0 +1,104 @@
+"""A dispatch that widens an image in channel blocks, slides a window over it and may narrow it again.
+
+A 1x1 convolution, a depthwise convolution or pooling of what it makes, and possibly another 1x1 convolution
+of that, each with elementwise ops behind. The wide image is used by nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen.dispatch import Binding, Dispatch
+from iree_codegen.lanewise_window import LanewiseWindow, fill_number, is_epilogue, window_of
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.affine import AffineDim, AffineMap
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
+
+CHANNELS = "iree.channels"
+"""On a convolution: input channels that are there; the lanes behind them are zero."""
+LOOPS = 9
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """A 1x1 convolution: ``[fb, cb, 1, 1, ci, fi]`` weights, as they are."""
+
+    op: Any
+    source: Value
+    weights: Binding
+    blocks: int
+    """Of input channels."""
+    channels: int
+    """Input channels that are there."""
+    out_blocks: int
+    lanes: int
+    final: Value
+    """The result with what is fused behind."""
+
+
+@dataclass(frozen=True)
+class InvertedResidual:
+    expand: Pointwise
+    window: LanewiseWindow
+    narrow: Value
+    """The window's result with what is fused behind."""
+    project: Pointwise | None
+
+
+def match(dispatch: Dispatch) -> InvertedResidual | None:
+    """The dispatch as such a chain; None otherwise, or where sizes are not numbers."""
+    found = [o for o in dispatch.ops if isinstance(o, StructuredOp) and o.reduction_dims]
+    if not 2 <= len(found) <= 3 or len(dispatch.results) != 1:
+        return None
+    window = window_of(dispatch, found[1])
+    if window is None:
+        return None
+    expand = _pointwise(dispatch, found[0], window.source)
+    if expand is None or dispatch.binding_of(expand.source) is None or not window.source.has_one_use:
+        return None
+    result = dispatch.results[0][0]
+    if len(found) == 2:
+        narrow, project = result, None
+    else:
+        narrow = found[2].inputs[0]
+        project = _pointwise(dispatch, found[2], result)
+        if project is None or not narrow.has_one_use:
+            return None
+    if not is_epilogue(dispatch, window.op, narrow):
+        return None
+    return InvertedResidual(expand, window, narrow, project)
+
+
+def _pointwise(dispatch: Dispatch, op: Any, final: Value) -> Pointwise | None:
+    """``op`` as a 1x1 convolution whose elementwise readers end in ``final``."""
+    if op.name != "linalg.generic" or op.n_inputs != 2 or len(op.iterator_types) != LOOPS:
+        return None
+    if list(op.iterator_types) != ["parallel"] * 5 + ["reduction"] * 4:
+        return None
+    d = [AffineDim(i) for i in range(LOOPS)]
+    image = AffineMap(LOOPS, 0, [d[0], d[5], d[2] + d[6], d[3] + d[7], d[8]])
+    wanted = (image, AffineMap.select(LOOPS, [1, 5, 6, 7, 8, 4]), AffineMap.select(LOOPS, range(5)))
+    if any(a is not b for a, b in zip(op.indexing_maps, wanted, strict=True)):
+        return None
+    if [inner.name for inner in op.body][:-1] != ["arith.mulf", "arith.addf"]:
+        return None
+    if any(v.type.element_type is not f32 for v in op.operands) or fill_number(op.outputs[0]) != 0.0:
+        return None
+    weights = dispatch.binding_of(op.inputs[1])
+    extents = dispatch.loop_dims(op)
+    if weights is None or weights.packed is not None or not is_epilogue(dispatch, op, final):
+        return None
+    _, out_blocks, _, _, lanes, blocks, kh, kw, inner = extents
+    if not all(isinstance(n, int) and n > 0 for n in extents[1:]) or (kh, kw) != (1, 1) or inner != lanes:
+        return None
+    assert isinstance(blocks, int) and isinstance(out_blocks, int) and isinstance(lanes, int)
+    hint: Any = op.attributes.get(CHANNELS)
+    channels = blocks * lanes
+    if hint is not None and channels - lanes < hint.value <= channels:
+        channels = int(hint.value)
+    return Pointwise(op, op.inputs[0], weights, blocks, channels, out_blocks, lanes, final)
+
+
+__all__ = ["InvertedResidual", "Pointwise", "match"]

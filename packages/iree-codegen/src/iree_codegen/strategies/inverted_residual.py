@@ -1,0 +1,243 @@
+"""``inverted-residual``: a 1x1 convolution, a window over what it makes and possibly another 1x1 convolution,
+strip by strip of the result's rows.
+
+The wide image never reaches memory: for each panel of its blocks the rows that a strip needs are made in
+worker scratch, and the window reads them there. Rows that two strips need are made twice; strips are as high
+as the scratch allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen import dims as dim_ops
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.inverted_residual import InvertedResidual, Pointwise, match
+from iree_codegen.kernel import Kernel, KernelFrame
+from iree_codegen.kernel_builder import Index
+from iree_codegen.lanewise_tiles import LanewiseTiles, Pixels, Store, row_tiles
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
+
+NAME = "inverted-residual"
+SCRATCH_BYTES = 640 << 10
+"""What the rows of a strip may take: they stay in the L2 cache beside the input."""
+FEWEST_STRIPS = 4
+"""Strips of an image, for threads to share."""
+
+
+def inverted_residual(dispatch: Dispatch, description: Any) -> Kernel | None:
+    chain = match(dispatch)
+    if chain is None or chain.window.lanes != description.vector_bits // 32:
+        return None
+    return _Emitter(dispatch, description, chain).run()
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A register tile: vectors of channels times pixels."""
+
+    vectors: int
+    pixels: int
+
+    @staticmethod
+    def of(blocks: int, registers: int) -> _Shape:
+        vectors = 3 if registers >= 32 and (blocks % 3 == 0 or blocks > 4) else min(blocks, 2)
+        return _Shape(vectors, min(14, (registers - 1 - vectors) // vectors))
+
+
+class _Emitter:
+    def __init__(self, dispatch: Dispatch, description: Any, chain: InvertedResidual) -> None:
+        self.chain = chain
+        self.frame = frame = KernelFrame(dispatch, fma=description.fma)
+        self.kernel = frame.kernel
+        w, expand, project = chain.window, chain.expand, chain.project
+        self.wide = _Shape.of(expand.out_blocks, description.registers)
+        self.deep = _Shape.of(project.out_blocks, description.registers) if project else self.wide
+        self.rows = self._strip()
+        self.in_rows = self._rows_under(self.rows)
+        size = w.lanes * w.size[1]
+        self.plane = self.in_rows * size
+        self.scratch = frame.scratch_view(self.wide.vectors * self.plane, f32)
+        self.tiles = LanewiseTiles(frame, w, description.registers, self.scratch)
+        result, destination = dispatch.results[0]
+        self.memory = frame.binding_memory(destination)
+        self.expanded = Pixels(frame, expand.op.results[0], expand.final)
+        self.narrowed = Pixels(frame, w.op.results[0], chain.narrow)
+        self.image: Index = 0
+        if project is not None:
+            self.kept = frame.scratch_view(w.blocks * self.rows * w.out_size[1] * w.lanes, f32)
+            self.projected = Pixels(frame, project.op.results[0], result)
+
+    def _rows_under(self, rows: int) -> int:
+        """Rows of the wide image that so many rows of the window's result take in."""
+        w = self.chain.window
+        return (rows - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] + 1
+
+    def _strip(self) -> int:
+        """Rows of the result in a strip: as many as fit, in strips of equal height."""
+        w = self.chain.window
+        height = w.out_size[0]
+        kept = w.blocks * w.out_size[1] if self.chain.project else 0
+
+        def n_bytes(rows: int) -> int:
+            pixels = self.wide.vectors * self._rows_under(rows) * w.size[1] + kept * rows
+            return 4 * w.lanes * pixels
+
+        most = max(1, -(-height // FEWEST_STRIPS))
+        rows = max((r for r in range(1, most + 1) if n_bytes(r) <= SCRATCH_BYTES), default=1)
+        return -(-height // -(-height // rows))
+
+    def run(self) -> Kernel:
+        k, w, expand = self.kernel, self.chain.window, self.chain.expand
+        strips = -(-w.out_size[0] // self.rows)
+        number: Index = self.frame.ids[0]
+        strip = k.mod(number, strips)
+        self.image = k.floordiv(number, strips) if w.batch != 1 else 0
+        self.low = k.mul(strip, self.rows)
+        self.high = k.min(k.add(self.low, self.rows), w.out_size[0])
+        full, rest = divmod(expand.out_blocks, self.wide.vectors)
+        k.loop(0, full, 1, (), lambda p: self._panel(k.mul(p, self.wide.vectors), self.wide.vectors))
+        if rest:
+            self._panel(full * self.wide.vectors, rest)
+        if self.chain.project is not None:
+            self._project(self.chain.project)
+        why = (
+            f"{self.wide.vectors}x{self.wide.pixels} tiles of the wide image, strips of {self.rows} rows"
+            f"{f', {self.deep.vectors}x{self.deep.pixels} tiles behind' if self.chain.project else ''}"
+        )
+        count = dim_ops.mul(w.batch, strips)
+        return self.frame.finish([count], self.frame.scratch_bytes, NAME, why)
+
+    # -- the wide image ----------------------------------------------------------------------------
+
+    def _panel(self, first: Index, vectors: int) -> None:
+        """Blocks ``first`` to ``first + vectors``: their rows, then the window over them."""
+        k, w = self.kernel, self.chain.window
+        top = k.add(k.mul(self.low, w.strides[0]), -w.pad[0])
+        below = k.add(k.mul(k.sub(self.high, 1), w.strides[0]), (w.kernel[0] - 1) * w.dilations[0] + 1)
+        begin, end = k.max(top, 0), k.min(k.add(below, -w.pad[0]), w.size[0])
+        row = w.size[1] * w.lanes
+        k.loop(begin, end, 1, (), lambda y: self._wide_row(first, vectors, y, k.mul(k.sub(y, top), row)))
+        for v in range(vectors):
+            self.tiles.block = block = k.add(first, v)
+            self.tiles.base = k.sub(v * self.plane, k.mul(top, row))
+            store = self._keep(block) if self.chain.project is not None else self._finish(block)
+            k.loop(self.low, self.high, 1, (), lambda y, store=store: self.tiles.row(y, store))
+
+    def _wide_row(self, first: Index, vectors: int, y: Index, target: Index) -> None:
+        k, w, expand = self.kernel, self.chain.window, self.chain.expand
+        height, width = w.size
+        source = self.frame.dispatch.binding_of(expand.source)
+        assert source is not None
+        plane = height * width * w.lanes
+        line = k.add(k.mul(self.image, expand.blocks * plane), k.mul(y, width * w.lanes))
+
+        def tile(x: Index, count: int) -> None:
+            memory = self.frame.binding_args[source.index]
+            start = k.add(line, k.mul(x, w.lanes))
+            sums = self._sums(expand, memory, start, plane, first, vectors, count)
+            for v in range(vectors):
+                for p in range(count):
+                    point = self.expanded.point(self.image, k.add(first, v), y, k.add(x, p))
+                    value = self.expanded.value(sums[p * vectors + v], point)
+                    at = k.add(k.add(target, v * self.plane), k.mul(k.add(x, p), w.lanes))
+                    k.vstore(k.splat(value, w.lanes), self.scratch, at)
+
+        self._tiles(width, self.wide.pixels, tile)
+
+    def _finish(self, block: Index) -> Store:
+        """The window's result is the dispatch's."""
+
+        def store(value: Value, y: Index, x: Index) -> None:
+            point = self.narrowed.point(self.image, block, y, x)
+            final = self.narrowed.value(value, point)
+            self.frame.elements.store(final, self.memory, self.narrowed.forms, point)
+
+        return store
+
+    def _keep(self, block: Index) -> Store:
+        """The window's result stays in scratch: ``[block][row of the strip][column]``."""
+        k, w = self.kernel, self.chain.window
+        plane = self.rows * w.out_size[1] * w.lanes
+
+        def store(value: Value, y: Index, x: Index) -> None:
+            final = self.narrowed.value(value, self.narrowed.point(self.image, block, y, x))
+            row = k.mul(k.sub(y, self.low), w.out_size[1] * w.lanes)
+            at = k.add(k.add(k.mul(block, plane), row), k.mul(x, w.lanes))
+            k.vstore(k.splat(final, w.lanes), self.kept, at)
+
+        return store
+
+    # -- behind the window ---------------------------------------------------------------------------
+
+    def _project(self, project: Pointwise) -> None:
+        k, w = self.kernel, self.chain.window
+        width = w.out_size[1]
+        plane = self.rows * width * w.lanes
+
+        def panel(first: Index, vectors: int) -> None:
+            def row(y: Index) -> None:
+                line = k.mul(k.sub(y, self.low), width * w.lanes)
+
+                def tile(x: Index, count: int) -> None:
+                    start = k.add(line, k.mul(x, w.lanes))
+                    sums = self._sums(project, self.kept, start, plane, first, vectors, count)
+                    for p in range(count):
+                        for v in range(vectors):
+                            point = self.projected.point(self.image, k.add(first, v), y, k.add(x, p))
+                            final = self.projected.value(sums[p * vectors + v], point)
+                            self.frame.elements.store(final, self.memory, self.projected.forms, point)
+
+                self._tiles(width, self.deep.pixels, tile)
+
+            k.loop(self.low, self.high, 1, (), row)
+
+        full, rest = divmod(project.out_blocks, self.deep.vectors)
+        k.loop(0, full, 1, (), lambda p: panel(k.mul(p, self.deep.vectors), self.deep.vectors))
+        if rest:
+            panel(full * self.deep.vectors, rest)
+
+    # -- 1x1 convolutions ------------------------------------------------------------------------------
+
+    def _tiles(self, width: int, most: int, tile: Any) -> None:
+        """``tile(column, count)`` along a row; neighbours of one width are a loop."""
+        tiles = row_tiles(width, most)
+        i = 0
+        while i < len(tiles):
+            count, j = tiles[i][1] - tiles[i][0], i + 1
+            while j < len(tiles) and tiles[j][1] - tiles[j][0] == count:
+                j += 1
+            self.kernel.loop(tiles[i][0], tiles[j - 1][1], count, (), lambda x, count=count: tile(x, count))
+            i = j
+
+    def _sums(
+        self, c: Pointwise, memory: Value, start: Index, plane: int, first: Index, vectors: int, count: int
+    ) -> Sequence[Value]:
+        """``[pixel][vector]`` sums of ``count`` pixels from ``start`` on, for blocks from ``first`` on."""
+        k, lanes = self.kernel, c.lanes
+        weights = self.frame.binding_args[c.weights.index]
+        size = c.blocks * lanes * lanes
+        base = k.mul(first, size)
+
+        def add(block: Index, channels: int, sums: Sequence[Value]) -> list[Value]:
+            found = list(sums)
+            at = k.add(start, k.mul(block, plane))
+            row = k.add(base, k.mul(block, lanes * lanes))
+            for ci in range(channels):
+                columns = [k.vload(weights, k.add(row, v * size + ci * lanes), lanes) for v in range(vectors)]
+                for p in range(count):
+                    scalar = k.splat(k.load(memory, k.add(at, p * lanes + ci)), lanes)
+                    for v, column in enumerate(columns):
+                        found[p * vectors + v] = k.fma(scalar, column, found[p * vectors + v])
+            return found
+
+        whole, tail = divmod(c.channels, lanes)
+        sums: Sequence[Value] = [k.splat(k.constant(0.0, f32), lanes)] * (count * vectors)
+        sums = k.loop(0, whole, 1, sums, lambda block, *now: add(block, lanes, now))
+        return add(whole, tail, sums) if tail else sums
+
+
+__all__ = ["NAME", "inverted_residual"]
