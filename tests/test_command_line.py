@@ -55,6 +55,17 @@ def test_fixed_shapes_and_the_report(iree: Command, tmp_path: Path) -> None:
     assert iree("run", "mlp.vmfb", "--input", "2x8xf32=0").returncode == 2
 
 
+def test_the_arena_report_says_what_fills_it(iree: Command, tmp_path: Path) -> None:
+    model = tiny.convolution(tmp_path / "net.onnx")
+    said = good(iree("compile", model, "--arena-report"))
+    assert "lower bound" in said
+    assert "% over" in said
+    assert "in place" in said
+    (row,) = json.loads(good(iree("compile", model, "--json")))["report"]["arenas"]
+    assert row["lower_bound"] <= row["peak"] <= row["sum_of_temporaries"]
+    assert f"{row['fullest'][0]['bytes']} from " in said
+
+
 def test_phases_are_dumped_and_read_back(iree: Command, tmp_path: Path) -> None:
     model = tiny.convolution(tmp_path / "net.onnx")
     good(iree("compile", model, "--dump-phases-to", "phases", "-o", "whole.vmfb"))

@@ -63,6 +63,7 @@ class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
 @click.option("--jobs", type=click.IntRange(min=1), help="Compile processes. Default: one a core.")
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of compiled kernels.")
 @click.option("--report", is_flag=True, help="Print where everything went and what it took.")
+@click.option("--arena-report", is_flag=True, help="Print what memory temporaries take, and which fill it.")
 @options.json_option
 @options.print_config_option
 @click.pass_context
@@ -74,6 +75,7 @@ def command(
     targets: tuple[str, ...],
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...],
     report: bool,
+    arena_report: bool,
     as_json: bool,
     print_config: bool,
     no_cache: bool,
@@ -102,7 +104,7 @@ def command(
     files.check_readable(source)
     to_stdout = str(target) == "-"
     if to_stdout:
-        _check_stdout(phase, as_json, report)
+        _check_stdout(phase, {"--json": as_json, "--report": report, "--arena-report": arena_report})
     else:
         files.check_writable(target)
     flow = import_flow()
@@ -126,6 +128,8 @@ def command(
         return
     if report:
         click.echo(str(compiled.report))
+    if arena_report:
+        click.echo("\n".join(compiled.report.arena_lines(each=True)))
     console.stderr().print(f"{target}: {console.size_text(size)} in {seconds:.1f} s")
 
 
@@ -159,10 +163,10 @@ def unique(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> dict[str, tuple[i
     return result
 
 
-def _check_stdout(phase: str | None, as_json: bool, report: bool) -> None:
+def _check_stdout(phase: str | None, printing: dict[str, bool]) -> None:
     if phase is None:
         raise CliError(4, "-o -", cause="an artefact is binary", hint="name a file, or add --compile-to")
-    for given, name in ((as_json, "--json"), (report, "--report")):
+    for name, given in printing.items():
         if given:
             raise CliError(4, name, cause="the IR goes to stdout", hint="write it to a file: -o FILE")
 
