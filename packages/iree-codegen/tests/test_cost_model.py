@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +12,6 @@ from iree_codegen.cost_model import (
     accumulators_fit,
     balanced,
     choose_schedule,
-    collide,
     partial_sums,
     product_cycles,
     step_cycles,
@@ -48,9 +46,7 @@ def test_small_tiles_do_not_wait_for_themselves() -> None:
 @given(SIZES, SIZES, st.integers(1, 6000), st.booleans())
 def test_schedules_cover_the_product(rows: int, columns: int, depth: int, computed: bool) -> None:
     tile = choose_tile(rows, -(-columns // 16), depth, 32)
-    product = Product(
-        rows, columns, depth, tile.rows, tile.vectors, None if computed else depth * 4, True, False
-    )
+    product = Product(rows, columns, depth, tile.rows, tile.vectors, computed, chunks=True, one_panel=False)
     schedule = choose_schedule(product, CORE)
     assert product_cycles(product, schedule, CORE) > 0
     assert schedule.copy_rows or not computed
@@ -61,14 +57,11 @@ def test_schedules_cover_the_product(rows: int, columns: int, depth: int, comput
 
 
 def test_a_reduction_is_cut_where_rows_do_not_stay_in_the_cache() -> None:
-    assert choose_schedule(Product(128, 768, 768, 13, 2, 768 * 4, True, False), CORE) == Schedule()
-    schedule = choose_schedule(Product(128, 768, 3072, 13, 2, 3072 * 4, True, False), CORE)
-    assert schedule.chunk is not None and schedule.copy_rows
+    assert choose_schedule(Product(128, 768, 768, 9, 3, False, True, False), CORE) == Schedule()
+    assert choose_schedule(Product(128, 768, 3072, 9, 3, False, True, False), CORE).chunk is not None
+    assert choose_schedule(Product(1, 768, 3072, 1, 4, False, True, False), CORE).chunk is None
 
 
-@pytest.mark.parametrize(
-    ("row_bytes", "rows", "expected"),
-    [(4096, 13, True), (3072 * 4, 13, True), (768 * 4, 13, False), (4096, 8, False), (100, 16, False)],
-)
-def test_rows_that_meet_in_one_set(row_bytes: int, rows: int, expected: bool) -> None:
-    assert collide(row_bytes, rows) is expected
+def test_rows_are_done_in_blocks_where_a_reduction_cannot_be_cut() -> None:
+    schedule = choose_schedule(Product(2048, 768, 768, 9, 3, False, False, False), CORE)
+    assert schedule.tiles is not None and schedule.chunk is None

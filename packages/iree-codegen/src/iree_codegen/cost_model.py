@@ -2,8 +2,8 @@
 
 A core multiplies and adds two vectors a cycle, loads two, and gets a few bytes a cycle from beyond its second
 cache. From that follow the time of a register tile (``step_cycles``, ``tile_cycles``) and the schedule of a
-product (``choose_schedule``): how many rows of A stay in the cache while B streams by, whether the reduction
-is cut into chunks, and whether rows of A are copied so that they do not meet in few sets of the first cache.
+product (``choose_schedule``): how many rows of A stay in the cache while B streams by, and whether the
+reduction is cut into chunks.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ LATENCY = 4
 ENTRY = 40
 """Cycles to start and end a tile, about."""
 LINE_BYTES = 64
-LINE_CYCLES = 0.25
+LINE_CYCLES = 0.1
 """What a line from the second cache costs in a loop that hides its latency."""
+LOAD_CYCLES = 0.1
+"""What a load costs beside multiply-adds that keep their ports busy."""
 FAR_BYTES = 4.4
 """Bytes a cycle from beyond the second cache, fetched ahead or not."""
+SHOWS = 0.2
+"""The share of that time that shows although it is fetched ahead."""
 COPY_CYCLES = 3.0
 """To copy a vector."""
-WAYS = 8
-"""Lines that a set of the first cache holds, at least."""
-SETS = 64
-"""Sets of the first cache."""
+STAYS = 0.75
+"""The share of the second cache that holds what is used again."""
 MOST_CHUNKS = 16
 ROWS_PER_BLOCK = 256
 """Rows of A that one workgroup takes where their number is known only when the dispatch runs."""
@@ -70,7 +72,7 @@ def step_cycles(rows: int, vectors: int, registers: int, *, unaligned: bool = Fa
     products = rows * vectors
     loads = vectors * (2 if unaligned else 1) + rows
     waits = LATENCY / partial_sums(rows, vectors, registers) if products < PORTS * LATENCY else 0.0
-    return max(products / PORTS, loads / PORTS, waits) + LINE_CYCLES * vectors
+    return max(products / PORTS, loads / PORTS, waits) + LOAD_CYCLES * loads + LINE_CYCLES * vectors
 
 
 def tile_cycles(
@@ -101,8 +103,8 @@ class Product:
     depth: int | None
     tile_rows: int
     vectors: int
-    row_bytes: int | None
-    """From a row of A to the next; None: A is computed and has to be copied."""
+    computed: bool
+    """A is computed, and kept in scratch."""
     chunks: bool
     """The reduction may be cut into chunks."""
     one_panel: bool
@@ -122,36 +124,25 @@ class Schedule:
     """Steps of the reduction of a chunk; None: all at once. Sums wait in scratch between chunks."""
     panels: int = 1
     copy_rows: bool = False
-    """Rows of A are copied to scratch, a block and chunk at a time."""
-
-
-def collide(row_bytes: int, rows: int) -> bool:
-    """True when rows so far apart meet in fewer sets of the first cache than hold them."""
-    lines = row_bytes // LINE_BYTES
-    if row_bytes % LINE_BYTES or lines == 0:
-        return False
-    step = lines & -lines  # the largest power of two in it
-    return rows > WAYS * max(1, SETS // step)
+    """Rows of A are put into scratch, a block and chunk at a time."""
 
 
 def choose_schedule(product: Product, core: Core) -> Schedule:
     """The cheapest schedule by the model; the same wherever it is asked for."""
-    copy = product.row_bytes is None or collide(product.row_bytes, product.tile_rows)
     panels = None
     if product.columns is not None:
         panels = -(-product.columns // (product.vectors * core.lanes))
+    copy = product.computed
     if product.one_panel:
-        # Rows that collide are left where they are: one panel does not pay for copying them.
-        block = None if product.row_bytes is not None else _computed_tiles(product, core)
-        return Schedule(tiles=block, copy_rows=product.row_bytes is None)
+        return Schedule(tiles=_computed_tiles(product, core) if copy else None, copy_rows=copy)
     if product.rows is None or panels is None or product.depth is None:
         tiles = max(1, ROWS_PER_BLOCK // product.tile_rows)
-        if product.row_bytes is None:
+        if copy:
             tiles = min(tiles, _computed_tiles(product, core))
             return Schedule(tiles=tiles, panels=_group(panels or 1), copy_rows=True)
         return Schedule(tiles=tiles)
     best: tuple[float, Schedule] | None = None
-    for schedule in _schedules(product, panels, copy):
+    for schedule in _schedules(product, panels):
         cycles = product_cycles(product, schedule, core)
         if best is None or cycles < best[0] * 0.995:
             best = cycles, schedule
@@ -171,23 +162,27 @@ def _group(panels: int) -> int:
     return -(-panels // (4 if panels >= 32 else 2))
 
 
-def _schedules(product: Product, panels: int, copy: bool) -> Iterator[Schedule]:
+def _schedules(product: Product, panels: int) -> Iterator[Schedule]:
     assert product.rows is not None and product.depth is not None
     n_tiles = -(-product.rows // product.tile_rows)
     blocks = 1
     while blocks == 1 or n_tiles // blocks >= 4:
         tiles = -(-n_tiles // blocks)
-        for chunks in range(1, MOST_CHUNKS + 1 if product.chunks else 2):
+        # With one tile of rows nothing of B is used twice.
+        most = MOST_CHUNKS if product.chunks and n_tiles > 1 else 1
+        for chunks in range(1, most + 1):
             chunk = -(-product.depth // chunks)
             chunk += -chunk % 16
-            if chunks > 1 and (chunk < 128 or chunk * (chunks - 1) >= product.depth):
+            if chunks > 1 and (chunk < 256 or (product.depth % chunk and product.depth % 16 == 0)):
                 continue
-            several = copy or chunks > 1
+            if chunk * (chunks - 1) >= product.depth:
+                continue
+            several = product.computed or chunks > 1
             yield Schedule(
                 tiles if blocks > 1 else None,
                 chunk if chunks > 1 else None,
                 _group(panels) if several else 1,
-                copy,
+                product.computed,
             )
         blocks += 1
 
@@ -216,7 +211,7 @@ def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
     stays = block + 2 * chunk * width * core.element_bytes
     if again:
         stays += block_rows * schedule.panels * width * core.element_bytes
-    missed = min(1.0, max(0.0, (stays - 0.75 * core.l2_bytes) / block))
+    missed = min(1.0, max(0.0, (stays - STAYS * core.l2_bytes) / block))
     a_far = a_bytes * (groups + missed * max(0, panels - groups)) if again or schedule.copy_rows else 0.0
     if not (again or schedule.copy_rows):
         a_far = a_bytes * (1 + missed * (panels - 1))
@@ -224,10 +219,10 @@ def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
     if schedule.copy_rows:
         copies = groups * product.rows * product.depth / core.lanes * COPY_CYCLES
     b_far = blocks * product.columns * product.depth * core.element_bytes / FAR_BYTES
-    return max(compute, b_far) + a_far / FAR_BYTES + copies
+    return max(compute, b_far) + SHOWS * b_far + a_far / FAR_BYTES + copies
 
 
 __all__ = [
     "LATENCY", "LINE_BYTES", "Core", "Product", "Schedule", "accumulators_fit", "balanced", "choose_schedule",
-    "collide", "partial_sums", "product_cycles", "step_cycles", "tile_cycles",
+    "partial_sums", "product_cycles", "step_cycles", "tile_cycles",
 ]  # fmt: skip

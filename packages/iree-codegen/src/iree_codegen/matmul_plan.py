@@ -154,22 +154,17 @@ def read_rows_in_place(plan: MatmulPlan, description: Any) -> None:
 
 def _schedule(plan: MatmulPlan, description: Any) -> Schedule:
     rows, columns, depth = plan.rows, plan.columns, plan.depth
-    row_bytes: int | None = None
-    element_bytes = plan.element_bytes
-    if plan.a is not None:
-        step = plan.a.address.coefficient(plan.root.vars[plan.m]) if plan.m is not None else 0
-        row_bytes = step * element_bytes if isinstance(step, int) else 0
     product = Product(
         rows if isinstance(rows, int) else None,
         columns if isinstance(columns, int) else None,
         depth if isinstance(depth, int) else None,
         plan.tile.rows,
         plan.tile.vectors,
-        row_bytes,
+        computed=plan.a is None,
         chunks=plan.layout == PACKED and len([i for i in plan.k if plan.root.extents[i] != 1]) == 1,
         one_panel=plan.layout == SCRATCH,
     )
-    return choose_schedule(product, Core.of(description, plan.lanes, element_bytes))
+    return choose_schedule(product, Core.of(description, plan.lanes, plan.element_bytes))
 
 
 def epilogue_cost(dispatch: Dispatch, root: Root) -> int:

@@ -12,10 +12,7 @@ import pytest
 
 from iree_codegen import matmul_plan
 from iree_codegen.cost_model import Schedule
-from iree_codegen.decompose import decomposed
-from iree_codegen.dispatch import Dispatch
 from iree_codegen.layouts import constant_layout
-from iree_codegen.matmul_plan import plan_matmul
 from iree_target_llvm.testing import run_native, run_reference
 
 from ..conftest import assert_close, compile_with, function
@@ -77,15 +74,6 @@ def test_schedules_of_any_number_of_rows(
         return
     func = function(product(None, 70, 24))
     check_with_layouts(func, description, [], {**inputs(m, 70, 24), 3: m})
-
-
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("m", [13, 40, 75])
-def test_rows_that_collide_are_copied(description: Any, m: int, constant: bool) -> None:
-    func = function(product(m, 70, 1024, constant=constant))
-    plan = plan_matmul(Dispatch(decomposed(func)), description)
-    assert plan is not None and plan.schedule.copy_rows == (plan.tile.rows > 8)
-    check_with_layouts(func, description, constant_layout(func, description), inputs(m, 70, 1024))
 
 
 @pytest.mark.parametrize("m", [0, 1, 2, 3, 13, 14, 15, 27, 41, 300])

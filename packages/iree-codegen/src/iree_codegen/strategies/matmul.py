@@ -46,7 +46,7 @@ NAME = "matmul"
 CHEAP_EPILOGUE = 12
 """Epilogues of up to so many instructions are written out for every sum of a tile."""
 ROW_PADDING = 16
-"""Elements between copied rows, so that they do not meet in few sets of the first cache."""
+"""Elements between rows in scratch, so that they do not meet in few sets of the first cache."""
 
 
 def matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
