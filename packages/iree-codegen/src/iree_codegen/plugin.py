@@ -15,6 +15,8 @@ TRANSFORMS = {
     "cpu-panels": "packing",
     "channel-panels": "channel_panels",
     "gate-panels": "gate_panels",
+    "integer-filters": "integer_panels",
+    "integer-panels": "integer_panels",
     "tile-panels": "tile_panels",
     "winograd-panels": "winograd_panels",
 }

@@ -35,8 +35,11 @@ CONTROL_OPS = frozenset(
     }
 )  # fmt: skip
 
-TILE_OPS = frozenset(
-    {"amx.tile_load", "amx.tile_mulf", "amx.tile_muli", "amx.tile_store", "amx.tile_zero"}
+MACHINE_OPS = frozenset(
+    {
+        "amx.tile_load", "amx.tile_mulf", "amx.tile_muli", "amx.tile_store", "amx.tile_zero",
+        "x86vector.dot_u8s8",
+    }
 )  # fmt: skip
 
 INVOCATION_OPS = frozenset(
@@ -177,7 +180,7 @@ def _verify_type(type: Any, op: Op) -> None:
 
 def _verify_op(op: Op, functions: dict[str, Op]) -> None:
     dialect = op.name.partition(".")[0]
-    known = op.name in MEMORY_OPS or op.name in VECTOR_OPS or op.name in CONTROL_OPS or op.name in TILE_OPS
+    known = op.name in MEMORY_OPS or op.name in VECTOR_OPS or op.name in CONTROL_OPS or op.name in MACHINE_OPS
     if dialect not in ("arith", "math") and not known:
         raise CodegenError(INVALID_KERNEL, f"{op.name} is not part of the workgroup form")
     for value in (*op.operands, *op.results):

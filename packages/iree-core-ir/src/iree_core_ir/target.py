@@ -170,6 +170,14 @@ class Target(Protocol):
         """
         ...
 
+    def integer_products(self, description: TargetDescription) -> bool:
+        """Whether products of unsigned by constant signed 8-bit integers, summed in i32, are faster than
+        products of f32: then models quantized so are computed on integers.
+
+        A target without the method says no.
+        """
+        ...
+
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
         """Compile one dispatch. May run in another process. Raises a coded error naming the op."""
         ...

@@ -24,6 +24,8 @@ from iree_flow.passes.drop_unit_dims import DropUnitDims
 from iree_flow.passes.fold_dim_ranges import FoldDimRanges
 from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
+from iree_flow.passes.gather_first import GatherFirst
+from iree_flow.passes.integer_products import IntegerProducts
 from iree_flow.passes.lower_control_flow import LowerControlFlow
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
@@ -56,6 +58,7 @@ def global_optimization(module: Any, session: Session) -> None:
     """Whole-program rewrites that keep the meaning: images in the layout the target asks for, reshapes out of
     the way, elementwise chains merged.
     """
+    session.run(module, GatherFirst(), IntegerProducts(), Canonicalize(), Cse())
     session.run(module, BlockChannels(), Canonicalize(), Cse())
     session.run(module, DropUnitDims(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())

@@ -32,6 +32,8 @@ _PASSES = {
     "flow-tile-and-distribute": "FlowTileAndDistribute",
     "form-dispatch-regions": "FormDispatchRegions",
     "fuse-elementwise": "FuseElementwise",
+    "gather-first": "GatherFirst",
+    "integer-products": "IntegerProducts",
     "lower-control-flow": "LowerControlFlow",
     "outline-dispatch-regions": "OutlineDispatchRegions",
     "place": "Place",

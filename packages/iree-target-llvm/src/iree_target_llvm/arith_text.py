@@ -18,7 +18,7 @@ from iree_core_ir.dialects.arith_attributes import (
 )
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
-from iree_target_llvm.llvm_types import intrinsic_suffix, llvm_type
+from iree_target_llvm.llvm_types import float_literal, intrinsic_suffix, llvm_type
 from iree_target_llvm.text_writer import TextWriter
 
 Handler = Callable[[TextWriter, Any], Any]
@@ -266,13 +266,38 @@ def index_cast(extend: str) -> Handler:
 
 
 def saturating(name: str) -> Handler:
+    """Float to integer: NaN to 0, what is out of range to the nearest that is in it."""
+
     def handler(p: TextWriter, op: Any) -> str:
         source, target = op.operands[0], op.results[0]
         a, b = llvm_type(source.type), llvm_type(target.type)
+        if isinstance(target.type, VectorType) and 1 < width(target.type) < 32:
+            return _clamped(p, source, target.type, name == "fptosi")
         suffix = f"{intrinsic_suffix(target.type)}.{intrinsic_suffix(source.type)}"
         return p.intrinsic(f"llvm.{name}.sat.{suffix}", b, [(a, p.operand(source))])
 
     return handler
+
+
+def _clamped(p: TextWriter, source: Value, target: Any, signed: bool) -> str:
+    """Vectors of narrow integers by way of i32: their bounds are floats, while LLVM would go lane by lane."""
+    a, b = llvm_type(source.type), llvm_type(target)
+    bits = width(target)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    element = llvm_type(element_of(source.type))
+    name = p.operand(source)
+    value = name
+    lanes = f"<{target.shape[0]} x i1>"
+    for predicate, bound in (("ogt", low), ("olt", high)):
+        limit = f"splat ({element} {float_literal(float(bound))})"
+        inside = p.assign(f"fcmp {predicate} {a} {value}, {limit}")
+        value = p.assign(f"select {lanes} {inside}, {a} {value}, {a} {limit}")
+    wide = f"<{target.shape[0]} x i32>"
+    whole = p.assign(f"fptosi {a} {value} to {wide}")
+    if signed:
+        ordered = p.assign(f"fcmp ord {a} {name}, {name}")
+        whole = p.assign(f"select {lanes} {ordered}, {wide} {whole}, {wide} zeroinitializer")
+    return p.assign(f"trunc {wide} {whole} to {b}")
 
 
 def extended(instruction: str) -> Handler:

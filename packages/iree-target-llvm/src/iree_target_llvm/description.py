@@ -86,6 +86,8 @@ class CpuDescription(TargetDescription):
     """``high``: products of f32 may be three products of bf16 parts; ``medium``: one of rounded numbers."""
     matrix_tiles: tuple[str, ...] = ()
     """Element types of which there are matrix tiles: ``bf16``, ``i8``."""
+    integer_dots: bool = False
+    """Sums of four products of 8-bit integers are an instruction."""
     bf16_conversions: bool = False
     """f32 -> bf16 is an instruction."""
     channel_block: int = 0
@@ -194,6 +196,7 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
         rounding="sse4.1" in features,
         half_conversions="f16c" in features,
         matrix_tiles=tuple(element for element, feature in tiles if feature in features),
+        integer_dots=wide and "avx512vnni" in features,
         bf16_conversions=wide and "avx512bf16" in features,
         channel_block=vector_bits // 32 if blocks == "auto" and "fma" in features else 0,
     )

@@ -62,12 +62,31 @@ def masked_load(p: TextWriter, op: Any) -> str:
     return _from_memory(p, value, type)
 
 
+def _only_lane(mask: Any) -> int | None:
+    """The lane of a constant mask that has one."""
+    op = mask.defining_op
+    if op is None or op.name != "arith.constant":
+        return None
+    lanes = op.attributes["value"].to_array().reshape(-1).nonzero()[0]
+    return int(lanes[0]) if len(lanes) == 1 else None
+
+
 def masked_store(p: TextWriter, op: Any) -> None:
     memory, at, mask, value = op.operands
     type = value.type
     vector = _memory_vector(type)
     text = _to_memory(p, p.operand(value), type)
     size = element_size(type.element_type)
+    lane = _only_lane(mask)
+    if lane is not None:
+        # LLVM makes a scalar store of it too, but one of too many bytes where the vector was truncated.
+        element = memory_type(type.element_type)
+        scalar = p.assign(f"extractelement {vector} {text}, i64 {lane}")
+        pointer = p.address(memory, at)
+        if lane:
+            pointer = p.assign(f"getelementptr {element}, ptr {pointer}, i64 {lane}")
+        p.write(f"store {element} {scalar}, ptr {pointer}, align {size}")
+        return
     p.intrinsic(
         f"llvm.masked.store.{_memory_suffix(type)}.p0",
         "void",
@@ -176,6 +195,13 @@ def reduction(p: TextWriter, op: Any) -> str:
     return p.assign(f"extractelement {llvm_type(VectorType((1,), element))} {text}, i64 0")
 
 
+def dot_u8s8(p: TextWriter, op: Any) -> str:
+    types = [llvm_type(v.type) for v in op.operands]
+    lanes = op.operands[0].type.shape[0]
+    arguments = list(zip(types, (p.operand(v) for v in op.operands), strict=True))
+    return p.intrinsic(f"llvm.x86.avx512.vpdpbusd.{32 * lanes}", types[0], arguments)
+
+
 HANDLERS: dict[str, Callable[[TextWriter, Any], Any]] = {
     "vector.bitcast": bitcast,
     "vector.broadcast": broadcast,
@@ -188,4 +214,5 @@ HANDLERS: dict[str, Callable[[TextWriter, Any], Any]] = {
     "vector.reduction": reduction,
     "vector.shuffle": shuffle,
     "vector.store": store,
+    "x86vector.dot_u8s8": dot_u8s8,
 }

@@ -8,7 +8,6 @@ reads them there while they are hot and stores the results.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from iree_codegen import dims as dim_ops
@@ -16,11 +15,12 @@ from iree_codegen import indexing
 from iree_codegen.contraction import operand_forms
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
-from iree_codegen.indexing import Affine, Bindings, Var
-from iree_codegen.kernel import Kernel, KernelFrame
+from iree_codegen.indexing import Bindings, Var
+from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.matmul_plan import panel_axes
+from iree_codegen.product_tiles import ProductTiles
 from iree_codegen.tile_kernel import WORDS, TileKernel, build
 from iree_codegen.tile_panels import DEPTH, TILE_PANELS, tile_panel_shape
 from iree_codegen.tile_plan import TilePlan, plan_tiles, tile_layout
@@ -52,19 +52,10 @@ def tile_matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
     return _Emitter(dispatch, description, plan).emit()
 
 
-class _Emitter:
+class _Emitter(ProductTiles):
     def __init__(self, dispatch: Dispatch, description: Any, plan: TilePlan) -> None:
+        super().__init__(dispatch, description, plan.root, plan.base.m, plan.base.n, plan.step, plan.width)
         self.plan = plan
-        self.root = plan.root
-        self.description = description
-        self.dispatch = dispatch
-        self.lanes = description.vector_bits // 32
-        self.frame = KernelFrame(dispatch, fma=description.fma)
-        self.kernel = self.frame.kernel
-        self.elements = self.frame.elements
-        self.m_base, self.m_in = Var("m0"), Var("m", plan.step)
-        self.n_base, self.n_in = Var("n0"), Var("n", plan.width)
-        self.tile = self.frame.scratch_view(plan.step * plan.width, f32)
         self.part_offset = plan.block * plan.pitch
         self.a_rows = self.frame.scratch_view(plan.parts * self.part_offset, bf16)
         spec = TileKernel(
@@ -72,16 +63,6 @@ class _Emitter:
             self.part_offset,
         )  # fmt: skip
         self.function = build(spec, f"{dispatch.name}.tile")
-        inner = next(
-            (
-                v
-                for v, d in zip(reversed(self.root.result_vars), reversed(self.root.result_dims), strict=True)
-                if d != 1
-            ),
-            None,
-        )
-        self.store_masks = description.masks and inner is self.root.vars[plan.base.n]
-        """Results that are not contiguous along the columns have no masked store."""
 
     def emit(self) -> Kernel:
         plan, base, k = self.plan, self.plan.base, self.kernel
@@ -135,29 +116,13 @@ class _Emitter:
             position = k.add(k.mul(position, k.dim(dims[axis])), at.values[self.root.vars[loop]])
         return k.mul(position, plan.panels)
 
-    def _forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
-        """Row and column variables replaced by the tile's base plus the place inside."""
-        return tuple(self._substituted(form) for form in forms)
-
-    def _substituted(self, form: Affine) -> Affine:
-        base = self.plan.base
-        replaced = indexing.constant(form.constant)
-        for var, coefficient in form.terms:
-            part = indexing.of(var)
-            if base.m is not None and var is self.root.vars[base.m]:
-                part = indexing.of(self.m_base) + indexing.of(self.m_in)
-            elif var is self.root.vars[base.n]:
-                part = indexing.of(self.n_base) + indexing.of(self.n_in)
-            replaced = replaced + part.scaled(coefficient)
-        return replaced
-
     # -- A ----------------------------------------------------------------------------------------------
 
     def _convert(self, at: Bindings, m_first: Index, rows: Index) -> None:
         """Rows of A into scratch: [rows][K] of bf16 per part, zeros behind the last element of a row."""
         plan, k = self.plan, self.kernel
         operand = self.root.op.operands[plan.base.a_operand]
-        forms = self._forms(operand_forms(self.root, plan.base.a_operand))
+        forms = self.forms(operand_forms(self.root, plan.base.a_operand))
         extents = [self.root.extents[i] for i in plan.base.k]
         memory = Memory(self.a_rows, (plan.pitch, *dim_ops.strides(extents)))
         second = Memory(self.a_rows, memory.strides, self.part_offset)
@@ -211,42 +176,9 @@ class _Emitter:
         count: Index = plan.step
         if not isinstance(rows, int) or rows % plan.step:
             count = k.min(k.sub(rows, first), plan.step)
-        self._epilogue(at.child({self.m_base: k.add(m_first, first)}), count)
-
-    def _epilogue(self, at: Bindings, rows: Index) -> None:
-        plan, base, k = self.plan, self.plan.base, self.kernel
-        root = self.root
-        results = self.dispatch.results
-        forms = self._forms(root.result_forms)
-        tile = Memory(self.tile, (plan.width, 1))
-        positions = root.op.indexing_maps[root.op.n_inputs].dim_positions()
-        m_axis = positions.index(base.m) if base.m is not None else None
-        n_axis = positions.index(base.n)
-
-        def sums(own: tuple[Affine, ...], point: Point) -> Value:
-            row = own[m_axis] + indexing.of(self.m_base).scaled(-1) if m_axis is not None else indexing.ZERO
-            column = own[n_axis] + indexing.of(self.n_base).scaled(-1)
-            total = self.elements.load(tile, (row, column), point)
-            if root.zero:
-                return total
-            return k.binary("arith.addf", self.elements.element(root.op.outputs[0], own, point), total)
-
-        self.elements.overrides[root.value] = sums
-        end: Index = plan.width
-        columns = base.columns
+        columns = plan.base.columns
         assert isinstance(columns, int)
+        end: Index = plan.width
         if columns % plan.width:
             end = k.min(k.sub(columns, at.values[self.n_base]), plan.width)
-
-        def row(i: Index) -> None:
-            inner = at.child({self.m_in: i})
-
-            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
-                point = Point(inner.child({self.n_in: j}, self.n_in if lanes > 1 else None, lanes), mask)
-                values = [self.elements.element(value, forms, point) for value, _ in results]
-                for value, (_, binding) in zip(values, results, strict=True):
-                    self.elements.store(value, self.frame.binding_memory(binding), forms, point)
-
-            vector_loop(k, 0, end, self.lanes, self.store_masks, once, unroll=plan.column_tiles)
-
-        k.loop(0, rows, 1, (), row)
+        self.epilogue(at.child({self.m_base: k.add(m_first, first)}), count, end)

@@ -58,6 +58,7 @@ CORE = (
     "vector",
     "gpu",
     "amx",
+    "x86vector",
     "bufferization",
     "ml_program",
     "util",

@@ -1,0 +1,100 @@
+"""Products whose tiles of sums go to scratch: the kernel around them and the epilogue that reads them there.
+
+Rows and columns of the result are a tile's base plus the place inside the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from iree_codegen import indexing
+from iree_codegen.contraction import Root
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.elements import Memory, Point
+from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.kernel import KernelFrame
+from iree_codegen.kernel_builder import Index
+from iree_codegen.loop_emitter import vector_loop
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import FloatType
+
+
+class ProductTiles:
+    """``m`` and ``n`` are the loops over rows (None: there is one) and columns of ``root``, by number."""
+
+    def __init__(
+        self, dispatch: Dispatch, description: Any, root: Root, m: int | None, n: int, rows: int, width: int
+    ) -> None:
+        self.dispatch = dispatch
+        self.description = description
+        self.root = root
+        self.m, self.n = m, n
+        self.width = width
+        self.lanes = description.vector_bits // 32
+        self.frame = KernelFrame(dispatch, fma=description.fma)
+        self.kernel = self.frame.kernel
+        self.elements = self.frame.elements
+        self.m_base, self.m_in = Var("m0"), Var("m", rows)
+        self.n_base, self.n_in = Var("n0"), Var("n", width)
+        self.tile = self.frame.scratch_view(rows * width, root.op.outputs[0].type.element_type)
+        inner = next(
+            (
+                v
+                for v, d in zip(reversed(root.result_vars), reversed(root.result_dims), strict=True)
+                if d != 1
+            ),
+            None,
+        )
+        self.store_masks = description.masks and inner is root.vars[n]
+        """Results that are not contiguous along the columns have no masked store."""
+
+    def forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
+        """Row and column variables replaced by the tile's base plus the place inside."""
+        return tuple(self._substituted(form) for form in forms)
+
+    def _substituted(self, form: Affine) -> Affine:
+        replaced = indexing.constant(form.constant)
+        for var, coefficient in form.terms:
+            part = indexing.of(var)
+            if self.m is not None and var is self.root.vars[self.m]:
+                part = indexing.of(self.m_base) + indexing.of(self.m_in)
+            elif var is self.root.vars[self.n]:
+                part = indexing.of(self.n_base) + indexing.of(self.n_in)
+            replaced = replaced + part.scaled(coefficient)
+        return replaced
+
+    def epilogue(self, at: Bindings, rows: Index, columns: Index) -> None:
+        """Store the results of so many rows and columns of the tile at ``at``'s bases."""
+        k, root = self.kernel, self.root
+        results = self.dispatch.results
+        forms = self.forms(root.result_forms)
+        tile = Memory(self.tile, (self.width, 1))
+        positions = root.op.indexing_maps[root.op.n_inputs].dim_positions()
+        m_axis = positions.index(self.m) if self.m is not None else None
+        n_axis = positions.index(self.n)
+        is_float = isinstance(root.op.outputs[0].type.element_type, FloatType)
+        add = "arith.addf" if is_float else "arith.addi"
+
+        def sums(own: tuple[Affine, ...], point: Point) -> Value:
+            row = own[m_axis] + indexing.of(self.m_base).scaled(-1) if m_axis is not None else indexing.ZERO
+            column = own[n_axis] + indexing.of(self.n_base).scaled(-1)
+            total = self.elements.load(tile, (row, column), point)
+            if root.zero:
+                return total
+            return k.binary(add, self.elements.element(root.op.outputs[0], own, point), total)
+
+        self.elements.overrides[root.value] = sums
+
+        def row(i: Index) -> None:
+            inner = at.child({self.m_in: i})
+
+            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
+                point = Point(inner.child({self.n_in: j}, self.n_in if lanes > 1 else None, lanes), mask)
+                values = [self.elements.element(value, forms, point) for value, _ in results]
+                for value, (_, binding) in zip(values, results, strict=True):
+                    self.elements.store(value, self.frame.binding_memory(binding), forms, point)
+
+            vector_loop(k, 0, columns, self.lanes, self.store_masks, once, unroll=self.width // self.lanes)
+
+        k.loop(0, rows, 1, (), row)
