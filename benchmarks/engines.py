@@ -155,6 +155,8 @@ def build_upstream(engine: Engine, onnx: Path, artifact: Path) -> None:
             "--iree-hal-local-target-device-backends=llvm-cpu",
             "--iree-llvmcpu-target-cpu=host",
             "--iree-opt-level=O3",
+            # Its tiles for some attention shapes need more than the default of 32 KiB.
+            "--iree-llvmcpu-stack-allocation-limit=262144",
             f"--iree-opt-data-tiling={'true' if engine.options['tiled'] else 'false'}",
             "-o",
             str(artifact),

@@ -27,7 +27,10 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Traced:
-    """A torch module in evaluation mode, arguments to trace it with, and names for its inputs and outputs."""
+    """A torch module in evaluation mode, arguments to trace it with, and names for its inputs and outputs.
+
+    No two arguments may be one tensor: the exporter would take them for one input.
+    """
 
     module: Any
     arguments: tuple[Any, ...]
@@ -240,7 +243,7 @@ def minilm(wheel: Path) -> Traced:
 
     ids = torch.ones((1, 128), dtype=torch.int64)
     names = ("input_ids", "attention_mask", "token_type_ids")
-    return Traced(Sentence().eval(), (ids, ids, ids * 0), names, ("last_hidden_state", "sentence_embedding"))
+    return Traced(Sentence().eval(), (ids, ids.clone(), ids * 0), names, ("last_hidden_state", "sentence_embedding"))
 
 
 def bert_base() -> Traced:
@@ -263,7 +266,7 @@ def bert_base() -> Traced:
 
     ids = torch.ones((1, 128), dtype=torch.int64)
     names = ("input_ids", "attention_mask", "token_type_ids")
-    return Traced(States().eval(), (ids, ids, ids * 0), names, ("last_hidden_state",))
+    return Traced(States().eval(), (ids, ids.clone(), ids * 0), names, ("last_hidden_state",))
 
 
 GPT2_LAYERS, GPT2_HEADS, GPT2_HEAD, GPT2_PAST = 12, 12, 64, 64
