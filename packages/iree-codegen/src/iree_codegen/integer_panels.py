@@ -3,8 +3,8 @@
 ``integer-panels``: a tensor with reduction axes (K) and one column axis (N) becomes
 ``[ceil(N / width)][ceil(K / 4)][width][4]``: vectors of columns, for products whose other factor is
 broadcast. ``integer-filters``: weights ``[F][C][window]`` become
-``[ceil(F / rows)][ceil(C / 4)][window][rows][4]``: words to broadcast, one filter beside the other. Zeros stand
-where there is no weight.
+``[ceil(F / rows)][ceil(C / 4)][window][rows][4]``: words to broadcast, one filter beside the other. Zeros
+stand where there is no weight.
 """
 
 from __future__ import annotations

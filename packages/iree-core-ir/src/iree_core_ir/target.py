@@ -139,10 +139,7 @@ class Target(Protocol):
     option_names: Collection[str]
     """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it. A mapping
     gives a line of help for each. A target that has ``matmul-precision`` (``highest``, ``high``, ``medium``)
-    gets what the whole compile was asked for.
-
-    An optional method ``remarks(description)`` gives lines for the report: options without effect there.
-    """
+    gets what the whole compile was asked for.    """
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
         """Validate ``options`` and resolve them to a machine. Raises a coded error for a bad one."""
@@ -163,10 +160,18 @@ class Target(Protocol):
         """
         ...
 
+    def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
+        """Compile one dispatch. May run in another process. Raises a coded error naming the op."""
+        ...
+
+
+class TargetWishes(Protocol):
+    """Methods that a target may have beside those of :class:`Target`."""
+
     def channel_block(self, description: TargetDescription) -> int | None:
         """How many channels of f32 images it wants side by side (``iree_flow.channel_blocks``).
 
-        None: images stay as they are. A target without the method says the same.
+        None, as of targets without the method: images stay as they are.
         """
         ...
 
@@ -178,6 +183,6 @@ class Target(Protocol):
         """
         ...
 
-    def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
-        """Compile one dispatch. May run in another process. Raises a coded error naming the op."""
+    def remarks(self, description: TargetDescription) -> Sequence[str]:
+        """Lines for the report of a compile: what its options ask for and the machine does not have."""
         ...
