@@ -139,7 +139,8 @@ class Target(Protocol):
     option_names: Collection[str]
     """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it. A mapping
     gives a line of help for each. A target that has ``matmul-precision`` (``highest``, ``high``, ``medium``)
-    gets what the whole compile was asked for.    """
+    gets what the whole compile was asked for.
+    """
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:
         """Validate ``options`` and resolve them to a machine. Raises a coded error for a bad one."""
@@ -151,13 +152,6 @@ class Target(Protocol):
 
     def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
         """Which constant arguments of the dispatch function should be stored transformed."""
-        ...
-
-    def fused_ops(self, description: TargetDescription) -> Collection[str]:
-        """Multi-step ops, by name, that it computes as one: their parts are looked for (``raise-attention``).
-
-        A target without the method names none.
-        """
         ...
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
@@ -180,6 +174,13 @@ class TargetWishes(Protocol):
         products of f32: then models quantized so are computed on integers.
 
         A target without the method says no.
+        """
+        ...
+
+    def fused_ops(self, description: TargetDescription) -> Collection[str]:
+        """Multi-step ops, by name, that it computes as one: their parts are looked for (``raise-attention``).
+
+        A target without the method names none.
         """
         ...
 
