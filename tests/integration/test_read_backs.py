@@ -92,3 +92,38 @@ def test_passed_sizes_that_do_not_fit_are_an_error(plain: Any) -> None:
     for sizes in ((4, 3), (2, 2)):
         with pytest.raises(IreeError, match="do not fit"):
             plain.main(X, np.array(sizes, np.int64))
+
+
+DIMS = ("n", "k")
+WRONG = [(2, -1, 4), (2, 3, 4), (-1, -1, 4), (0, 7, 0), (100, 100, 100), (-1, 0, 0), (1 << 40, 1 << 40, 1)]
+
+
+@pytest.fixture(scope="module", params=["llvm-cpu", "reference"])
+def between(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """``y = -reshape(exp(x), size)``: work before and behind, every size only known when it runs."""
+    nodes = [
+        helper.make_node("Exp", ["x"], ["more"]),
+        helper.make_node("Reshape", ["more", "size"], ["shaped"]),
+        helper.make_node("Neg", ["shaped"], ["y"]),
+    ]
+    path = tmp_path_factory.mktemp("between") / "between.onnx"
+    inputs = [("x", tiny.F32, DIMS), ("size", tiny.I64, (3,))]
+    tiny.save(path, nodes, inputs, [("y", tiny.F32, ("a", "b", "c"))])
+    return iree_vm.load(iree_flow.compile(path, target=request.param))
+
+
+@pytest.mark.parametrize("sizes", [(5, 7, -1), (-1, 1, 1), (7, 5, 1), (5, 0, 1)])
+def test_a_shape_that_fits_between_two_computations(between: Any, sizes: tuple[int, ...]) -> None:
+    x = np.arange(35, dtype=np.float32).reshape(5, 7) / 35
+    shape = tuple(x.shape[i] if size == 0 else size for i, size in enumerate(sizes))
+    np.testing.assert_allclose(between.main(x, np.array(sizes)), -np.exp(x).reshape(shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", WRONG)
+def test_a_shape_that_does_not_fit_stops_before_anything_is_read(
+    between: Any, sizes: tuple[int, ...]
+) -> None:
+    x = np.ones((5, 7), np.float32)
+    with pytest.raises(IreeError, match=r"IREE-VM-008.*shape.*node_shaped"):
+        between.main(x, np.array(sizes))
+    assert between.main(x, np.array([35, 1, 1])).shape == (35, 1, 1)

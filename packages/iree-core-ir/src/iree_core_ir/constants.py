@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from iree_base.element_types import ElementType, element_type, from_dtype
+from iree_base.packed_rows import pack_rows, unpack_rows
 from iree_core_ir.constant_transforms import transform_function
 from iree_core_ir.errors import CoreIrError
 
@@ -252,7 +253,7 @@ class ConstantStore:
         try:
             if entry.row.bits < 8:
                 raw = np.memmap(entry.path, np.uint8, "r", entry.offset, (entry.nbytes,))
-                return _unpacked(np.asarray(raw), entry)
+                return unpack_rows(np.asarray(raw), entry.shape, entry.row)
             # A mapping of bytes, then a view: some dtypes of ml-dtypes cannot be mapped directly.
             raw = np.memmap(entry.path, np.uint8, "r", entry.offset, (entry.nbytes,))
             return raw.view(np.ndarray).view(dtype).reshape(entry.shape)
@@ -287,7 +288,7 @@ class ConstantStore:
             array = self.array(key)
             mapping = _mapping(array)
             if entry.row.bits < 8:
-                array = _packed(array, entry)
+                array = pack_rows(array, entry.row)
             sequential = array.flags.c_contiguous
             for i, chunk in enumerate(array_chunks(array, size), 1):
                 yield chunk
@@ -386,29 +387,3 @@ def _release(mapping: mmap.mmap | None) -> None:
     """Let go of the pages read so far; they come back from the file when touched again."""
     if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def _packed(array: Array, entry: ConstantEntry) -> Array:
-    """Sub-byte integers packed along the last dimension, low bits first."""
-    bits = entry.row.bits
-    per_byte = 8 // bits
-    codes = np.atleast_1d(array).astype(np.int8).view(np.uint8) & ((1 << bits) - 1)
-    pad = -codes.shape[-1] % per_byte
-    if pad:
-        codes = np.concatenate([codes, np.zeros((*codes.shape[:-1], pad), np.uint8)], axis=-1)
-    grouped = codes.reshape(*codes.shape[:-1], -1, per_byte)
-    result = np.zeros(grouped.shape[:-1], np.uint8)
-    for i in range(per_byte):
-        result |= grouped[..., i] << (bits * i)
-    return result
-
-
-def _unpacked(raw: Array, entry: ConstantEntry) -> Array:
-    bits = entry.row.bits
-    shape = entry.shape or (1,)
-    rows = raw.reshape(*shape[:-1], -1)
-    parts = [(rows >> (bits * i)) & ((1 << bits) - 1) for i in range(8 // bits)]
-    codes = np.stack(parts, axis=-1).reshape(*shape[:-1], -1)[..., : shape[-1]]
-    if entry.row.kind == "i":
-        codes = ((codes.astype(np.int8) ^ (1 << (bits - 1))) - (1 << (bits - 1))).astype(np.int8)
-    return codes.astype(_dtype(entry.element_type)).reshape(entry.shape)

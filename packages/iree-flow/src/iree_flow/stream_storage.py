@@ -142,7 +142,8 @@ class Storages:
 
     def fresh(self, type: TensorType, dims: list[Dim], builder: Builder, *, escapes: bool) -> Storage:
         """New memory: a temporary, or with ``escapes`` an allocation of its own."""
-        storage = Storage(TEMPORARY, dims, type, size=self.bytes(type, dims, builder))
+        dims = self.packed(type, dims, builder)
+        storage = Storage(TEMPORARY, dims, type, size=self.bytes(type, dims, builder, packed=True))
         if escapes:
             storage.kind = OUTPUT
             storage.resource = builder.create(stream.ResourceAlloc, storage.nbytes).result
@@ -230,8 +231,21 @@ class Storages:
 
     # -- arithmetic on sizes, in bytes ---------------------------------------------------------------
 
-    def bytes(self, type: TensorType, dims: Sequence[Dim], builder: Builder) -> Value:
-        """The size of a tensor."""
+    def packed(self, type: TensorType, dims: list[Dim], builder: Builder) -> list[Dim]:
+        """``dims`` with the last one in bytes where elements are smaller: each row ends with a whole byte."""
+        bits = element_type(str(type.element_type)).bits
+        if bits >= 8 or str(type.element_type) == "i1" or not dims:
+            return dims
+        last = self.resolver.product([dims[-1], bits], builder)
+        if isinstance(last, int):
+            return [*dims[:-1], -(-last // 8)]
+        eight = self.resolver.value(8)
+        return [*dims[:-1], builder.create(arith.CeilDivSI, last, eight).result]
+
+    def bytes(self, type: TensorType, dims: list[Dim], builder: Builder, packed: bool = False) -> Value:
+        """The size of a tensor; ``packed``: of dims that ``packed`` made."""
+        if not packed:
+            dims = self.packed(type, dims, builder)
         width = element_type(str(type.element_type)).bytes
         return self.resolver.value(self.resolver.product([*dims, width], builder))
 

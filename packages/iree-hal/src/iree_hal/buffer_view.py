@@ -7,15 +7,15 @@ non-contiguous and read-only arrays are accepted; they are copied only when they
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from iree_base.element_types import ELEMENT_TYPES, ElementType, from_dtype
+from iree_base.element_types import ELEMENT_TYPES, from_dtype
 from iree_base.errors import PluginError
+from iree_base.packed_rows import pack_rows, packed_bytes, unpack_rows
 from iree_hal.buffer import Buffer
 from iree_hal.errors import ELEMENT_TYPE, SHAPE, HalError
 
@@ -37,39 +37,6 @@ def normalize(array: Array) -> Array:
         if array.size and bits.max() > 1:
             array = bits != 0
     return array
-
-
-def packed_bytes(shape: Sequence[int], element: ElementType) -> int:
-    """Bytes of a dense array of ``shape``: sub-byte rows padded to a byte, rank 0 one element."""
-    if element.bits >= 8:
-        return math.prod(shape) * element.bytes
-    row = shape[-1] if shape else 1
-    return math.prod(shape[:-1]) * -(-row * element.bits // 8)
-
-
-def _pack(array: Array, bits: int) -> npt.NDArray[np.uint8]:
-    """One element per byte -> packed rows."""
-    rows = array.view(np.uint8).reshape(-1, array.shape[-1] if array.ndim else 1) & ((1 << bits) - 1)
-    per_byte = 8 // bits
-    padded = np.zeros((rows.shape[0], -(-rows.shape[1] // per_byte) * per_byte), np.uint8)
-    padded[:, : rows.shape[1]] = rows
-    groups = padded.reshape(rows.shape[0], -1, per_byte)
-    shifts = (np.arange(per_byte) * bits).astype(np.uint8)
-    packed: npt.NDArray[np.uint8] = np.bitwise_or.reduce(groups << shifts, axis=-1).astype(np.uint8)
-    return packed.reshape(-1)
-
-
-def _unpack(data: npt.NDArray[np.uint8], shape: tuple[int, ...], element: ElementType) -> Array:
-    bits, per_byte = element.bits, 8 // element.bits
-    row = shape[-1] if shape else 1
-    rows = math.prod(shape[:-1])
-    shifts = (np.arange(per_byte) * bits).astype(np.uint8)
-    spread = (data.reshape(rows, -1, 1) >> shifts) & ((1 << bits) - 1)
-    values = spread.reshape(rows, -1)[:, :row].astype(np.uint8)
-    if element.kind == "i":  # sign-extend within the byte
-        sign = 1 << (bits - 1)
-        values = ((values.astype(np.int16) ^ sign) - sign).astype(np.int8).view(np.uint8)
-    return values.reshape(shape).view(element.dtype) if row else np.empty(shape, element.dtype)
 
 
 class BufferView:
@@ -111,7 +78,7 @@ class BufferView:
             ) from None
         shape = array.shape
         if element.bits < 8:
-            data = _pack(np.ascontiguousarray(array), element.bits)
+            data = pack_rows(array, element)
         else:
             data = normalize(array)
         return cls(Buffer.wrap(data), shape, element.name)
@@ -135,7 +102,7 @@ class BufferView:
             data = data.view()
             data.flags.writeable = False
         if element.bits < 8:
-            return _unpack(data, self.shape, element)
+            return unpack_rows(data, self.shape, element)
         if data.ctypes.data % element.dtype.alignment:
             data = data.copy()
         return data.view(element.dtype).reshape(self.shape)

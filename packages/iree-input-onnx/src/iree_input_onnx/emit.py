@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from iree_base.element_types import ElementType
-from iree_core_ir.dialects import linalg, tensor
+from iree_core_ir.dialects import arith, cf, linalg, tensor
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.types import TensorType
-from iree_input_onnx.dims import Dim
+from iree_input_onnx.dims import Dim, product
 from iree_input_onnx.elements import ir_type
 from iree_input_onnx.emit_elementwise import MAX_FOLD_ELEMENTS, ElementwiseEmitter
 from iree_input_onnx.emit_values import (
@@ -60,6 +60,11 @@ class Emitter(ElementwiseEmitter):
                 return Tensor(t.element, shape, scalars=t.scalars)
         elif t.splat is not None:
             return self.splat(t.splat, shape, t.element)
+        before, after = product(t.shape), product(shape)
+        if before != after:
+            counts = self.index(before), self.index(after)
+            same = self.builder.create(arith.CmpI, "eq", *counts).result
+            self.builder.create(cf.Assert, same, "a shape does not fit the elements")
         groups = reshape_groups(t.shape, shape)
         if not t.shape or not shape:
             groups = []

@@ -11,7 +11,7 @@ import numpy as np
 from iree_base.element_types import ElementType
 from iree_core_ir.dialects import math
 from iree_input_onnx.dims import Dim, ceildiv
-from iree_input_onnx.elements import F32, I32, UI8, from_code
+from iree_input_onnx.elements import F32, I8, I32, UI8, from_code
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import Unsupported
 from iree_input_onnx.indexing import normalize_axis
@@ -54,12 +54,25 @@ def dequantize(x: Scalar, scale: Scalar, zero: Scalar | None) -> Scalar:
     return value * scale.to(F32)
 
 
+def _addressable(e: Emitter, t: Tensor) -> Tensor:
+    """Constants of less than a byte one a byte: every target reads those."""
+    if t.element.bits >= 8 or not t.is_constant:
+        return t
+    element = UI8 if t.element.kind == "u" else I8
+    if t.splat is not None:
+        return e.splat(int(t.splat), t.shape, element)
+    array = e.array(t)
+    assert array is not None
+    return e.constant(array.astype(element.dtype), element, t.name)
+
+
 @onnx_op("DequantizeLinear", notes="no float4, int2")
 def dequantize_linear(e: Emitter, node: Node) -> Tensor:
     x, scale, zero = node.input(0), node.input(1), node.optional(2)
     axis, block = node.get("axis", 1), node.get("block_size", 0)
     code = node.get("output_dtype", 0)
     element = from_code(code, node.label) if code else scale.element
+    x, zero = _addressable(e, x), None if zero is None else _addressable(e, zero)
     inputs = [x, along(e, scale, x, axis, block)]
     if zero is not None:
         inputs.append(along(e, zero, x, axis, block))

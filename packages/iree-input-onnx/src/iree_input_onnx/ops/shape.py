@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iree_core_ir.dialects import arith
+from iree_core_ir.dialects import arith, cf
 from iree_core_ir.ir.operation import Value
 from iree_input_onnx.dims import Dim, divide_exact, floordiv, is_non_negative, product
 from iree_input_onnx.emit import Emitter
@@ -71,7 +71,10 @@ def _runtime_target(e: Emitter, source: tuple[Dim, ...], wanted: list[Dim], keep
             target.append(dim)
             continue
         is_open = make(arith.CmpI, "slt", value, zero).result
-        target.append(e.space.symbol("reshape", make(arith.Select, is_open, rest, value).result))
+        size = make(arith.Select, is_open, rest, value).result
+        there = make(arith.CmpI, "sge", size, zero).result
+        make(cf.Assert, there, "a shape holds several unknown sizes")
+        target.append(e.space.symbol("reshape", size))
     return target
 
 

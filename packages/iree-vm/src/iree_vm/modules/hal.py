@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from iree_base.element_types import ElementType
+from iree_base.packed_rows import packed_bytes
 from iree_hal import Buffer, BufferView, CommandBuffer, Device, Executable, ExecutableSpec, ExportSpec, Fence
 from iree_hal.recording import Recording
 from iree_vm.artifact.manifest import ExecutableEntry, Variant
@@ -473,8 +474,6 @@ def allocate(element: ElementType, shape: Sequence[int]) -> Any:
     try:
         if element.bits >= 8:
             return np.empty(shape, element.dtype)
-        from iree_hal.buffer_view import packed_bytes
-
         return BufferView(Buffer.wrap(np.empty(packed_bytes(shape, element), np.uint8)), shape, element.name)
     except ValueError as error:
         raise VmError(22, shape_text(element.name, shape), cause=str(error)) from None
