@@ -21,7 +21,7 @@ def choose_tile(
 ) -> Tile:
     """The best tile for ``n_rows`` x ``n_vectors`` (None: unknown, large) with ``depth`` steps."""
     best: tuple[float, Tile] | None = None
-    for vectors in range(1, 5):
+    for vectors in range(1, 9):
         for rows in range(1, 17):
             if not accumulators_fit(rows, vectors, 1, registers):
                 break

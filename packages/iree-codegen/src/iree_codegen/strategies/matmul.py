@@ -45,6 +45,8 @@ from iree_core_ir.ir.operation import Value
 NAME = "matmul"
 CHEAP_EPILOGUE = 12
 """Epilogues of up to so many instructions are written out for every sum of a tile."""
+STREAMED_ROWS = 2
+"""With so few rows B is all there is to read: in order, as fast as it comes, without help."""
 ROW_PADDING = 16
 """Elements between rows in scratch, so that they do not meet in few sets of the first cache."""
 
@@ -399,6 +401,8 @@ class _Emitter:
         plan, k = self.plan, self.kernel
         tiles = self._block_tiles()
         if panel.follows is None or not isinstance(tiles, int) or plan.b is None:
+            return None
+        if tile.rows * tiles <= STREAMED_ROWS:
             return None
         loops = tile.loops
         depth = self.schedule.chunk or plan.depth
