@@ -62,3 +62,15 @@ def test_a_precision_reaches_the_targets_that_multiply_in_it(monkeypatch: pytest
     assert session("fixture").descriptions["fixture"].options == ()
     with pytest.raises(FlowError, match=r"IREE-FLOW-012.*highest, high, medium"):
         session("fixture", matmul_precision="low")
+
+
+def test_an_algorithm_reaches_the_targets_that_have_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = session(("fixture", "lattice"), conv_algorithm="direct")
+    assert made.descriptions["fixture"].options == made.descriptions["lattice"].options == ()
+    assert made.report.remarks == []
+    monkeypatch.setattr(type(made.targets["fixture"]), "option_names", ("conv-algorithm",))
+    again = session("fixture", conv_algorithm="direct")
+    assert again.descriptions["fixture"].options == (("conv-algorithm", "direct"),)
+    assert session("fixture").descriptions["fixture"].options == ()
+    with pytest.raises(FlowError, match=r"IREE-FLOW-012.*auto, direct"):
+        session("fixture", conv_algorithm="fft")

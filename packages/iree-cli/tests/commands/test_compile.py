@@ -63,7 +63,7 @@ def test_every_option_has_its_argument(flow, tmp_path):
     options = ["--target", "some", "--target-cpu", "x86-64-v3", "--target-features", "+avx2,-fma"]
     options += ["--input-shape", "x=1x3x4", "--input-shape", "a=b=2", "--input-shape", "s="]
     options += ["--compile-from", "input", "--dump-phases-to", "phases", "--jobs", "2", "--no-cache"]
-    options += ["--matmul-precision", "high"]
+    options += ["--matmul-precision", "high", "--conv-algorithm", "direct"]
     assert run("model.onnx", "-o", "out.vmfb", *options) == 0
     assert flow[0][1] == {
         "target": "some",
@@ -75,6 +75,7 @@ def test_every_option_has_its_argument(flow, tmp_path):
         "jobs": 2,
         "cache": False,
         "matmul_precision": "high",
+        "conv_algorithm": "direct",
     }
 
 

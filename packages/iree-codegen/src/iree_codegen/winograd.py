@@ -6,7 +6,7 @@ A workgroup takes a strip of rows of 2x2 tiles. The 4x4 input patches of a strip
 patches come from loads of whole rows, even and odd ones taken apart, so that vectors run along tiles.
 
 One value that is not finite spoils the whole 2x2 tile it reaches, and sums can overflow a little earlier than
-in the direct form: ``--target-conv-algorithm=direct`` keeps to the latter.
+in the direct form: ``--conv-algorithm=direct`` keeps to the latter.
 """
 
 from __future__ import annotations

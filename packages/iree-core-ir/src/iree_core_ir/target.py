@@ -139,7 +139,7 @@ class Target(Protocol):
     option_names: Collection[str]
     """The options of ``describe``: a user's ``--target-NAME`` reaches every target that has it. A mapping
     gives a line of help for each. A target that has ``matmul-precision`` (``highest``, ``high``, ``medium``)
-    gets what the whole compile was asked for.
+    or ``conv-algorithm`` (``auto``, ``direct``) gets what the whole compile was asked for.
     """
 
     def describe(self, options: Mapping[str, str]) -> TargetDescription:

@@ -11,6 +11,7 @@ from iree_flow.default_target import default_target
 from iree_flow.errors import FlowError
 
 MATMUL_PRECISIONS = ("highest", "high", "medium")
+CONV_ALGORITHMS = ("auto", "direct")
 
 Progress = Callable[[str, int, int, str], None]
 """``progress(event, done, total, text)``: event is ``phase`` or ``kernel``."""
@@ -34,6 +35,10 @@ class CompileOptions:
     """``highest``: products of f32 are f32; ``high``: they may be three products of bf16 parts (errors of
     about 1e-5); ``medium``: one product of numbers rounded to bf16. Sums are f32. A target without the
     hardware stays at f32, and the report says so.
+    """
+    conv_algorithm: str = "auto"
+    """``auto``: 3x3 convolutions may be computed by Winograd's F(2x2, 3x3) where that pays: a value that is
+    not finite then spoils the 2x2 results around it. ``direct``: sums of products only.
     """
     compile_to: str | None = None
     """Stop behind this phase; the result is a PhaseFile."""
@@ -96,6 +101,9 @@ class CompileOptions:
                 f"matmul_precision={self.matmul_precision}",
                 hint="one of " + ", ".join(MATMUL_PRECISIONS),
             )
+        if self.conv_algorithm not in CONV_ALGORITHMS:
+            hint = "one of " + ", ".join(CONV_ALGORITHMS)
+            raise FlowError(12, f"conv_algorithm={self.conv_algorithm}", hint=hint)
         if not self.target:
             raise FlowError(12, "target: at least one is needed")
         if len(set(self.target)) != len(self.target):
@@ -109,6 +117,7 @@ class CompileOptions:
             "target": list(self.target),
             "target_options": dict(self.target_options),
             "matmul_precision": self.matmul_precision,
+            "conv_algorithm": self.conv_algorithm,
             "input_shapes": {k: list(v) for k, v in self.input_shapes.items()},
             "jobs": self.jobs,
             "cache": self.cache,

@@ -15,6 +15,8 @@ from iree_flow.report import CompileReport
 
 PRECISION = "matmul-precision"
 """The option of targets that can multiply in less than f32."""
+CONV_ALGORITHM = "conv-algorithm"
+"""The option of targets that know more than the direct form of a convolution."""
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Session:
                 routed[name].setdefault(PRECISION, precision)
             elif precision != "highest":
                 self.report.remarks.append(f"{name}: {PRECISION}={precision} has no effect")
+            if self.options.conv_algorithm != "auto" and CONV_ALGORITHM in target.option_names:
+                routed[name].setdefault(CONV_ALGORITHM, self.options.conv_algorithm)
             description = self.descriptions[name] = target.describe(routed[name])
             remarks = getattr(target, "remarks", None)
             if remarks is not None:

@@ -57,6 +57,11 @@ class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
     type=click.Choice(["highest", "high", "medium"]),
     help="Products of f32 numbers: f32 (default), f32 from three bf16 products, or bf16 products.",
 )
+@click.option(
+    "--conv-algorithm",
+    type=click.Choice(["auto", "direct"]),
+    help="3x3 convolutions by Winograd's algorithm where it pays (default), or never.",
+)
 @click.option("--compile-to", metavar="PHASE", help="Stop after this phase and write its IR.")
 @click.option("--compile-from", metavar="PHASE", help="The source is the IR of this phase.")
 @click.option("--dump-phases-to", metavar="FOLDER", type=options.OUTPUT_FILE, help="Write every IR.")
