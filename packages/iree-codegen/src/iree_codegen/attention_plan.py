@@ -18,8 +18,8 @@ from iree_core_ir.dialects.linalg_ext_attention import Attention
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32, i1
 
-SLAB_BYTES = 32 << 10
-"""Scores of a chunk of keys: most of an L1 cache."""
+SLAB_BYTES = 24 << 10
+"""Scores of a chunk of keys: half of an L1 cache, the rest is for the values they meet."""
 MOST_VECTORS = 3
 """Vectors of queries in a block, at most."""
 

@@ -8,7 +8,6 @@ output wants them. Keys, values and masks are read where they lie.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from iree_codegen import dims as dim_ops
@@ -247,33 +246,28 @@ class _Block:
             target = own.scores, k.mul(start, self.width)
             self._product(rows, (memory, place), steps, plan.size(plan.depth), own.queries, target, False)
 
-        self._each_tile(
-            count, plan.tile_rows(self.vectors, count if isinstance(count, int) else plan.chunk), tile
-        )
-
-    def _each_tile(self, count: Index, rows: int, tile: Callable[[Index, int], None]) -> None:
-        """``tile(start, rows)`` over ``count`` rows; the last tile is moved back over its neighbour."""
-        k = self.kernel
+        most = plan.tile_rows(self.vectors, plan.chunk)
         if isinstance(count, int):
-            n_tiles = -(-count // rows)
-            k.loop(0, n_tiles, 1, (), lambda t: tile(self._moved_back(t, rows, count, n_tiles), rows))
+            # All tiles have ``rows`` rows or one less.
+            n_tiles = -(-count // most)
+            rows = -(-count // n_tiles)
+            larger = count - (rows - 1) * n_tiles
+            k.loop(0, larger, 1, (), lambda t: tile(k.mul(t, rows), rows))
+            rest = larger * rows
+            k.loop(0, n_tiles - larger, 1, (), lambda t: tile(k.add(k.mul(t, rows - 1), rest), rows - 1))
             return
 
         def tiles() -> None:
-            k.loop(0, count, rows, (), lambda start: tile(k.min(start, k.sub(count, rows)), rows))
+            """The last tile is moved back over its neighbour."""
+            k.loop(0, count, most, (), lambda start: tile(k.min(start, k.sub(count, most)), most))
 
         def singles() -> None:
             k.loop(0, count, 1, (), lambda start: tile(start, 1))
 
-        k.if_(k.compare("sge", count, rows), tiles, singles)
-
-    def _moved_back(self, number: Index, rows: int, count: int, n_tiles: int) -> Index:
-        start = self.kernel.mul(number, rows)
-        return self.kernel.min(start, count - rows) if n_tiles * rows != count else start
+        k.if_(k.compare("sge", count, most), tiles, singles)
 
     def _accumulate(self, first: Index, count: Index, accumulate: bool) -> None:
-        """The sums of values, weighted by the slab's powers. A tile that overlaps another adds nothing twice:
-        widths are done tile by tile from the start."""
+        """The sums of values, weighted by the slab's powers."""
         plan, k, own = self.plan, self.kernel, self.own
         memory = own.memory(plan.values)
         steps = plan.values.step(plan.width), plan.values.step(plan.key)
