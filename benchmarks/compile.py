@@ -91,8 +91,7 @@ def compile_here(onnx: Path, artifact: Path, shapes: Mapping[str, Sequence[int]]
     import iree_flow
 
     extra: dict[str, Any] = {"input_shapes": shapes} if shapes else {}
-    made = iree_flow.compile(onnx, **extra)
-    made.save(artifact)
+    made = iree_flow.compile(onnx, output=artifact, **extra)
     dispatches = made.report.dispatches
     return {
         "phases": dict(made.report.phases),

@@ -78,7 +78,7 @@ def build_ours(engine: Engine, onnx: Path, artifact: Path) -> None:
     import iree_flow
 
     # Without the cache of kernels: compile seconds are those of a model never seen.
-    iree_flow.compile(onnx, cache=False, **engine.options).save(artifact)
+    iree_flow.compile(onnx, cache=False, output=artifact, **engine.options)
 
 
 def load_ours(job: Job) -> Runner:

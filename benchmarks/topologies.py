@@ -243,7 +243,8 @@ def minilm(wheel: Path) -> Traced:
 
     ids = torch.ones((1, 128), dtype=torch.int64)
     names = ("input_ids", "attention_mask", "token_type_ids")
-    return Traced(Sentence().eval(), (ids, ids.clone(), ids * 0), names, ("last_hidden_state", "sentence_embedding"))
+    outputs = ("last_hidden_state", "sentence_embedding")
+    return Traced(Sentence().eval(), (ids, ids.clone(), ids * 0), names, outputs)
 
 
 def bert_base() -> Traced:

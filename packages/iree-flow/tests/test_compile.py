@@ -26,6 +26,18 @@ def test_mlir_text_and_file_give_the_same_artefact(tmp_path: Path) -> None:
     assert (tmp_path / "a.vmfb").read_bytes() == (tmp_path / "b.vmfb").read_bytes()
 
 
+def test_output_is_where_the_artefact_is_written(tmp_path: Path) -> None:
+    iree_flow.compile(SMALL, target="fixture", name="m").save(tmp_path / "a.vmfb")
+    made = iree_flow.compile(SMALL, target="fixture", name="m", output=tmp_path / "b.vmfb")
+    assert made.path == tmp_path / "b.vmfb"
+    assert (tmp_path / "a.vmfb").read_bytes() == (tmp_path / "b.vmfb").read_bytes()
+    assert made.report.dispatches == iree_flow.compile(SMALL, target="fixture", name="m").report.dispatches
+    with pytest.raises(FlowError) as error:
+        iree_flow.compile(SMALL, target="fixture", compile_to="stream", output=tmp_path / "c.vmfb")
+    assert code(error) == "IREE-FLOW-004"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.vmfb", "b.vmfb"]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FlowError) as error:
         iree_flow.compile(tmp_path / "none.mlir", target="fixture")

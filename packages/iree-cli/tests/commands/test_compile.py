@@ -37,7 +37,10 @@ def flow(monkeypatch, tmp_path):
         calls.append((source, arguments))
         if source.read_bytes() == b"bad":
             raise Unsupported(4, "Foo of node 'a'")
-        return Compiled(arguments)
+        compiled = Compiled(arguments)
+        if "output" in arguments:
+            compiled.save(arguments["output"])
+        return compiled
 
     module.compile = compile
     monkeypatch.setitem(sys.modules, "iree_flow", module)
@@ -52,7 +55,7 @@ def run(*arguments):
 
 def test_only_what_is_given_is_passed_on(flow, tmp_path, capsys):
     assert run("model.onnx") == 0
-    assert flow == [(pathlib.Path("model.onnx"), {})]
+    assert flow == [(pathlib.Path("model.onnx"), {"output": pathlib.Path("model.vmfb")})]
     assert (tmp_path / "model.vmfb").read_bytes() == b"artefact"
     output = capsys.readouterr()
     assert output.out == ""
@@ -66,6 +69,7 @@ def test_every_option_has_its_argument(flow, tmp_path):
     options += ["--matmul-precision", "high", "--conv-algorithm", "direct"]
     assert run("model.onnx", "-o", "out.vmfb", *options) == 0
     assert flow[0][1] == {
+        "output": pathlib.Path("out.vmfb"),
         "target": "some",
         "target_cpu": "x86-64-v3",
         "target_features": "+avx2,-fma",
@@ -86,7 +90,11 @@ def test_several_targets_are_a_list(flow):
 
 def test_options_of_any_target_are_handed_on(flow, capsys):
     assert run("model.onnx", "--target-far-away-thing=1", "--target-other", "x y") == 0
-    assert flow[0][1] == {"target_far_away_thing": "1", "target_other": "x y"}
+    assert flow[0][1] == {
+        "output": pathlib.Path("model.vmfb"),
+        "target_far_away_thing": "1",
+        "target_other": "x y",
+    }
     assert run("model.onnx", "--tarjet-other", "x") == 2
     assert run("model.onnx", "--target-other") == 2
 
@@ -94,6 +102,7 @@ def test_options_of_any_target_are_handed_on(flow, capsys):
 def test_a_phase_has_its_own_default_name(flow, tmp_path):
     assert run("model.onnx", "--compile-to", "stream") == 0
     assert (tmp_path / "model.stream.mlir").exists()
+    assert "output" not in flow[0][1]
 
 
 def test_json(flow, capsys):

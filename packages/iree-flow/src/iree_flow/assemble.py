@@ -29,7 +29,8 @@ PRODUCERS = ("iree-base", "iree-core-ir", "iree-codegen", "iree-flow", "iree-hal
 
 
 def assemble(parts: Sequence[Part], session: Session) -> Artifact:
-    """Write the modules of phase ``hal`` as an artefact in a temporary file, a variant each.
+    """Write the modules of phase ``hal`` as an artefact, a variant each: to the output asked for, else to a
+    temporary file.
 
     A single variant has the common members; several have programs, debug information and folders of
     executables of their own. Raises FlowError 6.
@@ -37,7 +38,7 @@ def assemble(parts: Sequence[Part], session: Session) -> Artifact:
     specs = {spec.name: spec for spec in map(function_spec, public_functions(parts[0][0]))}
     if not specs:
         raise FlowError(6, session.name)
-    with ArtifactWriter(None, session.name, producer=_producers()) as writer:
+    with ArtifactWriter(session.options.output, session.name, producer=_producers()) as writer:
         for spec in specs.values():
             writer.add_function(spec)
         for dim, limits in lower_vm.dim_ranges(specs).items():

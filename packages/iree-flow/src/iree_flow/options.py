@@ -45,6 +45,8 @@ class CompileOptions:
     compile_from: str | None = None
     """The source is a file of this phase."""
     dump_phases_to: str | os.PathLike[str] | None = None
+    output: str | os.PathLike[str] | None = None
+    """Write the artefact here; without, it lies in an unnamed temporary file until ``save`` copies it."""
     jobs: int | None = None
     """Compile workers; None: as many as cores."""
     cache: bool = True
@@ -104,6 +106,8 @@ class CompileOptions:
         if self.conv_algorithm not in CONV_ALGORITHMS:
             hint = "one of " + ", ".join(CONV_ALGORITHMS)
             raise FlowError(12, f"conv_algorithm={self.conv_algorithm}", hint=hint)
+        if self.output is not None and self.compile_to is not None:
+            raise FlowError(4, "output", cause=f"compile_to={self.compile_to} makes no artefact")
         if not self.target:
             raise FlowError(12, "target: at least one is needed")
         if len(set(self.target)) != len(self.target):

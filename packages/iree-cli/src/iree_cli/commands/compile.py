@@ -112,6 +112,8 @@ def command(
         _check_stdout(phase, {"--json": as_json, "--report": report, "--arena-report": arena_report})
     else:
         files.check_writable(target)
+    if phase is None and not to_stdout:
+        arguments["output"] = target
     flow = import_flow()
     start = time.monotonic()
     with progress.listening(console.stderr()) as listener:
@@ -124,7 +126,8 @@ def command(
 
         click.echo(print_op(compiled.module).rstrip("\n"))
         return
-    compiled.save(target)
+    if phase is not None:
+        compiled.save(target)
 
     size = target.stat().st_size
     if as_json:

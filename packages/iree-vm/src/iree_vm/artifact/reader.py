@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from iree_vm.artifact import zip64
 from iree_vm.artifact.debug_info import DebugInfo
+from iree_vm.artifact.digests import made_like
 from iree_vm.artifact.manifest import DEBUG, MANIFEST, PROGRAM, Manifest, Variant
 from iree_vm.artifact.schema import parse
 from iree_vm.errors import VmError
@@ -127,11 +128,12 @@ class Artifact:
 
     def _problem(self, name: str) -> str:
         """What is wrong with a member's bytes, or an empty string."""
-        state = blake2b(digest_size=32)
+        expected = self.manifest.digests[name]
+        state = made_like(expected)()
         view = self.member(name)
         for start in range(0, len(view), 1 << 22):
             state.update(view[start : start + (1 << 22)])
-        return "" if state.hexdigest() == self.manifest.digests[name] else "its digest differs"
+        return "" if state.hexdigest() == expected else "its digest differs"
 
     def variant(self, name: str | None = None) -> Variant | None:
         """The variant of that name; without one the first, or None where there is none. Raises VmError 43."""
@@ -204,9 +206,16 @@ class Artifact:
         with replacing(where) as file:
             for start in range(0, len(self._data), 1 << 22):
                 file.write(self._data[start : start + (1 << 22)])
+                self._let_go(start, 1 << 22)
         if self.path is None:
             self.path = where
         return where
+
+    def _let_go(self, start: int, size: int) -> None:
+        """Of pages of the mapping, which would count as this process's memory; they come back when read."""
+        mapping = self._data.obj
+        if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED, start, min(size, len(self._data) - start))
 
     @property
     def nbytes(self) -> int:

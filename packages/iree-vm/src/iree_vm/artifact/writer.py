@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from iree_vm.artifact.debug_info import DebugInfo
+from iree_vm.artifact.digests import Digest, Pieces, blake
 from iree_vm.artifact.manifest import (
     DEBUG,
     MANIFEST,
@@ -214,8 +215,7 @@ class ArtifactWriter:
         out = ZipWriter(file)
         digests: dict[str, str] = {}
 
-        def add(name: str, source: ConstantSource, alignment: int) -> int:
-            state = blake2b(digest_size=32)
+        def add(name: str, source: ConstantSource, alignment: int, state: Digest) -> int:
 
             def hashed() -> Iterator[memoryview]:
                 for piece in _chunks(source):
@@ -229,15 +229,15 @@ class ArtifactWriter:
             return member.size
 
         for name, data in programs.items():
-            add(name, data, MEMBER_ALIGNMENT)
+            add(name, data, MEMBER_ALIGNMENT, blake())
         for entry, code in self._executables:
-            add(entry.member, code, MEMBER_ALIGNMENT)
+            add(entry.member, code, MEMBER_ALIGNMENT, blake())
         for name, info in debug.items():
-            add(name, info.serialize(), MEMBER_ALIGNMENT)
+            add(name, info.serialize(), MEMBER_ALIGNMENT, blake())
         constants = []
         for index, (size, alignment, source) in enumerate(self._constants):
             name = f"constants/{index}"
-            written = add(name, source, max(CONSTANT_ALIGNMENT, alignment))
+            written = add(name, source, max(CONSTANT_ALIGNMENT, alignment), Pieces())
             if size is not None and size != written:
                 raise VmError(56, f"{name}: {written} bytes came, {size} were announced")
             constants.append(ConstantEntry(name, written, alignment))
