@@ -158,7 +158,8 @@ class _FunctionLowering:
         self.values.update(zip(entry.args, self.host.views, strict=True))
         self.blocks[entry] = self.builder.entry
         self._look_ahead()
-        if not self.left and not self.trailing:
+        several = len(region.blocks) > 1
+        if not self.left and not self.trailing and not several:
             self.host.done()
         fences: dict[Block, Any] = {}
         for block in region.blocks[1:]:
@@ -169,6 +170,8 @@ class _FunctionLowering:
         for block in region.blocks:
             self.builder.switch_to(self.blocks[block])
             self.pending = fences.get(block)
+            if several:
+                self._look_into(block)
             for op in block:
                 if not op.results or op.results[0] not in self.values:
                     self._op(op)
@@ -194,9 +197,17 @@ class _FunctionLowering:
                 if any(load in needed and order[load] > order[made] for load in loads):
                     self.late.add(buffer)
         self.trailing = bool(self.late) or any(order[load] > last for load in loads)
-        if len(self.function.regions[0].blocks) > 1 and self.left:
-            # Which step is the last is known when it has been reached: none signals the function's own fence.
-            self.trailing = True
+
+    def _look_into(self, block: Block) -> None:
+        """In a function of several blocks: what of a block's device work may be the last of the call."""
+        work = [op for op in block if isinstance(op, hal.QueueExecute)]
+        self.left = len(work)
+        last = list(block).index(work[-1]) if work else -1
+        returns = isinstance(block.last, ReturnOp)
+        loads = [op for op in list(block)[last + 1 :] if isinstance(op, hal.BufferLoad) and not _of_input(op)]
+        made = [v.defining_op for v in block.terminator.operands]
+        late = any(isinstance(op, hal.BufferViewCreate) and op.buffer in self.late for op in made)
+        self.trailing = not returns or not work or bool(loads) or late
 
     def waited(self) -> Any:
         """The fence behind which everything started so far, or what the caller waits for, is done."""

@@ -30,6 +30,7 @@ from iree_flow.passes.lower_control_flow import LowerControlFlow
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
 from iree_flow.passes.raise_attention import RaiseAttention
+from iree_flow.passes.read_on_host import ReadOnHost
 from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
 from iree_flow.passes.simplify_element_reads import SimplifyElementReads
@@ -50,7 +51,7 @@ def placement(module: Any, session: Session) -> None:
     """
     session.run(module, Licm(), LowerControlFlow(), Canonicalize(), Cse())
     session.run(module, ConvertElementwiseToLinalg(), ResolveDims(), Canonicalize(), Cse())
-    session.run(module, FoldDimRanges(), Canonicalize(), ResolveDims(), SimplifyElementReads())
+    session.run(module, ReadOnHost(), FoldDimRanges(), Canonicalize(), ResolveDims(), SimplifyElementReads())
     session.run(module, Canonicalize(), Cse(), Place())
 
 

@@ -38,6 +38,7 @@ _PASSES = {
     "outline-dispatch-regions": "OutlineDispatchRegions",
     "place": "Place",
     "raise-attention": "RaiseAttention",
+    "read-on-host": "ReadOnHost",
     "resolve-dims": "ResolveDims",
     "schedule-stream": "ScheduleStream",
 }

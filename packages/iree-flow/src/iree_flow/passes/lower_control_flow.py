@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from iree_core_ir.dialects import arith, cf, scf, tensor
-from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.types import IndexType, TensorType, index
@@ -31,6 +31,7 @@ class LowerControlFlow(Pass):
         for op in module.regions[0].block:
             if isinstance(op, FuncOp) and op.regions[0].blocks:
                 to_branches(op.regions[0])
+                return_early(op.regions[0])
                 carry_sizes(op.regions[0])
 
 
@@ -194,6 +195,27 @@ _RULES: dict[str, Callable[[Any, Block, Block], None]] = {
     scf.ExecuteRegion.name: _execute_region,
     scf.IndexSwitch.name: _index_switch,
 }
+
+
+def return_early(region: Region) -> None:
+    """Who goes to a block that only returns returns itself: results are made where they stay then."""
+    for block in reversed(region.blocks[1:]):
+        last = block.terminator
+        if block.first is not last or not isinstance(last, ReturnOp):
+            continue
+        if any(user is not last for arg in block.args for user in arg.uses):
+            continue
+        for other in region.blocks:
+            branch = other.terminator
+            if isinstance(branch, cf.Branch) and branch.target is block:
+                mapping: dict[Value, Value] = dict(zip(block.args, branch.arguments, strict=True))
+                values = [mapping.get(value, value) for value in last.operands]
+                Builder.before_op(branch).create(ReturnOp, *values)
+                branch.erase()
+        if not any(block in other.terminator.successors for other in region.blocks):
+            last.erase()
+            region.blocks.remove(block)
+            block.parent = None
 
 
 def carry_sizes(region: Region) -> None:
