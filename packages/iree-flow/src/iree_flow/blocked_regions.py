@@ -15,12 +15,16 @@ from iree_flow.channel_blocks import CHANNEL
 
 ASSUMED = 56
 """What a dim that is not known is taken for: an image in the middle of a network."""
-DENSE_GAIN = 0.25 / 200e9
-"""Seconds that a multiplication of a dense convolution gets cheaper: from about 55 to 75 % of one core's
-peak, which is 100e9 a second (ResNet-50 and MobileNetV2, one Sapphire Rapids core)."""
-DEPTHWISE_GAIN = 0.5 / 200e9
-"""The same for depthwise convolutions: weights stay in registers and no lane is idle at the border."""
-BORDER = 4 / 6e9
+PRODUCT_GAIN = 1.5e-12
+"""Seconds that a product of a convolution gets cheaper (ResNet-50: 2.2e-12 with all it contains, one Sapphire
+Rapids core, 100e9 products a second at best)."""
+IMAGE_GAIN = 1e-10
+"""Seconds that an element made by a convolution gets cheaper: vectors are whole, nothing is shuffled. What
+MobileNetV2 gains at least; of EfficientNet-B0 and OCR nets it is three times as much."""
+WASTE = 2.5e-12
+"""Seconds that a product costs whose lanes are all empty, a quarter of one at full speed: they come along in
+vectors that are needed anyway, or are left out."""
+BORDER = 8e-10
 """Seconds that an element packed or unpacked costs: read and written once by a transpose."""
 
 
@@ -37,7 +41,12 @@ class Region:
         return any(isinstance(node, Dense) for node in self.nodes)
 
     def pays(self, lanes: int) -> bool:
-        """The one rule: what convolutions gain, unused lanes counted, is more than the borders cost."""
+        """The one rule: what convolutions gain, unused lanes counted, is more than the borders cost.
+
+        Kernels on blocks are made for known heights and widths.
+        """
+        if any(size < 0 for node in self.nodes if node.result for size in node.result.type.shape[2:]):
+            return False
         gain = sum(_gain(node, lanes) for node in self.nodes)
         border = sum(_elements(value) for value in (*self.entering, *self.leaving))
         return self.has_dense and gain > border * BORDER
@@ -55,15 +64,16 @@ def _gain(node: Node, lanes: int) -> float:
     if not isinstance(node, (Dense, Depthwise)):
         return 0.0
     assert node.result is not None
-    pixels = _elements(node.result) // int(node.result.type.shape[CHANNEL])
+    elements = _elements(node.result)
+    pixels = elements // int(node.result.type.shape[CHANNEL])
     weights: tuple[int, ...] = node.op.inputs[1].type.shape
     taps = weights[-1] * weights[-2]
     if isinstance(node, Depthwise):
-        return pixels * taps * weights[0] * DEPTHWISE_GAIN
+        return elements * (taps * PRODUCT_GAIN + IMAGE_GAIN)
     useful = weights[0] * weights[1]
     computed = (-(-weights[0] // lanes) * lanes) * (-(-weights[1] // lanes) * lanes)
-    # Lanes that stay empty are multiplied, too: 100e9 multiplications a second.
-    return pixels * taps * (useful * DENSE_GAIN - (computed - useful) * 0.25 / 100e9)
+    wasted = computed - useful
+    return elements * IMAGE_GAIN + pixels * taps * (useful * PRODUCT_GAIN - wasted * WASTE)
 
 
 def regions(nodes: Sequence[Node]) -> list[Region]:
