@@ -6,39 +6,58 @@ it they keep their size and are carried as unsigned integers of the same width.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from iree_base.errors import PluginError
 
-try:
-    import ml_dtypes as _ml
-except ImportError:  # run-only installs may do without
-    _ml = None  # type: ignore[assignment]
 
+class ElementType:
+    """One element type. ``bits`` is its packed width; ``kind`` is ``i`` (signless or signed integer), ``u``
+    (unsigned), ``f`` (float), ``b`` (boolean) or ``c`` (complex). There is one object per type.
+    """
 
-class ElementType(NamedTuple):
-    """One element type: ``bits`` is its packed width, ``dtype`` its numpy form (one per byte if sub-byte)."""
+    def __init__(self, name: str, bits: int, dtype: np.dtype[Any] | tuple[str, type[Any]], kind: str) -> None:
+        self.name = name
+        self.bits = bits
+        self.kind = kind
+        self._source = dtype
 
-    name: str
-    bits: int
-    dtype: np.dtype[Any]
-    kind: str
-    """``i`` signless/signed int, ``u`` unsigned int, ``f`` float, ``b`` boolean, ``c`` complex."""
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy form (one element a byte if sub-byte). ml-dtypes is imported for the types it owns only
+        when one of them is asked for.
+        """
+        if isinstance(self._source, np.dtype):
+            return self._source
+        name, carrier = self._source
+        try:
+            import ml_dtypes
+        except ImportError:  # run-only installs may do without
+            return np.dtype(carrier)
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return found
 
     @property
     def bytes(self) -> int:
         """Bytes one element takes in a buffer (sub-byte types: at least 1)."""
         return max(1, self.bits // 8)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return element_type, (self.name,)
 
-def _extra(name: str, carrier: type[Any]) -> np.dtype[Any]:
-    found: np.dtype[Any] = np.dtype(carrier if _ml is None else getattr(_ml, name))
-    return found
+    def __repr__(self) -> str:
+        return f"ElementType({self.name})"
 
 
-_ROWS: tuple[tuple[str, int, np.dtype[Any], str], ...] = (
+def _extra(name: str, carrier: type[Any]) -> tuple[str, type[Any]]:
+    """A type of ml-dtypes, and what carries it where that is not installed."""
+    return name, carrier
+
+
+_ROWS: tuple[tuple[str, int, Any, str], ...] = (
     ("i1", 8, np.dtype(np.bool_), "b"),
     ("i8", 8, np.dtype(np.int8), "i"),
     ("i16", 16, np.dtype(np.int16), "i"),
@@ -64,10 +83,13 @@ _ROWS: tuple[tuple[str, int, np.dtype[Any], str], ...] = (
 )
 
 ELEMENT_TYPES: dict[str, ElementType] = {row[0]: ElementType(*row) for row in _ROWS}
-_BY_DTYPE: dict[np.dtype[Any], ElementType] = {}
-for _row in ELEMENT_TYPES.values():
-    if _row.name != "index":
-        _BY_DTYPE.setdefault(_row.dtype, _row)
+_PLAIN = {
+    row[2]: ELEMENT_TYPES[row[0]]
+    for row in reversed(_ROWS)
+    if row[0] != "index" and type(row[2]) is not tuple
+}
+"""The element types of numpy's own dtypes."""
+_EXTRA: dict[np.dtype[Any], ElementType] = {}
 
 
 def element_type(name: str) -> ElementType:
@@ -81,7 +103,14 @@ def element_type(name: str) -> ElementType:
 def from_dtype(dtype: np.dtype[Any] | type[Any]) -> ElementType:
     """The row of a numpy dtype (byte order ignored). Raises PluginError 5 for an unknown one."""
     key = np.dtype(dtype).newbyteorder("=")
+    found = _PLAIN.get(key)
+    if found is not None:
+        return found
+    if not _EXTRA:
+        for row in reversed(_ROWS):
+            extra = ELEMENT_TYPES[row[0]]
+            _EXTRA.setdefault(extra.dtype, extra)
     try:
-        return _BY_DTYPE[key]
+        return _EXTRA[key]
     except KeyError:
         raise PluginError(5, str(key)) from None

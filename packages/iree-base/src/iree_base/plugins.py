@@ -8,30 +8,33 @@ implementations and ``api = (major, minor)``; hooks return names and lazy getter
 from __future__ import annotations
 
 import os
-import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import Distribution, EntryPoint, entry_points
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from iree_base import debug
+from iree_base.entry_points import EntryPoint, entry_points
 from iree_base.errors import IreeError, PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 
 @dataclass
 class PluginRecord:
     """What became of one entry point: ``status`` is ``ok``, ``failed``, ``incompatible`` or ``disabled``.
 
-    ``dist`` is the installed distribution it comes from; its metadata is read when somebody asks.
+    ``dist`` gives the installed distribution it comes from; its metadata is read when somebody asks.
     """
 
     name: str
     group: str
     value: str
-    dist: Distribution | None = field(default=None, repr=False)
+    dist: Callable[[], Distribution | None] | None = field(default=None, repr=False)
     status: str = "ok"
     traceback: str = ""
     reason: str = ""
@@ -40,18 +43,28 @@ class PluginRecord:
     """Hook name -> names this plugin provides through it."""
 
     @cached_property
+    def _dist(self) -> Distribution | None:
+        return None if self.dist is None else self.dist()
+
+    @cached_property
     def distribution(self) -> str:
-        return "?" if self.dist is None else self.dist.name
+        return "?" if self._dist is None else self._dist.name
 
     @cached_property
     def version(self) -> str:
-        return "?" if self.dist is None else self.dist.version
+        return "?" if self._dist is None else self._dist.version
 
     @cached_property
     def bug_url(self) -> str:
         """Where to report: the distribution's project URL of issues, or nothing."""
-        urls = [] if self.dist is None else self.dist.metadata.get_all("Project-URL") or []
+        urls = [] if self._dist is None else self._dist.metadata.get_all("Project-URL") or []
         return next((u.split(",", 1)[1].strip() for u in urls if "issue" in u.lower()), "")
+
+
+def _traceback() -> str:
+    import traceback  # only failures need it
+
+    return traceback.format_exc()
 
 
 class PluginManager:
@@ -75,7 +88,7 @@ class PluginManager:
             self._load(entry, names)
 
     def _load(self, entry: EntryPoint, allowed: set[str] | None) -> None:
-        record = PluginRecord(entry.name, self.group, entry.value, entry.dist)
+        record = PluginRecord(entry.name, self.group, entry.value, lambda: entry.dist)
         self.records.append(record)
         if allowed is not None and entry.name not in allowed:
             record.status, record.reason = "disabled", "not named in IREE_PLUGINS"
@@ -86,7 +99,7 @@ class PluginManager:
         except Exception as error:
             record.status = "failed"
             record.reason = f"{type(error).__name__}: {error}"
-            record.traceback = traceback.format_exc()
+            record.traceback = _traceback()
         debug.log(debug.PLUGINS, f"plugin {self.group}:{record.name} {record.status} {record.reason}")
 
     def register(self, plugin: Any, record: PluginRecord | None = None) -> None:
@@ -130,7 +143,7 @@ class PluginManager:
             except Exception as error:
                 record.status = "failed"
                 record.reason = f"{hook}: {type(error).__name__}: {error}"
-                record.traceback = traceback.format_exc()
+                record.traceback = _traceback()
                 continue
             record.owns[hook] = sorted(names)
             for name, getter in names.items():
@@ -160,7 +173,7 @@ class PluginManager:
                 owner = next(r for r in self.records if name in r.owns.get(hook, ()))
                 owner.status = "failed"
                 owner.reason = f"{type(error).__name__}: {error}"
-                owner.traceback = traceback.format_exc()
+                owner.traceback = _traceback()
                 raise PluginError(
                     1,
                     f"{kind} '{name}' of {owner.distribution} {owner.version}",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from collections.abc import Iterator
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator
+from importlib.metadata import Distribution, EntryPoint, entry_points
 
 import iree_hal
 from iree_base.errors import PluginError
@@ -92,7 +92,7 @@ def _unused(group: str) -> list[PluginRecord]:
             entry.name,
             group,
             entry.value,
-            entry.dist,
+            _dist(entry),
             status="disabled",
             reason=f"{host} is not installed",
         )
@@ -100,10 +100,16 @@ def _unused(group: str) -> list[PluginRecord]:
     ]
 
 
+def _dist(entry: EntryPoint) -> Callable[[], Distribution | None]:
+    return lambda: entry.dist
+
+
 def _commands() -> list[PluginRecord]:
     result = []
     for entry in sorted(entry_points(group=main.GROUP), key=lambda entry: entry.name):
-        record = PluginRecord(entry.name, main.GROUP, entry.value, entry.dist, owns={"command": [entry.name]})
+        record = PluginRecord(
+            entry.name, main.GROUP, entry.value, _dist(entry), owns={"command": [entry.name]}
+        )
         try:
             main.load_extension(entry)
         except Exception as error:

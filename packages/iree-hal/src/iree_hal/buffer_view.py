@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_base.element_types import ELEMENT_TYPES, from_dtype
 from iree_base.errors import PluginError
@@ -19,7 +18,7 @@ from iree_base.packed_rows import pack_rows, packed_bytes, unpack_rows
 from iree_hal.buffer import Buffer
 from iree_hal.errors import ELEMENT_TYPE, SHAPE, HalError
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def normalize(array: Array) -> Array:

@@ -11,17 +11,16 @@ import ctypes
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_hal.errors import OUT_OF_MEMORY, HalError
 
 ALIGNMENT = 64
-Bytes = npt.NDArray[np.uint8]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def _object_offsets() -> tuple[int, int]:
     """(offset of the data pointer, offset of the flags) in a numpy array object, (0, 0) if not found."""
-    probes: list[npt.NDArray[Any]] = [
+    probes: list[np.ndarray[Any, np.dtype[Any]]] = [
         np.arange(6, dtype=np.uint16),
         np.zeros((3, 4), np.float32)[:, ::2],
         np.zeros((2, 3)).T,

@@ -35,14 +35,14 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "Artifact": "iree_vm.artifact",
-        "ArtifactWriter": "iree_vm.artifact",
+        "Artifact": "iree_vm.artifact.reader",
+        "ArtifactWriter": "iree_vm.artifact.writer",
         "Context": "iree_vm.context",
         "Module": "iree_vm.loading",
         "NativeModule": "iree_vm.native",
         "Pending": "iree_vm.loading",
         "VmError": "iree_vm.errors",
         "load": "iree_vm.loading",
-        "verify": "iree_vm.artifact",
+        "verify": "iree_vm.artifact.reader",
     },
 )

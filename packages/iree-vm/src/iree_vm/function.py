@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_base.element_types import ElementType, element_type
 from iree_base.errors import IreeError
@@ -22,16 +21,15 @@ from iree_hal.abi import ERROR_INDEX, ERROR_SHAPE
 from iree_hal.errors import TIMEOUT
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.manifest import Dim, FunctionSpec
-from iree_vm.bytecode.program import IMPORT_BIT, Function
+from iree_vm.bytecode.program import ASYNC_SUFFIX, IMPORT_BIT, Function
 from iree_vm.bytecode.translate import FunctionEmitter
 from iree_vm.bytecode.types import Register
 from iree_vm.bytecode.verifier import written
 from iree_vm.errors import VmError
-from iree_vm.host_program import ASYNC_SUFFIX
 from iree_vm.inputs import Input, check_inputs
 from iree_vm.module import BytecodeModule, translate_limit
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 _IN_PLACE = 0x101  # numpy's flags C_CONTIGUOUS and ALIGNED
 
 KERNEL_ADVICE = {

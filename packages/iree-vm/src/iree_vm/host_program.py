@@ -26,12 +26,11 @@ from collections.abc import Mapping, Sequence
 
 from iree_vm.artifact.manifest import Dim, FunctionSpec
 from iree_vm.bytecode.builder import FunctionBuilder, ModuleBuilder
-from iree_vm.bytecode.program import INITIALIZER, Program
+from iree_vm.bytecode.program import ASYNC_SUFFIX, INITIALIZER, Program
 from iree_vm.bytecode.types import Register, Signature
 from iree_vm.element_codes import code
 from iree_vm.errors import VmError
 
-ASYNC_SUFFIX = "$async"
 Size = Register | int | str
 """A dimension of a result: a register, a number, or the name of a dimension of the inputs."""
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_base.errors import PluginError
@@ -22,7 +21,7 @@ from iree_vm.artifact.manifest import Dim, FunctionSpec, TensorSpec
 from iree_vm.errors import VmError
 from iree_vm.modules.hal import range_text
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 _ORDER = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}
 """Python values may become a dtype of the same or a later kind."""
 

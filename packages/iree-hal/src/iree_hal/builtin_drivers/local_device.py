@@ -6,7 +6,7 @@ import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -25,11 +25,13 @@ from iree_hal.executor.native import native
 from iree_hal.executor.plan import Plan
 from iree_hal.executor.pool import pool
 from iree_hal.executor.structs import DONE, ERROR, GROW, HOST_CALL, INDIRECT
-from iree_hal.executor.timing import TimedFrames, execute_timed
 from iree_hal.profile import Profile
 from iree_hal.queue import InlineQueue, ThreadQueue
 from iree_hal.recording import ARENA_BYTES, HostCall, Recording
 from iree_hal.storage import ARRAY_DATA_OFFSET
+
+if TYPE_CHECKING:
+    from iree_hal.executor.timing import TimedFrames
 
 FRAME_CACHE_BYTES = 64 << 20
 """What the free list of a command buffer may hold, or one frame if that is larger."""
@@ -70,6 +72,8 @@ class LocalCommandBuffer(CommandBuffer):
     def timed(self) -> TimedFrames:
         """The frames that take times."""
         if self._timed is None:
+            from iree_hal.executor.timing import TimedFrames
+
             self._timed = TimedFrames(self.plan, self._pool_address, self._threads)
         return self._timed
 
@@ -136,6 +140,8 @@ class LocalDevice(Device):
         if self._watched:
             profile = self._profile
             if profile is not None:
+                from iree_hal.executor.timing import execute_timed
+
                 execute_timed(self, profile, command_buffer, bindings, params)
                 return
             if self.verify:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_hal.buffer import Buffer
 from iree_hal.errors import HalError
@@ -75,7 +75,7 @@ class Frame:
         # A ticket takes an eighth to a quarter of a thread's share of what remains.
         state.chunk_shift = n.bit_length() + 2
         state.data_offset, state.flags_offset = ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET
-        self.times: npt.NDArray[np.uint64] | None = None
+        self.times: np.ndarray[Any, np.dtype[np.uint64]] | None = None
         """Of a timed frame: ticks at the start of the last run, and after each wave."""
         if timed:
             self.times = self.memory[at["times"] : at["times"] + 8 * (len(plan.waves) + 1)].view(np.uint64)

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import time
 from collections.abc import Callable
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from iree_hal import platform
@@ -22,7 +22,7 @@ class Native:
 
     def __init__(self) -> None:
         machine = platform.machine()
-        resource = files("iree_hal.executor") / "objects" / f"{machine}.o"
+        resource = Path(__file__).parent / "objects" / f"{machine}.o"
         if not resource.is_file():
             raise HalError(
                 UNSUPPORTED_PLATFORM,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_hal import abi
 from iree_hal.errors import EXECUTABLE_MISMATCH, HalError
@@ -18,7 +18,7 @@ from iree_hal.executable import ExportSpec, NativeExecutable
 from iree_hal.executor import structs
 from iree_hal.param_ops import PARAM_OPS
 from iree_hal.recording import ARENA_BYTES, BindingRef, Copy, Dispatch, Fill, HostCall, Recording
-from iree_hal.storage import aligned_bytes
+from iree_hal.storage import Bytes, aligned_bytes
 
 _STEP = struct.Struct("<4I")
 _WAVE = struct.Struct("<4I")
@@ -197,6 +197,6 @@ class Plan:
         self._memory[: len(head)] = np.frombuffer(head, np.uint8)
         for part, offset in zip(parts, offsets, strict=True):
             self._memory[offset : offset + len(part)] = np.frombuffer(part, np.uint8)
-        self.dispatches: npt.NDArray[np.uint8] = np.frombuffer(bytes(self._dispatches), np.uint8)
-        self.pointers: npt.NDArray[np.int64] = np.array(self._pointers, np.int64).reshape(-1, 2)
+        self.dispatches: Bytes = np.frombuffer(bytes(self._dispatches), np.uint8)
+        self.pointers: Any = np.array(self._pointers, np.int64).reshape(-1, 2)
         del self._dispatches, self._pointers, self._constants, self._refs, self._commands, self._waves

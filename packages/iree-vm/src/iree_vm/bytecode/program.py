@@ -15,6 +15,8 @@ from iree_vm.bytecode.types import Register, Signature
 if TYPE_CHECKING:
     from iree_vm.bytecode.ops import Op
 
+ASYNC_SUFFIX = "$async"
+"""What the asynchronous form of an exported function has behind its name."""
 IMPORT_BIT = 1 << 31
 INITIALIZER = "__init"
 """A function of this name runs once when the module is linked; only it may store immutable globals."""

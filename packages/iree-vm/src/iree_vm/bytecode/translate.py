@@ -19,7 +19,6 @@ from typing import Any, Protocol
 
 from iree_vm import values
 from iree_vm.bytecode import numerics
-from iree_vm.bytecode.disassembler import instruction_text
 from iree_vm.bytecode.program import IMPORT_BIT, INITIALIZER, Function, Instruction, Program, Successor
 from iree_vm.bytecode.types import BANK, LETTERS, Register, Variadic
 from iree_vm.bytecode.verifier import successors, written
@@ -237,6 +236,8 @@ class FunctionEmitter:
         lines: list[str] = []
         for instruction in self.function.blocks[index].instructions:
             if self.unit.trace is not None:
+                from iree_vm.bytecode.disassembler import instruction_text
+
                 text = f"@{self.program.name}.{self.function.name} ^{index}: " + instruction_text(
                     instruction, self.program
                 )

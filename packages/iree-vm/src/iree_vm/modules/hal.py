@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_base.element_types import ElementType
 from iree_base.packed_rows import packed_bytes
@@ -31,8 +30,8 @@ from iree_vm.modules.hal_inline import INLINE
 from iree_vm.values import VmBuffer
 
 VERSION = 1
-Array = npt.NDArray[Any]
-Bytes = npt.NDArray[np.uint8]
+Array = np.ndarray[Any, np.dtype[Any]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
