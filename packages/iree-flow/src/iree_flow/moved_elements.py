@@ -23,12 +23,13 @@ from iree_flow.dims import Dim, DimResolver
 
 
 class SplitVariable(Exception):
-    """``var`` runs over several dims at once: it must become one variable a dim of ``sizes``."""
+    """``var`` runs over several dims at once: it must become one variable a dim, ``axes`` of ``value``."""
 
-    def __init__(self, var: Var, sizes: Sequence[int]) -> None:
-        super().__init__(f"{var.name} over {list(sizes)}")
+    def __init__(self, var: Var, value: Value, axes: Sequence[int]) -> None:
+        super().__init__(f"{var.name} over axes {list(axes)} of {value.type}")
         self.var = var
-        self.sizes = tuple(sizes)
+        self.value = value
+        self.axes = tuple(axes)
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _collapse(op: tensor.CollapseShape, at: Element, splittable: Collection[Var]
                 var = form.terms[0][0]
                 plain = len(form.terms) == 1 and form.terms[0][1] == 1 and form.constant == 0
                 if plain and var in splittable:
-                    raise SplitVariable(var, [size for size in own if size != 1])
+                    raise SplitVariable(var, op.operands[0], [i for i in group if sizes[i] != 1])
                 return None
         forms += parts
     return Element(op.operands[0], tuple(forms), at.factor)

@@ -147,7 +147,8 @@ def raise_attention(op: Any, resolver: DimResolver) -> bool:
             loop = next(i for i, own in match.loops.items() if wish.var in own)
             at = match.loops[loop].index(wish.var)
             old = [match.sizes[v] for v in match.loops[loop]]
-            splits[loop] = (*old[:at], *wish.sizes, *old[at + 1 :])
+            dims = resolver.dims(wish.value)
+            splits[loop] = (*old[:at], *(dims[i] for i in wish.axes), *old[at + 1 :])
     return False
 
 
