@@ -181,6 +181,10 @@ def conv_transpose(e: Emitter, node: Node) -> Tensor:
     tiles = window.strides == kernel and all(d == 1 for d in window.dilations) and not any(extra)
     if tiles:
         result = _block_transpose(e, x, split_w, groups, element)
+        if bias is not None:
+            # Here it follows the products; behind the reshape it would be a pass of its own.
+            spread_bias = e.reshape(bias, [groups, per_group, *[1] * (2 * rank)])
+            result = e.elementwise([result, spread_bias], lambda v, b: v + b, element)
         full = [size * k for size, k in zip(x.shape[2:], kernel, strict=True)]
         result = e.reshape(result, [x.shape[0], f, *full])
         result = (
@@ -188,7 +192,7 @@ def conv_transpose(e: Emitter, node: Node) -> Tensor:
             if window.is_padded
             else result
         )
-        return add_bias(e, result, bias)
+        return result
     order = [0, 2, 1, *range(3, 3 + rank)]
     kernels = e.reshape(e.transpose(split_w, order), [f, c // groups, *kernel])
     kernels = flip(e, kernels, list(range(2, 2 + rank)))
