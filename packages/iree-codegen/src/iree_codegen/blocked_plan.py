@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iree_codegen.blocked_grid import WIDEST, Grid, grids
 from iree_codegen.blocked_image import BlockedConvolution, flops
+from iree_codegen.cost_model import FAR_BYTES, LATENCY, LINE_BYTES, PORTS
 
 FLOAT_BYTES = 4
-LINE_BYTES = 64
 L1_BYTES = 48 << 10
 L2_BYTES = 2 << 20
-FAR_RATE = 8
-"""Bytes a cycle from beyond the L2 cache."""
-NEAR_RATE = 32
+NEAR_BYTES = 32
 """Bytes a cycle from the L2 cache, beside products."""
+NEAR_SHOWS = 0.3
+"""Share of that time which products do not hide."""
 WEIGHT_RATE = 24
 """Bytes a cycle of weights from the L2 cache where they do not stay in the L1 cache."""
-HIDDEN = 0.3
-"""Share of the time for memory that does not overlap with products."""
 TILE_CYCLES = 50
 """To start and end a register tile, beside its stores."""
 GROUP_CYCLES = 400
 """To start a workgroup."""
-LATENCY = 4
-"""Cycles from a multiply-add to its use."""
 ENOUGH_GROUPS = 4
 LONELY = 0.1
 """What a single workgroup costs where several are worth it, since threads cannot share it."""
@@ -77,7 +73,7 @@ def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:
 
 def tile_cycles(vectors: int, pixels: int, depth: int, epilogue: int) -> float:
     """One register tile: multiply-adds and loads have two ports each."""
-    step = max(vectors * pixels / 2, (vectors + pixels) / 2 + 0.5, LATENCY)
+    step = max(vectors * pixels / PORTS, (vectors + pixels) / PORTS + 0.5, LATENCY)
     if vectors * depth * LINE_BYTES > L1_BYTES // 2:
         step = max(step, vectors * LINE_BYTES / WEIGHT_RATE)
     return depth * step * 1.01 + TILE_CYCLES + vectors * pixels * (1 + 0.5 * epilogue)
@@ -105,22 +101,32 @@ def _products(c: BlockedConvolution, grid: Grid, vectors: int) -> float:
     )
 
 
-def _memory(c: BlockedConvolution, grid: Grid, vectors: int, bands: int, shares: int) -> float:
+def exposed(n_bytes: float, rate: float, products: float) -> float:
+    """Cycles to move bytes that ``products`` cycles of work do not hide: little of a small share."""
+    cycles = n_bytes / rate
+    return cycles * cycles / (2 * products) if cycles < products else cycles - products / 2
+
+
+def _memory(c: BlockedConvolution, plan: Plan, products: float) -> float:
     """Cycles to move weights and input, as far as products do not hide them."""
-    panels = -(-c.out_blocks // vectors)
-    blocks = -(-grid.bands // bands)
+    grid = plan.grid
+    panels = -(-c.out_blocks // plan.vectors)
     weights = c.out_blocks * c.depth * c.lanes * FLOAT_BYTES
-    rows, columns = input_rows(c, grid, bands), input_columns(c, grid)
+    rows, columns = input_rows(c, grid, plan.bands), input_columns(c, grid)
     piece = rows * columns * c.blocks * c.inner * FLOAT_BYTES
-    far = weights * (blocks if weights > L2_BYTES // 2 else 1) + piece * blocks * shares
-    near = 0.0
-    if piece > L2_BYTES // 2:
-        far += piece * blocks * max(0, panels - shares)
-    elif piece > L1_BYTES // 2:
-        near += piece * blocks * panels
     image = math.prod(c.size) * c.blocks * c.inner * FLOAT_BYTES
-    copied = piece * blocks * shares / (FAR_RATE if image > L2_BYTES // 4 else NEAR_RATE) if c.padded else 0.0
-    return HIDDEN * (far / FAR_RATE + near / NEAR_RATE) + copied
+    far = image > L2_BYTES // 2
+    cycles = exposed(weights * (plan.blocks if weights > L2_BYTES // 2 else 1), FAR_BYTES, products)
+    if piece > L2_BYTES // 2:
+        cycles += exposed(piece * plan.blocks * panels, FAR_BYTES, products)
+    elif far and not c.padded:
+        # Only the first panel waits for the input.
+        cycles += plan.shares * exposed(piece * plan.blocks, FAR_BYTES, products / panels)
+    if piece > L1_BYTES // 2:
+        cycles += NEAR_SHOWS * piece * plan.blocks * panels / NEAR_BYTES
+    if c.padded:
+        cycles += piece * plan.blocks * plan.shares / (FAR_BYTES if far else NEAR_BYTES)
+    return cycles
 
 
 def _chunk(c: BlockedConvolution, vectors: int, pixels: int) -> int:
@@ -148,13 +154,13 @@ def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
                 per_share = -(-panels // shares)
                 shares = -(-panels // per_share)
                 chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
-                cycles = products + _memory(c, grid, vectors, bands, shares)
-                cycles += blocks * shares * GROUP_CYCLES
+                plan = Plan(vectors, grid, bands, shares, chunk, 0.0)
+                cycles = products + _memory(c, plan, products) + blocks * shares * GROUP_CYCLES
                 # Bands that do not divide the plane leave workgroups of unequal length.
                 cycles += 0.02 * products * (grid.bands % bands != 0)
                 groups = blocks * shares * images
                 cycles *= 1 + (LONELY if groups < min(wanted, 2) else FEW * (groups < wanted))
-                yield Plan(vectors, grid, bands, shares, chunk, cycles)
+                yield replace(plan, cycles=cycles)
 
 
 def choose(c: BlockedConvolution, description: Any) -> Plan:

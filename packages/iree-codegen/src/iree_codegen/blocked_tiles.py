@@ -14,7 +14,7 @@ from typing import Any
 
 from iree_codegen import indexing
 from iree_codegen.blocked_image import BLOCK, COLUMN, IMAGE, LANE, ROW, BlockedConvolution
-from iree_codegen.dispatch import Dispatch
+from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.elements import Point
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import KernelFrame
@@ -57,8 +57,8 @@ class Ahead:
     """Lines of weights a turn of the innermost loop, from ``start`` on."""
     pixels: tuple[int, ...] = ()
     """Pixels of the input, from where it is read."""
-    rows: tuple[tuple[Value, Index], ...] = ()
-    """Where the epilogue will read as many pixels side by side as the tile has: memory and start."""
+    rows: tuple[tuple[Value, Index, bool], ...] = ()
+    """Memory and start: where the epilogue reads or (true) writes the pixels of a tile, side by side."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class BlockedTiles:
             weights, fetch, done, *sums = state
             later = k.min(done, (len(places) - side) * lanes) if ahead.rows else 0
             wanted = [
-                (memory, k.add(k.add(row, later), i * lanes))
-                for memory, row in ahead.rows
+                (memory, k.add(k.add(row, later), i * lanes), write)
+                for memory, row, write in ahead.rows
                 for i in range(side)
             ]
             for u, tap in enumerate(taps):
@@ -144,8 +144,8 @@ class BlockedTiles:
                     k.prefetch(self.weights, k.add(fetch, line * LINE), locality=2)
                 for pixel in _part(ahead.pixels, u, len(taps)):
                     k.prefetch(memory, k.add(at, pixel))
-                for other, place in _part(wanted, u, len(taps)):
-                    k.prefetch(other, place)
+                for other, place, write in _part(wanted, u, len(taps)):
+                    k.prefetch(other, place, write=write)
                 row = k.add(weights, u * panel.tap)
                 vectors = [
                     k.vload(self.weights, k.add(row, v * panel.vector), lanes) for v in range(panel.vectors)
@@ -182,24 +182,32 @@ class BlockedTiles:
         weights, _, _, *found = nest(0, start, [panel.start, ahead.start, 0, *begin])
         return found, weights
 
-    def read_behind(self, panel: Panel, row: Index, column: Index) -> tuple[tuple[Value, Index], ...]:
-        """Where the epilogue reads images like the result, at a pixel: memory and place for every vector."""
+    def behind(self, panel: Panel, row: Index, column: Index) -> tuple[tuple[Value, Index, bool], ...]:
+        """What the epilogue reads and writes at a pixel, in images like the result: memory and place for
+        every vector, and whether it is written."""
         result = self.convolution.op.results[0]
         identity = AffineMap.identity(result.type.rank)
-        found: list[tuple[Value, Index]] = []
+        found: dict[Binding, bool] = {}
         for op in self.dispatch.ops:
             if not isinstance(op, StructuredOp) or op is self.convolution.op:
                 continue
-            for value, map in zip(op.inputs, op.indexing_maps, strict=False):
-                binding = self.dispatch.binding_of(value)
-                if binding is None or map is not identity or binding.dims != self.dispatch.dims(result):
+            for argument, number in zip(op.body.args, op.body_arguments(), strict=True):
+                binding = self.dispatch.binding_of(op.operands[number])
+                if binding is None or not argument.uses or op.indexing_maps[number] is not identity:
                     continue
-                memory = self.frame.binding_memory(binding)
-                address = memory.address(self.forms)
-                for v in range(panel.vectors):
-                    place = self._at(panel, row, column, v).scalar(address)
-                    found.append((memory.memory, place))
-        return tuple(found)
+                if binding.dims == self.dispatch.dims(result):
+                    found[binding] = False
+        if not found:
+            found[self.dispatch.results[0][1]] = True
+        places: list[tuple[Value, Index, bool]] = []
+        for binding, write in found.items():
+            memory = self.frame.binding_memory(binding)
+            address = memory.address(self.forms)
+            places += [
+                (memory.memory, self._at(panel, row, column, v).scalar(address), write)
+                for v in range(panel.vectors)
+            ]
+        return tuple(places)
 
     # -- results ---------------------------------------------------------------------------------------
 

@@ -19,17 +19,17 @@ from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_grid import balanced
 from iree_codegen.blocked_image import BlockedConvolution
 from iree_codegen.blocked_plan import (
-    FAR_RATE,
     FLOAT_BYTES,
     GROUP_CYCLES,
-    HIDDEN,
     L2_BYTES,
+    exposed,
     tile_cycles,
     vector_choices,
 )
 from iree_codegen.blocked_rows import PAGE_ELEMENTS
 from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
 from iree_codegen.blocked_winograd_panels import POINTS
+from iree_codegen.cost_model import FAR_BYTES
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
@@ -89,8 +89,8 @@ def _strips(c: BlockedConvolution, description: Any) -> Iterator[Strips]:
                 for size, times in balanced(n, pixels):
                     products += count * times * tile_cycles(own, size, c.channels, 0)
             far = weights * (strips if weights > L2_BYTES // 2 else 1)
-            cycles = strips * (transforms + POINTS * products + GROUP_CYCLES) + HIDDEN * far / FAR_RATE
-            yield Strips(rows, vectors, pixels, shares, cycles)
+            work = strips * (transforms + POINTS * products + GROUP_CYCLES)
+            yield Strips(rows, vectors, pixels, shares, work + exposed(far, FAR_BYTES, work))
 
 
 def _tiles(c: BlockedConvolution) -> tuple[int, int]:

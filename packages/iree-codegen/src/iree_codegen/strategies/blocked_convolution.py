@@ -274,7 +274,7 @@ class _Emitter(BlockedTiles):
             ahead = replace(ahead, pixels=pixels)
         if not self.plan.chunk and tiles.step:
             place = self._place(row, column, 0, 0)
-            ahead = replace(ahead, rows=self.read_behind(panel, *place))
+            ahead = replace(ahead, rows=self.behind(panel, *place))
         if whole:
             reduction = Reduction(whole, rows.plane, c.kernel, steps, c.inner)
             sums, behind = self.sums(panel, reduction, self.memory, start, places, sums, ahead)
