@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from iree_base import debug
+from iree_base import debug, records
 from iree_base.entry_points import EntryPoint, entry_points
 from iree_base.errors import IreeError, PluginError
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
 
-@dataclass
+@records.record
 class PluginRecord:
     """What became of one entry point: ``status`` is ``ok``, ``failed``, ``incompatible`` or ``disabled``.
 
@@ -34,12 +33,12 @@ class PluginRecord:
     name: str
     group: str
     value: str
-    dist: Callable[[], Distribution | None] | None = field(default=None, repr=False)
+    dist: Callable[[], Distribution | None] | None = records.field(default=None, repr=False)
     status: str = "ok"
     traceback: str = ""
     reason: str = ""
-    plugin: Any = field(default=None, repr=False)
-    owns: dict[str, list[str]] = field(default_factory=dict)
+    plugin: Any = records.field(default=None, repr=False)
+    owns: dict[str, list[str]] = records.field(default_factory=dict)
     """Hook name -> names this plugin provides through it."""
 
     @cached_property

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from iree_base.records import record
 from iree_hal.buffer import Buffer
 from iree_hal.errors import OUT_OF_MEMORY, REDZONE, HalError
 from iree_hal.storage import Bytes, aligned_bytes
@@ -24,7 +24,7 @@ POISON = 0xFF
 """Every byte 0xFF is a quiet NaN in f16, bf16, f32 and f64, and -1 in integers."""
 
 
-@dataclass
+@record
 class Statistics:
     """``live_bytes`` handed out and not released, ``pooled_bytes`` kept for reuse, ``peak_bytes`` of live."""
 

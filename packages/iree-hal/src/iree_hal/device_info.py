@@ -6,9 +6,9 @@ A device path is ``driver`` or ``driver://selector``; a selector is an index, a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_hal.errors import NO_DEVICE, HalError
 
 NOT_A_COMPUTER = -1
@@ -20,7 +20,7 @@ OWN_MEMORY_DEVICE = 30
 """Ranks of :class:`DeviceInfo`: what to prefer where nobody names a device. Values between are allowed."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DeviceInfo:
     """A device that a driver could open.
 
@@ -34,7 +34,7 @@ class DeviceInfo:
     rank: int = PROCESSOR
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Diagnosis:
     """One thing a driver needs: ``what``, whether it is there, and if not, the ``cause`` and the ``fix``
     (a command, or what to do).

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_hal.errors import EXECUTABLE_MISMATCH, HalError
 
 ACCESSES = ("read", "write", "readwrite")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExportSpec:
     """A kernel's needs: ``bindings`` is one of read, write, readwrite per binding, ``alignments`` bytes per
     binding (default 1 each), ``scratch_bytes`` of memory that a workgroup has to itself.
@@ -38,7 +38,7 @@ class ExportSpec:
             raise HalError(EXECUTABLE_MISMATCH, f"the description of export '{self.name}' is inconsistent")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExecutableSpec:
     """What an artefact says about an executable: its bytes, their format and what they need.
 

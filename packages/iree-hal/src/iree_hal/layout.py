@@ -7,9 +7,10 @@ LLVM's default data layouts and ctypes agree on for 64-bit little-endian machine
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from iree_base.records import record
 
 
 class Scalar(NamedTuple):
@@ -30,7 +31,7 @@ SCALARS: dict[str, Scalar] = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Field:
     """``c`` overrides the C spelling of a pointer; ``align`` starts the field on a cache line."""
 
@@ -41,7 +42,7 @@ class Field:
     align: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Struct:
     """A struct of 64-bit little-endian memory; ``size`` is a multiple of its largest alignment."""
 

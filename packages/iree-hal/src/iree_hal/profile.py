@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from iree_base.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ProfileRow:
     """One command of one execution. ``execution`` numbers the executions of the profile, ``command_index``
     is the place in the recording (-1: what the device adds, such as copies from and to the host);

@@ -12,9 +12,9 @@ through the artefact. Everything is range-checked on the way in, so later stages
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+from iree_base.records import field, record
 from iree_hal import param_ops
 from iree_hal.errors import BAD_RECORDING, HalError
 
@@ -23,7 +23,7 @@ ARENA_BYTES = "arena_bytes"
 """The exported parameter that says how many bytes the arena of slot 0 needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class BindingRef:
     """A range of a binding: table slot, and the parameter slots of its byte offset and byte length."""
 
@@ -32,7 +32,7 @@ class BindingRef:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Definition:
     """How a parameter slot gets its value: ``op`` over two earlier slots, or (``const``) ``value``."""
 
@@ -42,7 +42,7 @@ class Definition:
     value: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Dispatch:
     """Run an export over a grid; ``workgroups`` and ``constants`` are parameter slots."""
 
@@ -53,7 +53,7 @@ class Dispatch:
     bindings: tuple[BindingRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Fill:
     """Repeat ``pattern`` (1, 2 or 4 bytes) over ``target``."""
 
@@ -61,7 +61,7 @@ class Fill:
     pattern: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Copy:
     """Copy ``source`` to ``target``: equal lengths, no overlap."""
 
@@ -69,7 +69,7 @@ class Copy:
     target: BindingRef
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class HostCall:
     """Call host function ``index`` with the values of parameter slots ``arguments``; a wave of its own."""
 
@@ -77,7 +77,7 @@ class HostCall:
     arguments: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Barrier:
     """Everything before is complete and visible to everything after."""
 
@@ -85,7 +85,7 @@ class Barrier:
 Command = Dispatch | Fill | Copy | HostCall | Barrier
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Recording:
     """An immutable, validated recording; shareable between threads, devices and command buffers.
 

@@ -9,10 +9,10 @@ are opened in that order, so one that is not needed is not opened.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from iree_base import debug
 from iree_base.errors import IreeError
+from iree_base.records import record
 from iree_hal import Device, create_device, devices, drivers
 from iree_hal.device_info import PROCESSOR, match_device, split_path
 from iree_vm.artifact.manifest import Manifest, Variant
@@ -22,7 +22,7 @@ DEFAULT_DRIVER = "local-task"
 """For artefacts without kernels."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class VariantRow:
     """What became of one variant."""
 
@@ -32,7 +32,7 @@ class VariantRow:
     why: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class VariantChoice:
     """The outcome; ``variant`` is None for one without kernels, ``rows`` keep the artefact's order."""
 

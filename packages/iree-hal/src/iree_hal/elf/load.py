@@ -10,8 +10,8 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_hal import platform
 from iree_hal.elf.parse import SHF_EXEC, SHF_WRITE, SHN_ABS, SHN_UNDEF, SHT_NOBITS, ElfObject, parse
 from iree_hal.elf.relocations import RELOCATIONS, STUBS, patch
@@ -21,7 +21,7 @@ PAGE = 1 << 16
 """Segment alignment: the largest page size of the machines supported."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Segment:
     """``[start, end)`` of the mapping with one access, ``rx``, ``r`` or ``rw``."""
 
@@ -30,7 +30,7 @@ class Segment:
     end: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Layout:
     """Where everything goes, relative to the base: sections by index, the stubs and the address table."""
 

@@ -8,9 +8,9 @@ HalError BAD_OBJECT that names the first wrong thing.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import NoReturn
 
+from iree_base.records import record
 from iree_hal.errors import BAD_OBJECT, HalError
 
 EM_X86_64, EM_AARCH64, EM_RISCV = 62, 183, 243
@@ -32,7 +32,7 @@ _SYM = struct.Struct("<IBBHQQ")
 _RELA = struct.Struct("<QQq")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Section:
     """A section header; ``data`` is empty for sections without bytes in the file."""
 
@@ -48,7 +48,7 @@ class Section:
         return bool(self.flags & SHF_ALLOC) and self.size > 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Symbol:
     """A symbol; ``section`` is a section index, SHN_UNDEF or SHN_ABS."""
 
@@ -59,7 +59,7 @@ class Symbol:
     is_weak: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Relocation:
     """Patch ``section`` at ``offset`` with ``symbol`` + ``addend`` in the way ``type`` says."""
 
@@ -70,7 +70,7 @@ class Relocation:
     addend: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ElfObject:
     """A checked object file; ``machine`` is x86_64, aarch64 or riscv64."""
 

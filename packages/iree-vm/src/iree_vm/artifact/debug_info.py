@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.postfix import Number
+from iree_base.records import field, record
 from iree_vm.artifact.schema import check, parse
 
 _SCHEMA = {
@@ -26,7 +26,7 @@ _SCHEMA = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AssertInfo:
     """A runtime check inside a kernel: the source node it guards, and what it says."""
 
@@ -34,7 +34,7 @@ class AssertInfo:
     message: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DispatchInfo:
     """What is known about a dispatch; ``name`` is its executable export."""
 
@@ -67,7 +67,7 @@ class DispatchInfo:
         return out
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DebugInfo:
     """All dispatches by export name, and free-form facts."""
 

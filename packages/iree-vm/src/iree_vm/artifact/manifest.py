@@ -7,10 +7,10 @@ place, another format version VmError 53.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import ELEMENT_TYPES
+from iree_base.records import field, record
 from iree_vm.artifact.schema import Natural, check
 from iree_vm.errors import VmError
 
@@ -66,7 +66,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Dim:
     """The range of a named dimension: ``min <= value <= max`` (None: no limit), a multiple of ``divisor``."""
 
@@ -75,7 +75,7 @@ class Dim:
     divisor: int = 1
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TensorSpec:
     """An input or output: ``shape`` holds sizes and dimension names.
 
@@ -97,7 +97,7 @@ class TensorSpec:
         return out
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FunctionSpec:
     """A callable function; ``calls`` names the bytecode export behind it."""
 
@@ -115,7 +115,7 @@ class FunctionSpec:
         }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExportEntry:
     """A kernel of an executable; ``alignments`` is one number of bytes per binding, or empty."""
 
@@ -126,7 +126,7 @@ class ExportEntry:
     alignments: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExecutableEntry:
     """An executable member: its format picks the loader, ``features`` are what the machine must have."""
 
@@ -137,7 +137,7 @@ class ExecutableEntry:
     exports: tuple[ExportEntry, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Variant:
     """The program as one target made it.
 
@@ -156,7 +156,7 @@ class Variant:
     debug: str = DEBUG
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ConstantEntry:
     """A constant segment; variants name those they map."""
 
@@ -165,7 +165,7 @@ class ConstantEntry:
     alignment: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Manifest:
     """The whole manifest. Without variants, the program and the debug information are the common members."""
 

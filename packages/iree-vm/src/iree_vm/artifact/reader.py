@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from iree_base.records import record
 from iree_vm.artifact import zip64
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.digests import made_like
@@ -25,7 +25,7 @@ from iree_vm.errors import VmError
 _AGAIN = "copy or compile it again"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MemberCheck:
     """The outcome for one member: ``problem`` is empty when its digest is right."""
 

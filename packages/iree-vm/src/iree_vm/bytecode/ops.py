@@ -21,9 +21,9 @@ Names are those of IREE's vm dialect where it has the op. Opcodes are part of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from iree_base.records import record
 from iree_vm.bytecode.types import BANK, TYPES
 
 
@@ -35,7 +35,7 @@ class Operand(NamedTuple):
     written: bool
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Op:
     """One row. ``terminator`` ops end a block; ``constant`` names the operand the result always equals."""
 

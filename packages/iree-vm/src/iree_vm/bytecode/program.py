@@ -7,9 +7,9 @@ with ``IMPORT_BIT`` set indexes the imports.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from iree_base.records import field, record
 from iree_vm.bytecode.types import Register, Signature
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ class Instruction(NamedTuple):
     operands: tuple[Any, ...]
 
 
-@dataclass
+@record
 class Block:
     params: tuple[Register, ...] = ()
     instructions: list[Instruction] = field(default_factory=list)
 
 
-@dataclass
+@record
 class Function:
     """``blocks[0]`` is the entry; its parameters are the arguments."""
 
@@ -51,7 +51,7 @@ class Function:
     blocks: list[Block] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Import:
     """``name`` is ``module.function``; ``version`` the least module version; optional ones may be absent."""
 
@@ -69,7 +69,7 @@ class Import:
         return self.name.partition(".")[2]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Global:
     """One variable per load. ``initial`` is 0 / 0.0 for scalars unless given, always None for refs."""
 
@@ -79,20 +79,20 @@ class Global:
     initial: int | float | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rodata:
     name: str
     data: bytes | memoryview
     alignment: int = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Export:
     name: str
     function: int
 
 
-@dataclass
+@record
 class Program:
     """A whole bytecode module."""
 

@@ -14,9 +14,9 @@ The namespace the source runs in is per load: ``_g<n>`` globals, ``_ro<n>`` roda
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from iree_base.records import field, record
 from iree_vm import values
 from iree_vm.bytecode import numerics
 from iree_vm.bytecode.program import IMPORT_BIT, INITIALIZER, Function, Instruction, Program, Successor
@@ -50,7 +50,7 @@ class Inline(Protocol):
     ) -> list[str] | None: ...
 
 
-@dataclass
+@record
 class ImportTarget:
     """What an import resolved to."""
 
@@ -58,7 +58,7 @@ class ImportTarget:
     inline: Inline | None = None
 
 
-@dataclass
+@record
 class Translation:
     """Source being built, and the namespace it will run in."""
 

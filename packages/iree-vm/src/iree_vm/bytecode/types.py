@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from iree_base.records import record
 from iree_vm.errors import VmError
 
 TYPES: tuple[str, ...] = ("i32", "i64", "f32", "f64", "ref")
@@ -36,7 +36,7 @@ class Register(NamedTuple):
         return f"%{LETTERS[self.bank]}{self.ordinal}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Variadic:
     """A segment: any number of tuples of ``types`` (a tuple of one type is passed as the value itself)."""
 
@@ -46,7 +46,7 @@ class Variadic:
         return f"[{', '.join(self.types)}]..."
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Signature:
     """Argument and result types of a function."""
 
