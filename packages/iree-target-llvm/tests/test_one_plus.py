@@ -1,4 +1,4 @@
-"""1 + erf(x) and 1 + tanh(x) in one piece: errors as small as those of the functions apart, exact ends."""
+"""1 + erf(x), 1 + tanh(x), 1 + exp(x) in one piece: errors as small as those of the functions apart, exact ends."""
 
 from __future__ import annotations
 
@@ -65,3 +65,21 @@ def test_special_values(description: Any, name: str) -> None:
     found = evaluate(name, x, description)
     expected = np.array([1, 1, 2, 0, np.nan, 2, 0, 1], np.float32)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_one_plus_exp(description: Any) -> None:
+    """Two units in the last place over the whole range, then infinite."""
+    rng = np.random.default_rng(3)
+    parts = [np.linspace(-90, 88.72283, 40001), rng.uniform(-1e-3, 1e-3, 999), rng.uniform(-3, 3, 999)]
+    special_values = [0.0, -0.0, np.inf, -np.inf, np.nan, 88.72284, 89.0, 1e30, -1e30, 1e-40]
+    x = np.concatenate([*parts, special_values]).astype(np.float32)
+    func = function(text("%t = math.exp %x : f32", len(x)))
+    compiled = compile_with(func, description)
+    assert compiled is not None
+    found = run_native(func, compiled, {0: x})[0]
+    with np.errstate(over="ignore"):
+        exact = 1 + np.exp(x.astype(np.float64))
+        expected = exact.astype(np.float32)
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(found[~finite], expected[~finite])
+    assert (np.abs(found[finite] - exact[finite]) <= 2 * np.spacing(expected[finite])).all()

@@ -19,6 +19,8 @@ LN2_HIGH = 0.693145751953125
 LN2_LOW = 1.42860682030941723212e-6
 EXP = (0.000198527617612853646278381, 0.00139304355252534151077271, 0.00833336077630519866943359375,
        0.0416664853692054748535156, 0.16666667163372039794921875, 0.5)  # fmt: skip
+LEAST_EXP, GREATEST_EXP = -87.33654022216797, 88.72283172607422
+"""Arguments between which exp is normal."""
 SMALLEST_NORMAL = 1.1754943508222875e-38
 
 
@@ -42,21 +44,24 @@ def scale(e: Emit, p: Value, n: Value) -> Value:
     return e.mul(e.mul(p, power_of_two(e, half)), power_of_two(e, e.isub(n, half)))
 
 
+def _exp_of(e: Emit, r: Value) -> Value:
+    """exp of |r| <= ln2/2."""
+    return e.add(e.fma(e.poly(r, EXP), e.mul(r, r), r), 1.0)
+
+
 def _exp_kernel(e: Emit, x: Value) -> Value:
-    """exp of -120 <= x <= 104 (NaN stays)."""
+    """exp of -87 <= x <= 88 (NaN stays)."""
     n, r = reduce_exp(e, x)
-    p = e.poly(r, EXP)
-    p = e.add(e.fma(p, e.mul(r, r), r), 1.0)
-    return scale(e, p, n)
+    return e.mul(_exp_of(e, r), power_of_two(e, n))
 
 
 def exp(e: Emit, x: Value) -> Value:
-    return _exp_kernel(e, e.clamp(x, -120.0, 104.0))
-
-
-def exp_not_positive(e: Emit, x: Value) -> Value:
-    """exp of x <= 0."""
-    return _exp_kernel(e, e.select(e.compare("olt", x, -120.0), -120.0, x))
+    """Results that are denormal are 0, as denormals are everywhere."""
+    n, r = reduce_exp(e, x)
+    # From the least to the greatest result that is normal, n is added to an exponent that can take it.
+    result = e.float(e.iadd(e.bits(_exp_of(e, r)), e.shl(n, 23)))
+    result = e.select(e.compare("olt", x, LEAST_EXP), 0.0, result)
+    return e.select(e.compare("ole", x, GREATEST_EXP), result, e.add(x, float("inf")))
 
 
 def exp2(e: Emit, x: Value) -> Value:

@@ -1,4 +1,4 @@
-"""``1 + erf(x)`` and ``1 + tanh(x)`` in f32: what GELU is made of, in one piece.
+"""``1 + erf(x)``, ``1 + tanh(x)`` and ``1 + exp(x)`` in f32: what GELU and SiLU are made of, in one piece.
 
 Apart, both functions need a form for small arguments that keeps every digit; behind the addition of 1 only
 absolute errors count. So one form does, of ``|x|`` or 2 minus that: ``erfc(|x|)``, a power of two whose
@@ -9,6 +9,7 @@ the functions apart; negative arguments keep more digits than they do apart.
 from __future__ import annotations
 
 from iree_codegen.legalize.emit import Emit
+from iree_codegen.legalize.float32 import LN2_HIGH, LN2_LOW
 from iree_core_ir.ir.attributes import DenseElementsAttr, FloatAttr
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import element_of, f32
@@ -18,6 +19,9 @@ SHIFT = 12582912.0 + 127.0
 POWER = (0.00015353361959569156, 0.0013398873852565885, 0.00961843691766262, 0.055503323674201965,
          0.24022647738456726, 0.6931471824645996)  # fmt: skip
 """(2^f - 1) / f for |f| <= 1/2, relative error of 2^f 2e-9."""
+EXP = (0.0013843607157468796, 0.008374195545911789, 0.04166800528764725, 0.16666430234909058,
+       0.4999999403953552, 1.0)  # fmt: skip
+"""(e^r - 1) / r for |r| <= ln2 / 2, relative error of e^r 2e-9."""
 LOG_ERFC = (1.1604412975430023e-05, -0.00015296082710847259, 0.0008482217090204358, -0.002274761674925685,
             8.477987285004929e-05, 0.02772449143230915, -0.1483079195022583, -0.9184429049491882,
             -1.6279072761535645)  # fmt: skip
@@ -48,7 +52,18 @@ def one_plus_tanh(e: Emit, x: Value) -> Value:
     return e.select(e.compare("olt", x, 0.0), small, e.sub(2.0, small))
 
 
-FORMS = {"math.erf": one_plus_erf, "math.tanh": one_plus_tanh}
+def one_plus_exp(e: Emit, x: Value) -> Value:
+    """Infinite from where exp is; half of the power of two is multiplied first, so that the greatest fits."""
+    low = e.select(e.compare("olt", x, -30.0), -30.0, x)
+    bounded = e.select(e.compare("ogt", low, 89.0), 89.0, low)
+    shifted = e.fma(bounded, 1.44269504088896341, SHIFT - 1.0)
+    n = e.sub(shifted, SHIFT - 1.0)
+    r = e.fma(n, -LN2_LOW, e.fma(n, -LN2_HIGH, bounded))
+    half = e.mul(e.fma(e.poly(r, EXP), r, 1.0), e.float(e.shl(e.bits(shifted), 23)))
+    return e.fma(half, 2.0, 1.0)
+
+
+FORMS = {"math.erf": one_plus_erf, "math.exp": one_plus_exp, "math.tanh": one_plus_tanh}
 
 
 def number_of(value: Value) -> float | None:
@@ -88,4 +103,4 @@ def joined(op: Op, *, fma_available: bool) -> bool:
     return True
 
 
-__all__ = ["FORMS", "joined", "one_plus_erf", "one_plus_tanh"]
+__all__ = ["FORMS", "joined", "one_plus_erf", "one_plus_exp", "one_plus_tanh"]
