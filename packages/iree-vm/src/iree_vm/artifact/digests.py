@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Protocol
+
+from iree_base.blake2 import blake2b
 
 PIECE = 1 << 16
 _PREFIX = "crc32-64k:"

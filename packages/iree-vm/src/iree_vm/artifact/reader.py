@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from iree_base.blake2 import blake2b
 from iree_base.records import record
 from iree_vm.artifact import zip64
 from iree_vm.artifact.debug_info import DebugInfo

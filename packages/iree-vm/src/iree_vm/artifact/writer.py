@@ -24,11 +24,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from iree_base.blake2 import blake2b
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.digests import Digest, Pieces, blake
 from iree_vm.artifact.manifest import (

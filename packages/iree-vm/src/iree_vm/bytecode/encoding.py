@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
+from iree_base.blake2 import blake2b
 from iree_vm.bytecode.ops import BY_OPCODE
 from iree_vm.bytecode.program import (
     Block,
