@@ -22,10 +22,9 @@ POWER = (0.00015353361959569156, 0.0013398873852565885, 0.00961843691766262, 0.0
 EXP = (0.0013843607157468796, 0.008374195545911789, 0.04166800528764725, 0.16666430234909058,
        0.4999999403953552, 1.0)  # fmt: skip
 """(e^r - 1) / r for |r| <= ln2 / 2, relative error of e^r 2e-9."""
-LOG_ERFC = (1.1604412975430023e-05, -0.00015296082710847259, 0.0008482217090204358, -0.002274761674925685,
-            8.477987285004929e-05, 0.02772449143230915, -0.1483079195022583, -0.9184429049491882,
-            -1.6279072761535645)  # fmt: skip
-"""log2(erfc(t)) / t for 0 <= t <= 4: erfc within 2.3e-9."""
+LOG_ERFC = (-4.535800690064207e-05, 0.000445503304945305, -0.001489429036155343, -0.0007746480405330658,
+            0.028253694996237755, -0.14848162233829498, -0.9184163808822632, -1.6279085874557495)  # fmt: skip
+"""log2(erfc(t)) / t for t >= 0: erfc within 1.6e-8; beyond 4 it falls on without end."""
 
 
 def _power(e: Emit, y: Value) -> Value:
@@ -38,9 +37,8 @@ def _power(e: Emit, y: Value) -> Value:
 
 def one_plus_erf(e: Emit, x: Value) -> Value:
     t = e.abs(x)
-    bounded = e.select(e.compare("ogt", t, 4.0), 4.0, t)
-    small = _power(e, e.mul(bounded, e.poly(bounded, LOG_ERFC)))
-    small = e.select(e.compare("oge", t, 4.0), 0.0, small)
+    y = e.mul(t, e.poly(t, LOG_ERFC))
+    small = _power(e, e.select(e.compare("olt", y, -127.0), -127.0, y))
     return e.select(e.compare("olt", x, 0.0), small, e.sub(2.0, small))
 
 
