@@ -30,13 +30,15 @@ class DotKernel:
     taps: tuple[tuple[int, int], ...]
     """(broadcast, vector) offsets of the steps of an iteration."""
     unsigned_broadcast: bool
+    c_row: int
+    """From row to row of the sums."""
 
 
 def build(spec: DotKernel, name: str) -> KernelBuilder:
-    """The function (broadcast factor, its start, vector factor, its start, C), memory as i32."""
+    """The function (broadcast factor, its start, vector factor, its start, C, its start), memory as i32."""
     memory = memref_of(i32)
-    k = KernelBuilder(name, [memory, index, memory, index, memory], private=True)
-    words, w0, vectors, v0, c = k.args
+    k = KernelBuilder(name, [memory, index, memory, index, memory, index], private=True)
+    words, w0, vectors, v0, c, c0 = k.args
     lanes = spec.lanes
     total = VectorType((lanes,), i32)
     pieces = VectorType((4 * lanes,), i8)
@@ -65,7 +67,8 @@ def build(spec: DotKernel, name: str) -> KernelBuilder:
     zero = k.constant(0, total)
     results = k.loop(0, spec.count, 1, [zero] * (spec.rows * spec.vectors), step)
     for place, value in enumerate(results):
-        k.vstore(value, c, place * lanes)
+        row, n = divmod(place, spec.vectors)
+        k.vstore(value, c, k.add(c0, row * spec.c_row + n * lanes))
     k.finish()
     return k
 

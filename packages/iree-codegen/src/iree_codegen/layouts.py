@@ -9,7 +9,14 @@ from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.matmul_plan import panel_layout, plan_matmul
 from iree_codegen.packing import PANELS, panel_shape
-from iree_codegen.strategies import blocked_convolution, convolution, integer_matmul, recurrence, tile_matmul
+from iree_codegen.strategies import (
+    blocked_convolution,
+    convolution,
+    integer_convolution,
+    integer_matmul,
+    recurrence,
+    tile_matmul,
+)
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.target import ConstantLayout
 
@@ -17,7 +24,7 @@ from iree_core_ir.target import ConstantLayout
 def constant_layout(func: Any, description: Any) -> Sequence[ConstantLayout]:
     """The layouts that the strategy taking ``func`` asks for."""
     dispatch = Dispatch(decomposed(func))
-    for strategy in (tile_matmul, integer_matmul):
+    for strategy in (tile_matmul, integer_convolution, integer_matmul):
         of_products = strategy.layout(dispatch, description)
         if of_products is not None:
             return (of_products,)

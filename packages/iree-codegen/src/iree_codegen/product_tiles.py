@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
+from iree_codegen.accesses import AccessWalker
 from iree_codegen.contraction import Root
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
@@ -98,3 +100,28 @@ class ProductTiles:
             vector_loop(k, 0, columns, self.lanes, self.store_masks, once, unroll=self.width // self.lanes)
 
         k.loop(0, rows, 1, (), row)
+
+
+def runs_on(dispatch: Dispatch, root: Root, loops: tuple[int, int]) -> bool:
+    """True when all that the results read goes on from row to row: the element behind the last column of
+    ``loops`` (rows, columns) is the first of the next row.
+
+    Then rows and columns may be gone through as one run of columns.
+    """
+    rows, columns = (root.vars[i] for i in loops)
+    extent = root.extents[loops[1]]
+    walker = AccessWalker(dispatch, {root.value})
+    for result, binding in dispatch.results:
+        reads = [(binding.dims, root.result_forms)]
+        if result is not root.value:
+            walk = walker.walk(result, root.result_forms)
+            if walk.guarded or rows in walk.index_vars or columns in walk.index_vars:
+                return False
+            reads += [(dispatch.dims(a.value), a.forms) for a in walk.accesses if a.value is not root.value]
+        for dims, forms in reads:
+            address = indexing.linearize(forms, dims)
+            if any(var.definition is not None for var, _ in address.terms):
+                return False
+            if address.coefficient(rows) != dim_ops.mul(address.coefficient(columns), extent):
+                return False
+    return True

@@ -13,6 +13,7 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.strategies.attention import attention
 from iree_codegen.strategies.blocked_convolution import blocked_convolution
 from iree_codegen.strategies.convolution import convolution
+from iree_codegen.strategies.integer_convolution import integer_convolution
 from iree_codegen.strategies.integer_matmul import integer_matmul
 from iree_codegen.strategies.inverted_residual import inverted_residual
 from iree_codegen.strategies.lanewise_window import lanewise_window
@@ -27,8 +28,9 @@ from iree_codegen.strategies.vector_loops import vector_loops
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (
-    tile_matmul, integer_matmul, blocked_convolution, lanewise_window, inverted_residual, convolution,
-    sliding_window, matmul, recurrence, transpose, vector_loops, plain_loops,
+    tile_matmul, integer_convolution, integer_matmul, blocked_convolution, lanewise_window,
+    inverted_residual, convolution, sliding_window, matmul, recurrence, transpose, vector_loops,
+    plain_loops,
 )  # fmt: skip
 """The workgroup form's."""
 

@@ -16,6 +16,7 @@ from iree_core_ir.dialects.arith_attributes import (
     integer_constant,
     is_number_constant,
 )
+from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
 from iree_target_llvm.llvm_types import float_literal, intrinsic_suffix, llvm_type
@@ -288,7 +289,9 @@ def _clamped(p: TextWriter, source: Value, target: Any, signed: bool) -> str:
     name = p.operand(source)
     value = name
     lanes = f"<{target.shape[0]} x i1>"
-    for predicate, bound in (("ogt", low), ("olt", high)):
+    within = not signed and _is_within(source, low, high)
+    # A NaN that passes becomes the least i32, whose low bits are 0.
+    for predicate, bound in () if within else (("ogt", low), ("olt", high)):
         limit = f"splat ({element} {float_literal(float(bound))})"
         inside = p.assign(f"fcmp {predicate} {a} {value}, {limit}")
         value = p.assign(f"select {lanes} {inside}, {a} {value}, {a} {limit}")
@@ -298,6 +301,22 @@ def _clamped(p: TextWriter, source: Value, target: Any, signed: bool) -> str:
         ordered = p.assign(f"fcmp ord {a} {name}, {name}")
         whole = p.assign(f"select {lanes} {ordered}, {wide} {whole}, {wide} zeroinitializer")
     return p.assign(f"trunc {wide} {whole} to {b}")
+
+
+def _is_within(value: Value, low: float, high: float) -> bool:
+    """True of a maximum with ``low`` and a minimum with ``high`` (or tighter): the value, or NaN."""
+    found = {}
+    for name in ("arith.minimumf", "arith.maximumf"):
+        op: Any = value.defining_op
+        bound = None if op is None or op.name != name else op.operands[1].defining_op
+        if bound is None or bound.name != "arith.constant":
+            return False
+        numbers = bound.attributes["value"]
+        if not isinstance(numbers, DenseElementsAttr) or not numbers.splat:
+            return False
+        found[name] = float(numbers.to_array().reshape(-1)[0])
+        value = op.operands[0]
+    return found["arith.maximumf"] >= low and found["arith.minimumf"] <= high
 
 
 def extended(instruction: str) -> Handler:

@@ -63,6 +63,7 @@ class _Emitter(ProductTiles):
         spec = DotKernel(
             plan.rows, plan.vectors, plan.lanes, plan.pitch // GROUP, plan.groups_of_four // unroll, unroll,
             unroll * plan.width, tuple((u, u * plan.width) for u in range(unroll)), True,
+            plan.width,
         )  # fmt: skip
         self.function = build(spec, f"{dispatch.name}.tile")
 
@@ -96,7 +97,7 @@ class _Emitter(ProductTiles):
             def tile(t: Index) -> None:
                 start = k.mul(t, plan.rows)
                 a = k.mul(start, plan.pitch // GROUP)
-                k.call(self.function, [self.a_words, a, b_words, b, self.tile])
+                k.call(self.function, [self.a_words, a, b_words, b, self.tile, 0])
                 here: Index = plan.rows
                 if not isinstance(rows, int) or rows % plan.rows:
                     here = k.min(k.sub(rows, start), plan.rows)

@@ -110,7 +110,9 @@ class _Product:
                 unsigned[source] = _shifted(source)
             source = unsigned[source]
         image = moved(source, self.image.moves, zero_point, builder)
-        weights = moved(self.weights.source, self.weights.moves, 0, builder)
+        weights = self.weights.source
+        if self.weights.moves:
+            weights = self._constant(self.integers, builder)
         sizes = resolver.dims(op.outputs[0])
         zero = builder.insert(arith.Constant.of(0, i32)).result
         start = linalg.fill(builder, zero, builder.create(tensor.Empty, list(sizes), i32).result)
@@ -146,7 +148,7 @@ class _Product:
         return linalg.generic(builder, inputs, [empty], maps, ["parallel"] * rank, scaled).results[0]
 
     def _constant(self, array: Array, builder: Builder) -> Value:
-        element = i32 if array.dtype == np.int32 else f32
+        element = {"int8": i8, "int32": i32, "float32": f32}[array.dtype.name]
         key = self.context.constants.add_array(np.ascontiguousarray(array), str(element))
         type = TensorType(array.shape, element)
         return builder.insert(arith.Constant.make(DenseResourceAttr(key, type))).result

@@ -1,0 +1,183 @@
+"""Which convolutions of 8-bit images the integer strategy takes, and how it cuts them.
+
+An image ``[N][C][H][W]`` (padded) is packed, some output rows at a time, as words that hold four channels of
+a pixel: ``[C / 4][phase][rows][pitch]``. A phase holds the pixels that are a multiple of the stride apart, so
+that every tap reads consecutive words for consecutive output pixels. Output pixels are counted along the
+pitch: what lies behind the last column of a row is computed and not stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from iree_codegen.contraction import Root, find_root
+from iree_codegen.dispatch import Binding, Dispatch
+from iree_codegen.integer_panels import GROUP
+from iree_codegen.integer_plan import is_integer_product, weights_of
+from iree_codegen.tiles import choose_tile
+from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim
+
+BLOCK_PIXELS = 448
+"""Output pixels that a workgroup does, about: their sums for one panel of filters stay in the L1 cache."""
+GROUPS = 2
+"""Workgroups that a convolution of one block is cut into, so that several workers share it."""
+BATCH, FILTER, ROW, COLUMN, CHANNEL, TAP_ROW, TAP_COLUMN = range(7)
+"""The loops of the op."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a tap's pixels lie: phase, and how many rows and columns further on."""
+
+    phase: int
+    row: int
+    column: int
+
+
+@dataclass
+class IntegerWindow:
+    root: Root
+    weights: Binding
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    lanes: int
+    filters_per_tile: int
+    vectors: int
+    block_rows: int
+    """Output rows that a workgroup does."""
+
+    def extent(self, loop: int) -> int:
+        extent = self.root.extents[loop]
+        assert isinstance(extent, int)
+        return extent
+
+    @property
+    def channel_groups(self) -> int:
+        return -(-self.extent(CHANNEL) // GROUP)
+
+    @property
+    def phases(self) -> list[tuple[int, int]]:
+        """Offsets of the pixels of each phase that some tap reads."""
+        found = dict.fromkeys(self._offset(kh, kw)[0] for kh, kw in self._window())
+        return list(found)
+
+    @property
+    def taps(self) -> list[Tap]:
+        """In the order of the weights."""
+        phases = self.phases
+        found = []
+        for kh, kw in self._window():
+            phase, row, column = self._offset(kh, kw)
+            found.append(Tap(phases.index(phase), row, column))
+        return found
+
+    def _window(self) -> list[tuple[int, int]]:
+        return [(i, j) for i in range(self.extent(TAP_ROW)) for j in range(self.extent(TAP_COLUMN))]
+
+    def _offset(self, kh: int, kw: int) -> tuple[tuple[int, int], int, int]:
+        y, x = kh * self.dilations[0], kw * self.dilations[1]
+        return (y % self.strides[0], x % self.strides[1]), y // self.strides[0], x // self.strides[1]
+
+    @property
+    def pitch(self) -> int:
+        """Words of a packed row."""
+        return self.extent(COLUMN) + max(tap.column for tap in self.taps)
+
+    @property
+    def plane(self) -> int:
+        """Words of a phase of a group of channels."""
+        return (self.block_rows + max(tap.row for tap in self.taps)) * self.pitch
+
+    @property
+    def group_words(self) -> int:
+        """Words of a group of channels."""
+        return len(self.phases) * self.plane
+
+    @property
+    def tiles(self) -> int:
+        """Tiles along the pixels of a block."""
+        pixels = (self.block_rows - 1) * self.pitch + self.extent(COLUMN)
+        return -(-pixels // (self.vectors * self.lanes))
+
+    @property
+    def sums_pitch(self) -> int:
+        """Sums of a filter for the pixels of a block."""
+        return self.tiles * self.vectors * self.lanes
+
+    @property
+    def image_words(self) -> int:
+        """All that is packed, and what loads of the last tile touch behind it."""
+        return self.channel_groups * self.group_words + self.vectors * self.lanes + self.pitch
+
+    @property
+    def filter_panels(self) -> int:
+        return -(-self.extent(FILTER) // self.filters_per_tile)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.extent(ROW) // self.block_rows)
+
+    @property
+    def group(self) -> int:
+        """Panels of filters that a workgroup goes through."""
+        groups = GROUPS if self.blocks * self.extent(BATCH) == 1 and self.filter_panels >= 2 * GROUPS else 1
+        return -(-self.filter_panels // groups)
+
+
+def plan_window(dispatch: Dispatch, description: Any) -> IntegerWindow | None:
+    """The plan, the same when constants are laid out and when code is generated."""
+    if not getattr(description, "integer_dots", False) or not description.masks:
+        return None
+    root = find_root(dispatch, is_integer_product)
+    if root is None or not root.zero:
+        return None
+    op = root.op
+    if list(op.iterator_types) != ["parallel"] * 4 + ["reduction"] * 3:
+        return None
+    if not all(isinstance(e, int) and e > 0 for e in root.extents):
+        return None
+    steps = _steps(op.indexing_maps[0])
+    weights = weights_of(dispatch, root)
+    wanted = (FILTER, CHANNEL, TAP_ROW, TAP_COLUMN)
+    if steps is None or weights is None or weights.dims != tuple(root.extents[i] for i in wanted):
+        return None
+    if tuple(op.indexing_maps[2].dim_positions()) != (BATCH, FILTER, ROW, COLUMN):
+        return None
+    if tuple(op.indexing_maps[1].dim_positions()) != wanted:
+        return None
+    lanes = description.vector_bits // 32
+    sizes = [int(e) for e in root.extents]  # type: ignore[arg-type]
+    rows = min(sizes[ROW], max(1, BLOCK_PIXELS // sizes[COLUMN]))
+    rows = -(-sizes[ROW] // -(-sizes[ROW] // rows))
+    depth = -(-sizes[CHANNEL] // GROUP) * sizes[TAP_ROW] * sizes[TAP_COLUMN]
+    tile = choose_tile(sizes[FILTER], -(-rows * sizes[COLUMN] // lanes), depth, description.registers)
+    return IntegerWindow(root, weights, steps[0], steps[1], lanes, tile.rows, tile.vectors, rows)
+
+
+def _steps(map: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """(strides, dilations) of an image read at ``(n, c, oh * s + kh * d, ow * s + kw * d)``."""
+    results = map.results
+    if len(results) != 4 or results[0] != AffineDim(BATCH) or results[1] != AffineDim(CHANNEL):
+        return None
+    found = []
+    for expr, outer, inner in ((results[2], ROW, TAP_ROW), (results[3], COLUMN, TAP_COLUMN)):
+        terms = _terms(expr)
+        if terms is None or set(terms) != {outer, inner}:
+            return None
+        found.append((terms[outer], terms[inner]))
+    return (found[0][0], found[1][0]), (found[0][1], found[1][1])
+
+
+def _terms(expr: Any) -> dict[int, int] | None:
+    """Coefficients by loop of a sum of multiples of loops; None for anything else."""
+    if isinstance(expr, AffineDim):
+        return {expr.position: 1}
+    if not isinstance(expr, AffineBinary):
+        return None
+    if expr.kind == "+":
+        a, b = _terms(expr.lhs), _terms(expr.rhs)
+        return None if a is None or b is None or set(a) & set(b) else {**a, **b}
+    if expr.kind == "*" and isinstance(expr.lhs, AffineDim) and isinstance(expr.rhs, AffineConstant):
+        return {expr.lhs.position: int(expr.rhs.value)}
+    return None
