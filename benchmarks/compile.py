@@ -16,27 +16,23 @@ import cProfile
 import json
 import os
 import pstats
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 import plots
+import terminal
 import zoo
-from peers_table import number, terminal
+from engines import peak_bytes
+from peers_table import number
 from topologies import replace
-from workers import environment
+from workers import Watch, environment
 
 BUDGETS = {"resnet50": 5.0, "bert_base": 5.0, "mobilenetv2": 4.0}
 """CPU seconds that a cold compile may take."""
@@ -97,46 +93,8 @@ def compile_here(onnx: Path, artifact: Path, shapes: Mapping[str, Sequence[int]]
         "phases": dict(made.report.phases),
         "kernels": len(dispatches),
         "cached": sum(row.cached for row in dispatches),
-        "cpu_s": time.process_time(),
+        "peak_bytes": peak_bytes(),
     }
-
-
-class Watch:
-    """Sums what a process and its children hold resident, until it ends."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._ended = threading.Event()
-        self.peak_bytes = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        page = resource.getpagesize()
-        while not self._ended.wait(0.005):
-            held = 0
-            for pid in (self._pid, *children(self._pid)):
-                try:
-                    held += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                except (OSError, IndexError):
-                    continue
-            self.peak_bytes = max(self.peak_bytes, held * page)
-
-    def end(self) -> int:
-        self._ended.set()
-        self._thread.join()
-        return self.peak_bytes
-
-
-def children(pid: int) -> list[int]:
-    """The processes that ``pid`` started, those they started not among them."""
-    found = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
-    except OSError:
-        pass
-    return found
 
 
 @dataclass(frozen=True)
@@ -161,12 +119,13 @@ def compile_apart(onnx: Path, artifact: Path, model: zoo.Model, kernels: Path) -
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - start
-        peak = max(watch.end(), usage.ru_maxrss * 1024)
+        peak = watch.end()
         errors.seek(0)
         output.seek(0)
         if process.returncode:
             raise RuntimeError((errors.read().strip().splitlines() or ["failed"])[-1])
-        return Compiled(usage.ru_utime + usage.ru_stime, wall, peak, json.loads(output.read()))
+        told = json.loads(output.read())
+        return Compiled(usage.ru_utime + usage.ru_stime, wall, max(peak, told["peak_bytes"]), told)
 
 
 # -- measuring --------------------------------------------------------------------------------------
@@ -258,23 +217,13 @@ def cells(row: Row) -> list[str]:
 
 
 def show(rows: Sequence[Row]) -> None:
-    table = Table(title="Compiling, CPU seconds", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in COLUMNS:
-        justify = "left" if name in ("model", "note") else "right"
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in cells(row)))
+    terminal.show("Compiling, CPU seconds", COLUMNS, [cells(row) for row in rows], ("model", "note"))
     names = list(dict.fromkeys(name for row in rows for name in row.phases))
-    phases = Table(title="Phases, cold / warm", title_justify="left", box=box.SIMPLE_HEAD)
-    phases.add_column("model")
-    for name in names:
-        phases.add_column(name, justify="right")
+    phases = []
     for row in rows:
         times = [(row.phases.get(n, 0.0), row.warm_phases.get(n, 0.0)) for n in names]
-        phases.add_row(row.model, *(f"{cold:.2f} / {warm:.2f}" for cold, warm in times))
-    console = terminal()
-    console.print(table)
-    console.print(phases)
+        phases.append([row.model, *(f"{cold:.2f} / {warm:.2f}" for cold, warm in times)])
+    terminal.show("Phases, cold / warm", ["model", *names], phases, ("model",))
 
 
 def page(rows: Sequence[Row]) -> str:

@@ -1,8 +1,8 @@
 """What ``peers.py`` compares: every engine behind the same two verbs, each in a process of its own.
 
-``python engines.py build ENGINE ONNX ARTEFACT``    compile ahead of time, for engines that do
-``python engines.py serve ENGINE SETTINGS``         load, answer requests until standard input ends
-``python engines.py spin CPU``                      answer how fast this core runs an empty loop
+``python engines.py build ENGINE ONNX ARTEFACT SHAPES``   compile ahead of time, for engines that do
+``python engines.py serve ENGINE SETTINGS``   load, answer requests until standard input ends
+``python engines.py spin CPU``   answer how fast this core runs an empty loop
 
 ``serve`` reads requests from standard input and answers each with one line of JSON on standard output; what
 libraries print goes to standard error. ``SETTINGS`` is JSON: ``onnx``, ``artifact``, ``feed`` (an ``.npz`` of
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 Feed = Mapping[str, Any]
+Shapes = Mapping[str, Sequence[int]]
 Runner = Callable[[], Sequence[Any]]
 """Runs the model on the feed it was loaded with; what it returns can be turned into arrays."""
 
@@ -47,7 +48,7 @@ class Engine:
     precision: str
     module: str
     load: Callable[[Any], Runner] = field(repr=False)
-    build: Callable[[Any, Path, Path], None] | None = field(default=None, repr=False)
+    build: Callable[[Any, Path, Path, Shapes], None] | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     torch: bool = False
     reuse: bool = False
@@ -74,11 +75,12 @@ class Job:
 # -- ours -------------------------------------------------------------------------------------------
 
 
-def build_ours(engine: Engine, onnx: Path, artifact: Path) -> None:
+def build_ours(engine: Engine, onnx: Path, artifact: Path, shapes: Shapes) -> None:
     import iree_flow
 
     # Without the cache of kernels: compile seconds are those of a model never seen.
-    iree_flow.compile(onnx, cache=False, output=artifact, **engine.options)
+    extra: dict[str, Any] = {"input_shapes": shapes} if shapes else {}
+    iree_flow.compile(onnx, cache=False, output=artifact, **extra, **engine.options)
 
 
 def load_ours(job: Job) -> Runner:
@@ -134,7 +136,7 @@ def load_openvino(job: Job) -> Runner:
 # -- upstream IREE ----------------------------------------------------------------------------------
 
 
-def build_upstream(engine: Engine, onnx: Path, artifact: Path) -> None:
+def build_upstream(engine: Engine, onnx: Path, artifact: Path, shapes: Shapes) -> None:
     import subprocess
     import tempfile
 
@@ -365,7 +367,7 @@ def main() -> int:
         engine = ENGINES[name]
         assert engine.build is not None
         try:
-            engine.build(engine, Path(rest[0]), Path(rest[1]))
+            engine.build(engine, Path(rest[0]), Path(rest[1]), json.loads(rest[2]))
         except Exception as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             return 1

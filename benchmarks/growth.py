@@ -34,13 +34,12 @@ import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-from rich import box  # noqa: E402
-from rich.table import Table  # noqa: E402
 
 import iree_flow  # noqa: E402
 import iree_vm  # noqa: E402
 import plots  # noqa: E402
-from peers_table import number, terminal  # noqa: E402
+import terminal  # noqa: E402
+from peers_table import number  # noqa: E402
 from topologies import replace  # noqa: E402
 
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
@@ -220,16 +219,12 @@ def main() -> int:
     options = parser.parse_args()
     iree_flow.compile(dense(1, [8, 8]), cache=False)  # what is imported late is imported now
     points = []
-    table = Table(title="Growth", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name in ("series", "across") else "right")
     for series, across, at, make in cases():
         if (options.across and across not in options.across) or at > options.largest:
             continue
         points.append(measure(series, across, at, make(), options))
-        table.add_row(*cells(points[-1]))
         print("  ".join(cells(points[-1])), file=sys.stderr, flush=True)
-    terminal().print(table)
+    terminal.show("Growth", COLUMNS, [cells(point) for point in points], ("series", "across"))
     if options.json is not None:
         replace(options.json, json.dumps([asdict(point) for point in points], indent=1).encode())
     if options.html is not None:

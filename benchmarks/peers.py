@@ -28,10 +28,12 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,7 @@ class Prepared:
 
 
 def fixed(model: zoo.Model, path: Path, target: Path) -> Path:
-    """``path``, or ``target`` with the same model at the measured shapes if it has others."""
+    """``path``, or ``target`` with the same model at the measured shapes, if it leaves some open and can."""
     import onnx
 
     proto = onnx.load(path)
@@ -101,8 +103,10 @@ def fixed(model: zoo.Model, path: Path, target: Path) -> Path:
         # The rank stays, sizes are inferred anew; a zero in a file means that nobody knew.
         shape.dim.extend([onnx.TensorShapeProto.Dimension() for _ in known.dim])
         value.type.tensor_type.shape.CopyFrom(shape)
-    with contextlib.suppress(Exception):  # a model it cannot infer is used as it is
-        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    try:
+        proto = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except Exception:  # what it says of its own branches does not fit these shapes: left as it is
+        return path
     topologies.replace(target, proto.SerializeToString())
     return target
 
@@ -118,7 +122,7 @@ def missing(engine: Engine, model: zoo.Model) -> str:
     return "" if found is not None else f"{engine.module} is not installed"
 
 
-def prepare(name: str, chosen: Sequence[str], cache: Path) -> Prepared:
+def prepare(name: str, chosen: Sequence[str], cache: Path, parallel: int = 1) -> Prepared:
     """Files of the model, and artefacts of the engines that compile ahead of time."""
     model = zoo.MODELS[name]
     folder = cache / "peers"
@@ -127,18 +131,24 @@ def prepare(name: str, chosen: Sequence[str], cache: Path) -> Prepared:
     feed = folder / f"{name}.feed.npz"
     np.savez(feed, **model.feed(0))
     prepared = Prepared(model, fixed(model, path, folder / f"{name}.onnx"), feed, folder)
-    for engine in (ENGINES[key] for key in chosen):
-        cell = prepared.cells[engine.name] = Cell(failure=missing(engine, model))
+    for key in chosen:
+        prepared.cells[key] = Cell(failure=missing(ENGINES[key], model))
+
+    def build(engine: Engine) -> None:
+        cell = prepared.cells[engine.name]
         cell.artifact_bytes = prepared.onnx.stat().st_size
         if engine.build is None or cell.failure:
-            continue
+            return
         try:
             made = compile_once(engine, prepared, cache)
         except workers.Failure as failure:
             cell.failure = str(failure)
-            continue
+            return
         cell.compile_cpu_s, cell.compile_peak_bytes = made.cpu_s, made.peak_bytes
         cell.artifact_bytes = made.artifact_bytes
+
+    with ThreadPoolExecutor(parallel) as pool:
+        list(pool.map(build, [ENGINES[key] for key in chosen]))
     return prepared
 
 
@@ -159,7 +169,8 @@ def compile_once(engine: Engine, prepared: Prepared, cache: Path) -> workers.Bui
             return workers.Build(**known["build"])
     kept: dict[str, Any] = {"state": state, "failure": "", "build": None}
     try:
-        made = workers.build(engine.name, prepared.onnx, artifact, cache)
+        shapes = prepared.model.input_shapes
+        made = workers.build(engine.name, prepared.onnx, artifact, cache, shapes)
         kept["build"] = asdict(made)
         return made
     except workers.Failure as failure:
@@ -216,27 +227,37 @@ def outputs_of(worker: workers.Worker, path: Path) -> list[Array]:
         return [archive[key] for key in archive.files]
 
 
-def start(prepared: Prepared, threads: int, colds: int, cache: Path) -> Iterator[tuple[str, workers.Worker]]:
-    """A process for each engine; those that fail get a reason instead."""
-    for name, cell in prepared.cells.items():
-        if cell.failure:
-            continue
-        settings = prepared.settings(ENGINES[name], threads, cache)
+def start(
+    prepared: Prepared, threads: int, options: argparse.Namespace, running: dict[str, workers.Worker]
+) -> None:
+    """A process for each engine, into ``running``; those that fail get a reason instead."""
+
+    def begin(name: str) -> None:
+        cell = prepared.cells[name]
+        settings = prepared.settings(ENGINES[name], threads, options.cache)
+        first: list[workers.Worker] = []
         try:
-            first = [workers.Worker.serving(name, settings)]
+            for _ in range(options.cold):
+                # The last one stays; the others only start.
+                if first:
+                    first[-1].close()
+                first.append(workers.Worker.serving(name, settings))
         except workers.Failure as failure:
             cell.failure = str(failure)
-            continue
-        for _ in range(colds - 1):
-            # The last one stays; the others only start.
-            first[-1].close()
-            first.append(workers.Worker.serving(name, settings))
-        cell.cold_s = statistics.median(worker.cold_s for worker in first)
-        cell.cold_cpu_s = statistics.median(worker.first["cpu_s"] for worker in first)
+            return
+        first[-1].pause()
+        running[name] = first[-1]
+        if options.parallel == 1:  # else they were in each other's way
+            cell.cold_s = statistics.median(worker.cold_s for worker in first)
+            cell.cold_cpu_s = statistics.median(worker.first["cpu_s"] for worker in first)
         if ENGINES[name].build is None:
             cell.compile_cpu_s = compiled_at_load(ENGINES[name], prepared, first[0].first["load_cpu_s"])
-        first[-1].pause()
-        yield name, first[-1]
+
+    names = [name for name, cell in prepared.cells.items() if not cell.failure]
+    with ThreadPoolExecutor(options.parallel) as pool:
+        list(pool.map(begin, names))
+    for name in [name for name in names if name in running]:
+        running[name] = running.pop(name)  # in the order asked for
 
 
 def check(prepared: Prepared, running: Mapping[str, workers.Worker]) -> None:
@@ -349,8 +370,7 @@ def measure(prepared: Prepared, threads: int, options: argparse.Namespace) -> di
     running: dict[str, workers.Worker] = {}
     quiet = workers.Quiet(sorted(os.sched_getaffinity(0)), options.cache) if threads > 1 else None
     try:
-        for name, worker in start(prepared, threads, options.cold, options.cache):
-            running[name] = worker  # noqa: PERF403 - those before a failure must be closed
+        start(prepared, threads, options, running)
         check(prepared, running)
         with contextlib.suppress(KeyError):
             running.pop("float64").close()
@@ -408,8 +428,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(engines.DEFAULT))
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--once", nargs="*", default=[], choices=list(ENGINES), help="only at the first --threads"
+    )
     parser.add_argument("--turn", type=float, default=0.1, help="seconds an engine has in a round")
     parser.add_argument("--cold", type=int, default=3, help="processes started for the cold start")
+    parser.add_argument(
+        "--parallel",
+        type=int,
+        default=1,
+        help="engines that compile and start at once; above 1, no cold starts",
+    )
     parser.add_argument("--quiet", type=int, default=0, help="quiet rounds wanted at more than one thread")
     parser.add_argument("--patience", type=float, default=120, help="seconds to wait for them, a model")
     parser.add_argument("--json", type=Path, help="write everything here")
@@ -425,16 +454,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    # Ended from outside, the engines are ended too: a stopped process would not notice by itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     entries: list[dict[str, Any]] = []
     if options.from_json is not None:
         result = json.loads(options.from_json.read_text())
         result["summary"] = summarize(result["entries"])
     else:
         for name in options.models:
-            prepared = prepare(name, options.engines, options.cache)
+            prepared = prepare(name, options.engines, options.cache, options.parallel)
             for threads in options.threads:
-                for cell in prepared.cells.values():
+                for key, cell in prepared.cells.items():
                     cell.clear_times()
+                    if key in options.once and threads != options.threads[0] and not cell.failure:
+                        cell.failure = "left out"
                 entries.append(measure(prepared, threads, options))
                 peers_table.show_entry(entries[-1])
             result = report(entries, options)

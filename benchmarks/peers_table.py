@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 import peers_summary
+import terminal
 from engines import BEST_OF, ENGINES
 
 COLUMNS = (
@@ -74,23 +69,11 @@ def rows(entry: Mapping[str, Any]) -> list[list[str]]:
     return found
 
 
-def show_entry(entry: Mapping[str, Any], console: Console | None = None) -> None:
-    console = console or terminal()
+def show_entry(entry: Mapping[str, Any]) -> None:
     threads = f"{entry['threads']} thread" + "s" * (entry["threads"] > 1)
     quiet = f", {entry['quiet_rounds']} quiet" if entry["threads"] > 1 else ""
     heading = f"{entry['title']} - {threads}, {entry['rounds']} rounds{quiet}"
-    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in COLUMNS:
-        justify = "left" if name in ("engine", "note") else "right"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "note")  # type: ignore[arg-type]
-    for row in rows(entry):
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-
-
-def terminal() -> Console:
-    """The terminal; a file gets lines as long as they need to be."""
-    return Console(width=None if sys.stdout.isatty() else 180)
+    terminal.show(heading, COLUMNS, rows(entry), ("engine", "note"))
 
 
 TITLES = {
@@ -103,24 +86,36 @@ TITLES = {
 }
 
 
-def show_summary(result: Mapping[str, Any], console: Console | None = None) -> None:
-    console = console or terminal()
+def show_summary(result: Mapping[str, Any]) -> None:
+    """A row a model, a column a comparison; then the means."""
     for threads, parts in result["summary"].items():
+        keys = list(parts)
+        names = list(dict.fromkeys(name for part in parts.values() for name in part["models"]))
+        families = list(dict.fromkeys(name for part in parts.values() for name in part["families"]))
+        found = [
+            [name, *(_cell(parts[key]["models"].get(name)) for key in keys), _peer(parts, name)]
+            for name in names
+        ]
+        for family in families:
+            means = (number(parts[key]["families"].get(family, float("nan"))) for key in keys)
+            found.append([f"mean, {family}", *means, ""])
+        found.append(["mean, all", *(number(parts[key]["all"]) for key in keys), ""])
+        measure = "CPU time" if threads == "1" else "wall time of quiet rounds"
+        title = f"Ratios, threads: {threads} ({measure}; above 1, ours is better)"
+        columns = ("model", *keys, "best f32 peer")
+        terminal.show(title, columns, found, ("model", "best f32 peer"), len(families) + 1)
         for key, part in parts.items():
-            measure = "CPU time" if threads == "1" else "wall time of quiet rounds"
-            what = f" ({measure})" if key in ("f32", "high", "medium") else ""
-            table = Table(
-                title=f"{TITLES[key]}{what}, threads: {threads}", title_justify="left", box=box.SIMPLE_HEAD
-            )
-            for name in ("", "ratio", "peer"):
-                table.add_column(name, justify="right" if name == "ratio" else "left")
-            for model, found in part["models"].items():
-                table.add_row(model, number(found["ratio"]), found["peer"])
-            table.add_section()
-            for family, value in part["families"].items():
-                table.add_row(family, number(value), "mean")
-            table.add_row("all", number(part["all"]), "mean")
-            console.print(table)
-            if part["missing"]:
-                console.print(Text("without a ratio: " + ", ".join(part["missing"])))
-    console.print(Text(f"f32 peers: {', '.join(ENGINES[name].title for name in BEST_OF)}"))
+            missing = f"; without: {', '.join(part['missing'])}" if part["missing"] else ""
+            print(f"{key}: {TITLES[key]}{missing}")
+    print(f"f32 peers: {', '.join(ENGINES[name].title for name in BEST_OF)}")
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else number(found["ratio"])
+
+
+def _peer(parts: Mapping[str, Any], model: str) -> str:
+    for key in ("f32", "all_rounds_wall"):
+        if key in parts and model in parts[key]["models"]:
+            return ENGINES[parts[key]["models"][model]["peer"]].title
+    return ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +44,44 @@ def environment(threads: int, cache: Path) -> dict[str, str]:
     return result
 
 
+class Watch:
+    """Sums what a process and its children hold resident, until it ends."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._ended = threading.Event()
+        self.peak_bytes = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        page = resource.getpagesize()
+        while not self._ended.wait(0.005):
+            held = 0
+            for pid in (self._pid, *children(self._pid)):
+                try:
+                    held += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                except (OSError, IndexError):
+                    continue
+            self.peak_bytes = max(self.peak_bytes, held * page)
+
+    def end(self) -> int:
+        self._ended.set()
+        self._thread.join()
+        return self.peak_bytes
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` started, those they started not among them."""
+    found = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    except OSError:
+        pass
+    return found
+
+
 @dataclass(frozen=True)
 class Build:
     """What compiling ahead of time took: CPU seconds and peak bytes, worker processes included."""
@@ -52,21 +92,33 @@ class Build:
     artifact_bytes: int
 
 
-def build(engine: str, onnx: Path, artifact: Path, cache: Path) -> Build:
+def build(
+    engine: str, onnx: Path, artifact: Path, cache: Path, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Build:
     """Compile ``onnx`` in a process of its own. Raises Failure with the last line it printed."""
-    command = [sys.executable, str(SCRIPT), "build", engine, str(onnx), str(artifact)]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "build",
+        engine,
+        str(onnx),
+        str(artifact),
+        json.dumps(shapes or {}),
+    ]
     with tempfile.TemporaryFile("w+") as errors:
         start = time.monotonic()
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=errors, env=environment(1, cache)
         )
+        watch = Watch(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
+        peak = watch.end()  # not ru_maxrss, in which what started the process counts
         process.returncode = os.waitstatus_to_exitcode(status)
         wall = time.monotonic() - start
         if process.returncode:
             errors.seek(0)
             raise Failure(_last_line(errors.read(), process.returncode))
-    return Build(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024, artifact.stat().st_size)
+    return Build(usage.ru_utime + usage.ru_stime, wall, peak, artifact.stat().st_size)
 
 
 def _last_line(text: str, code: int) -> str:

