@@ -12,67 +12,34 @@ is not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from iree_core_ir.dialects import arith, linalg, tensor
-from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
-from iree_core_ir.ir.attributes import IntegerAttr
+from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value, single_block_region
-from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32, i64
+from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32
+from iree_flow.blocked_node import (
+    PARALLEL,
+    REDUCTION,
+    IsBlocked,
+    Node,
+    initial_of,
+    is_image,
+    say_channels,
+    window_over_blocks,
+)
+from iree_flow.blocked_resizes import resized
 from iree_flow.channel_blocks import BLOCK, CHANNEL, LANE, RANK, ChannelBlocks, constant_of
 
-PARALLEL, REDUCTION = "parallel", "reduction"
-CHANNELS = "iree.channels"
-"""On a convolution: input channels that are there, so that code generation may skip the lanes behind them."""
 IDENTITY = AffineMap.identity(RANK)
 IMAGE = AffineMap.identity(4)
 
 
-def is_image(value: Value) -> bool:
-    """An f32 tensor ``[N][C][H][W]`` with known channels and more than one pixel."""
-    type = value.type
-    if not isinstance(type, TensorType) or type.rank != 4 or type.element_type is not f32:
-        return False
-    n, c, h, w = type.shape
-    return c > 0 and not (h == 1 and w == 1) and 0 not in (n, h, w)
-
-
-@dataclass
-class Node:
-    """One op that can work on blocks."""
-
-    op: Any
-    images: tuple[Value, ...]
-    """The images it reads in blocks."""
-    result: Value | None
-    """The image it makes in blocks; None: it makes something else."""
-    mixes: ClassVar[bool] = False
-    """Lanes of the result depend on other lanes: what it reads must be clean."""
-
-    @property
-    def ops(self) -> list[Op]:
-        """The ops it stands for."""
-        return [self.op]
-
-    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
-        """Make the op on blocks; returns the image in blocks, or what replaces the op's result."""
-        raise NotImplementedError(type(self).__name__)
-
-    def keeps_clean(self) -> bool:
-        """The result is clean where what the op reads is."""
-        return False
-
-
 # -- windows --------------------------------------------------------------------------------------------
-
-
-def _initial(op: Any) -> Value | None:
-    """The number that fills the destination of ``op``."""
-    fill = op.outputs[0].defining_op
-    return fill.operands[0] if fill is not None and fill.name == "linalg.fill" else None
 
 
 def _window(op: Any, y: int, x: int, ky: int, kx: int) -> list[AffineExpr]:
@@ -101,19 +68,10 @@ class _Windowed(Node):
         reduced: int,
     ) -> Value:
         """The result's five dims are the outer loops; ``reduced`` loops follow. The body is the op's."""
-        initial = _initial(self.op)
+        initial = initial_of(self.op)
         assert initial is not None
-        target = blocks.filled(builder, blocks.dims(self.op.results[0]), initial)
-        body = self.op.body
-        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
-        mapping: dict[Any, Any] = dict(zip(body.args, region.block.args, strict=True))
-        for inner in body:
-            region.block.append(inner.clone(mapping))
-        iterators = [PARALLEL] * RANK + [REDUCTION] * reduced
-        own = AffineMap.select(RANK + reduced, range(RANK))
-        made = builder.create(linalg.Generic, list(inputs), [target], [*maps, own], iterators, region)
-        result: Value = made.results[0]
-        return result
+        sizes = blocks.dims(self.op.results[0])
+        return window_over_blocks(self.op.body, initial, sizes, inputs, maps, reduced, blocks, builder)
 
 
 @dataclass
@@ -132,12 +90,13 @@ class Dense(_Windowed):
         )
         maps = [read, _select(9, fb, cb, kh, kw, ci, fi)]
         result = self._make(blocks, builder, [source, weights], maps, 4)
-        channels = self.op.inputs[0].type.shape[CHANNEL]
-        if channels % blocks.lanes:
-            made = result.defining_op
-            assert made is not None
-            made.attributes[CHANNELS] = IntegerAttr(channels, i64)
+        say_channels(result, self.op.inputs[0].type.shape[CHANNEL], blocks)
         return result
+
+    def products(self, lanes: int) -> tuple[int, int]:
+        out, own, kh, kw = self.op.inputs[1].type.shape
+        useful = out * own * kh * kw
+        return useful, -(-out // lanes) * -(-own // lanes) * lanes * lanes * kh * kw - useful
 
 
 @dataclass
@@ -167,6 +126,10 @@ class Depthwise(_Windowed):
         )
         return self._make(blocks, builder, [source, weights], [read, _select(7, cb, kh, kw, ci)], 2)
 
+    def products(self, lanes: int) -> tuple[int, int]:
+        useful: int = math.prod(self.op.inputs[1].type.shape)
+        return useful, 0
+
 
 @dataclass
 class Pooled(_Windowed):
@@ -181,9 +144,9 @@ class Pooled(_Windowed):
         return self._make(blocks, builder, [source, self.op.inputs[1]], [read, _select(7, kh, kw)], 2)
 
 
-def _dense(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+def _dense(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     image, weights = op.inputs
-    if constant_of(weights) is None or _initial(op) is None or not (is_image(op.results[0])):
+    if constant_of(weights) is None or initial_of(op) is None or not (is_image(op.results[0])):
         return None
     if image.type.shape[CHANNEL] == DYNAMIC or image.type.element_type is not f32:
         return None
@@ -193,9 +156,9 @@ def _dense(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) 
 
 
 def _lanewise_window(kind: type[Node]) -> Callable[..., Node | None]:
-    def find(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+    def find(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
         image, weights = op.inputs
-        if _initial(op) is None or not is_image(image) or not is_image(op.results[0]):
+        if initial_of(op) is None or not is_image(image) or not is_image(op.results[0]):
             return None
         if kind is Depthwise and constant_of(weights) is None:
             return None
@@ -229,7 +192,7 @@ def _outside(op: Any) -> Value:
     return value
 
 
-def _padded(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+def _padded(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     image = op.source
     if not is_image(image) or not is_image(op.result) or len(list(op.regions[0].block)) != 1:
         return None
@@ -255,74 +218,12 @@ class Concatenated(Node):
         return True
 
 
-def _concatenated(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+def _concatenated(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     if not all(is_image(v) for v in (*op.inputs, op.result)):
         return None
     if op.dim.value == CHANNEL and any(v.type.shape[CHANNEL] % blocks.lanes for v in op.inputs[:-1]):
         return None
     return Concatenated(op, tuple(op.inputs), op.result)
-
-
-@dataclass
-class Repeated(Node):
-    """Every row or column several times: a broadcast between two reshapes. ``op`` is the last of them."""
-
-    axis: int = 2
-    spread: Any = None
-    """The broadcast."""
-
-    @property
-    def ops(self) -> list[Op]:
-        return [self.op, self.spread, self.spread.inputs[0].defining_op]
-
-    def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
-        image, axis = self.images[0], self.axis
-        source = blocks.image(image, builder)
-        sizes = blocks.dims(image)
-        times = self.spread.results[0].type.shape[axis + 1]
-        full = [*sizes[: axis + 1], times, *sizes[axis + 1 :]]
-        target = blocks.empty(builder, full)
-        map = AffineMap.select(RANK + 1, [i for i in range(RANK + 1) if i != axis + 1])
-        made = builder.create(
-            linalg.Generic,
-            [source],
-            [target],
-            [map, AffineMap.identity(RANK + 1)],
-            [PARALLEL] * (RANK + 1),
-            lambda _builder, value, _out: value,
-        ).results[0]
-        groups = [[i] for i in range(axis)] + [[axis, axis + 1]] + [[i] for i in range(axis + 2, RANK + 1)]
-        shape = [d if isinstance(d, int) else DYNAMIC for d in blocks.dims(self.op.result)]
-        result: Value = builder.create(tensor.CollapseShape, made, groups, TensorType(shape, f32)).result
-        return result
-
-    def keeps_clean(self) -> bool:
-        return True
-
-
-def _repeated(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
-    groups = [list(g) for g in op.groups]
-    merged = [number for number, group in enumerate(groups) if len(group) == 2]
-    spread: Any = op.src.defining_op
-    if len(groups) != 4 or op.src.type.rank != 5 or len(merged) != 1 or merged[0] < 2:
-        return None
-    axis = merged[0]
-    if not isinstance(spread, linalg.Generic) or len(list(spread.body)) != 1 or spread.n_inputs != 1:
-        return None
-    source: Any = spread.inputs[0].defining_op
-    zeroed = [AffineConstant(0) if i == axis + 1 else AffineDim(i) for i in range(5)]
-    if not isinstance(source, tensor.ExpandShape) or not spread.indexing_maps[1].is_identity:
-        return None
-    if list(spread.indexing_maps[0].results) != zeroed or spread.results[0].type.shape[axis + 1] == DYNAMIC:
-        return None
-    image = source.src
-    if not is_image(image) or not is_image(op.result):
-        return None
-    # Which group an axis of size 1 belongs to says nothing.
-    shape = image.type.shape
-    if source.result.type.shape != (*shape[: axis + 1], 1, *shape[axis + 1 :]):
-        return None
-    return Repeated(op, (image,), op.result, axis, spread)
 
 
 # -- pixel by pixel ---------------------------------------------------------------------------------------
@@ -362,7 +263,7 @@ class Elementwise(Node):
         return result
 
 
-def _elementwise(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+def _elementwise(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     if len(op.outputs) != 1 or any(t != PARALLEL for t in op.iterator_types) or op.uses_output(0):
         return None
     if op.indexing_maps[-1] is not IMAGE or not is_image(op.results[0]):
@@ -435,7 +336,7 @@ class Reduced(Node):
         op = self.op
         source = blocks.image(op.inputs[0], builder)
         sizes = blocks.dims(op.inputs[0])
-        initial = _initial(op)
+        initial = initial_of(op)
         assert initial is not None
         target = blocks.filled(builder, [sizes[0], sizes[BLOCK], sizes[LANE]], initial)
         region = single_block_region([f32, f32])
@@ -449,8 +350,8 @@ class Reduced(Node):
         return blocks.merge(made, op.results[0], builder)
 
 
-def _reduced(op: Any, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
-    if len(op.inputs) != 1 or len(op.outputs) != 1 or not is_image(op.inputs[0]) or _initial(op) is None:
+def _reduced(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
+    if len(op.inputs) != 1 or len(op.outputs) != 1 or not is_image(op.inputs[0]) or initial_of(op) is None:
         return None
     if op.indexing_maps[0] is not IMAGE or op.indexing_maps[1] is not AffineMap.select(4, [0, 1]):
         return None
@@ -469,11 +370,11 @@ _FINDERS: dict[str, Callable[..., Node | None]] = {
     "linalg.reduce": _reduced,
     "tensor.pad": _padded,
     "tensor.concat": _concatenated,
-    "tensor.collapse_shape": _repeated,
+    "tensor.collapse_shape": resized,
 }
 
 
-def find(op: Op, blocks: ChannelBlocks, is_blocked: Callable[[Value], bool]) -> Node | None:
+def find(op: Op, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     """The node of ``op``, if it can work on blocks. ``is_blocked``: whether an earlier node makes a value."""
     finder = _FINDERS.get(op.name)
     if finder is None and isinstance(op, linalg.Generic):

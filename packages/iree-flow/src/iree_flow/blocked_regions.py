@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from iree_core_ir.ir.operation import Op, Value
-from iree_flow.blocked_ops import Dense, Depthwise, Node
+from iree_flow.blocked_node import Node
+from iree_flow.blocked_ops import Dense
+from iree_flow.blocked_resizes import Enlarged
 from iree_flow.channel_blocks import CHANNEL
 
 ASSUMED = 56
@@ -21,6 +23,8 @@ Rapids core, 100e9 products a second at best)."""
 IMAGE_GAIN = 1e-10
 """Seconds that an element made by a convolution gets cheaper: vectors are whole, nothing is shuffled. What
 MobileNetV2 gains at least; of EfficientNet-B0 and OCR nets it is three times as much."""
+ENLARGED_GAIN = 1e-9
+"""The same for an element of a transposed convolution: on planes a product with short rows and a copy."""
 WASTE = 2.5e-12
 """Seconds that a product costs whose lanes are all empty, a quarter of one at full speed: they come along in
 vectors that are needed anyway, or are left out."""
@@ -61,19 +65,14 @@ def _elements(value: Value) -> int:
 
 
 def _gain(node: Node, lanes: int) -> float:
-    if not isinstance(node, (Dense, Depthwise)):
+    useful, wasted = node.products(lanes)
+    if not useful:
         return 0.0
-    assert node.result is not None
-    elements = _elements(node.result)
-    pixels = elements // int(node.result.type.shape[CHANNEL])
-    weights: tuple[int, ...] = node.op.inputs[1].type.shape
-    taps = weights[-1] * weights[-2]
-    if isinstance(node, Depthwise):
-        return elements * (taps * PRODUCT_GAIN + IMAGE_GAIN)
-    useful = weights[0] * weights[1]
-    computed = (-(-weights[0] // lanes) * lanes) * (-(-weights[1] // lanes) * lanes)
-    wasted = computed - useful
-    return elements * IMAGE_GAIN + pixels * taps * (useful * PRODUCT_GAIN - wasted * WASTE)
+    image = node.result or node.op.results[0]
+    elements = _elements(image)
+    pixels = elements // int(image.type.shape[CHANNEL])
+    gain = ENLARGED_GAIN if isinstance(node, Enlarged) else IMAGE_GAIN
+    return elements * gain + pixels * (useful * PRODUCT_GAIN - wasted * WASTE)
 
 
 def regions(nodes: Sequence[Node]) -> list[Region]:

@@ -222,6 +222,31 @@ class Graph:
             x = self.add(f"tensor.collapse_shape {second} {groups} : {b} into {c}", c)
         return x
 
+    def enlarge(self, x: str, channels: int, by: int) -> str:
+        """A transposed convolution whose window is its stride, as the frontend writes it."""
+        n, own, h, w = self.sizes(x)
+        weights = self.weights(1, int(own), channels, by, by)
+        a = f"tensor<{n}x1x{own}x{h}x{w}xf32>"
+        b = f"tensor<{n}x1x{channels}x{h}x{by}x{w}x{by}xf32>"
+        c = f"tensor<{n}x{channels}x{int(h) * by}x{int(w) * by}xf32>"
+        groups = "[[0], [1, 2], [3], [4]]"
+        shape = ", ".join((n, "1", own, h, w))
+        first = self.add(
+            f"tensor.expand_shape {x} {groups} output_shape [{shape}] : {self.type(x)} into {a}", a
+        )
+        target = self.filled(b, first)
+        loops, parallel = "n, g, f, y, i, x, j, c", '"parallel", ' * 7
+        second = self.add(
+            f"linalg.generic {{indexing_maps = [affine_map<({loops}) -> (n, g, c, y, x)>, "
+            f"affine_map<({loops}) -> (g, c, f, i, j)>, affine_map<({loops}) -> (n, g, f, y, i, x, j)>], "
+            f'iterator_types = [{parallel}"reduction"]}} '
+            f"ins({first}, {weights} : {a}, {self.type(weights)}) outs({target} : {b}) {{\n"
+            "^bb0(%a: f32, %b: f32, %o: f32):\n%m = arith.mulf %a, %b : f32\n%r = arith.addf %o, %m : f32\n"
+            f"linalg.yield %r : f32\n}} -> {b}",
+            b,
+        )
+        return self.add(f"tensor.collapse_shape {second} [[0], [1, 2], [3, 4], [5, 6]] : {b} into {c}", c)
+
     def interpolate(self, x: str) -> str:
         """Rows between rows, by tables of indices and factors."""
         n, c, h, w = self.sizes(x)
@@ -356,6 +381,16 @@ def test_concatenation_and_resizing() -> None:
     assert "tensor.concat" in names(module)
     concat = next(op for op in module.walk() if op.name == "tensor.concat")
     assert concat.results[0].type.rank == 5
+
+
+@pytest.mark.parametrize(("own", "channels"), [(8, 6), (6, 8), (6, 1)])
+def test_transposed_convolutions(own: int, channels: int) -> None:
+    """Their images stay in blocks, but leave them where one has few channels."""
+    for batch in (1, 2):
+        g = image(f"{batch}x8x4x5")
+        x = g.bias(g.enlarge(g.relu(g.conv("%x", own)), channels, 2))
+        module = check(g, g.sigmoid(x if channels == 1 else g.conv(x, 8)), inputs=floats((batch, 8, 4, 5)))
+        assert all(len(op.iterator_types) != 8 for op in module.walk() if isinstance(op, linalg.Generic))
 
 
 def test_parts_that_do_not_fill_their_blocks_are_joined_outside() -> None:

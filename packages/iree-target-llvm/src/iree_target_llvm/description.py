@@ -13,8 +13,8 @@ OPTIONS = {
     "cpu": "host (default), generic or a level such as x86-64-v3.",
     "features": "CPU features to add or leave out: +A,-B.",
     "conv-algorithm": "auto (default): Winograd for 3x3 convolutions where it pays; direct: never.",
-    "channel-block": "auto (default): images are stored in blocks of as many channels as a vector holds, where "
-    "that pays; none: as they come.",
+    "channel-block": "auto (default): images are stored in blocks of as many channels as a vector holds, "
+    "where that pays; none: as they come.",
     "matmul-precision": "highest (default): f32; high: f32 from three bf16 products; medium: bf16 products.",
     "triple": "Another machine, as LLVM names it: aarch64-unknown-linux-gnu.",
 }

@@ -16,7 +16,8 @@ from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import PURE
 from iree_core_ir.pass_manager import Pass, PassContext
-from iree_flow.blocked_ops import Node, find, mask
+from iree_flow.blocked_node import Node
+from iree_flow.blocked_ops import find, mask
 from iree_flow.blocked_regions import regions
 from iree_flow.channel_blocks import CHANNEL, ChannelBlocks
 from iree_flow.dims import DimResolver
@@ -75,9 +76,9 @@ def _block(block: Block, blocks: ChannelBlocks, always: bool) -> None:
         value.hint = node.result.hint
         blocks.images[node.result] = value
     for node in reversed(nodes):
-        if node.result is not None:
-            for op in node.ops:
-                _retire(op, node, blocks)
+        # An op that makes no image is replaced already.
+        for op in node.ops[node.result is None :]:
+            _retire(op, node, blocks)
 
 
 def _clean(nodes: list[Node], lanes: int) -> set[Value]:
