@@ -83,14 +83,19 @@ def _lists(rows: int, columns: int, most: int) -> tuple[Tiles, ...]:
     )
 
 
-def grids(rows: int, columns: int, most: int, *, flat: bool) -> Iterator[Grid]:
-    """The ways to cut a plane into tiles of up to ``most`` pixels; ``flat``: it may be taken as one list."""
+def grids(rows: int, columns: int, most: int, *, flat: bool, small: bool) -> Iterator[Grid]:
+    """The ways to cut a plane into tiles of up to ``most`` pixels.
+
+    ``flat``: it may be taken as one list, in parts; ``small``: also as a list that is not cut.
+    """
     if flat:
         n = rows * columns
         for width in range(1, n + 1):
             if n % width == 0 and (width == n or most <= width <= 8 * most):
                 yield Grid(n // width, width, True, 1, _row(width, most), ())
         return
+    if small:
+        yield Grid(1, rows * columns, True, 1, _row(rows * columns, most), ())
     if columns > most:
         yield Grid(rows, columns, False, 1, _row(columns, most), ())
     elif rows * columns <= SMALL_PLANE:

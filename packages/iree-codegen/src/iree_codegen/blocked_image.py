@@ -22,7 +22,7 @@ from iree_codegen.window import fill_number, number_of
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import TensorType, f32
+from iree_core_ir.ir.types import f32
 
 CHANNELS = "iree.channels"
 """On the convolution: input channels that are there; the lanes behind them are zero."""
@@ -85,8 +85,9 @@ class BlockedConvolution:
         return (kh - 1) * dy + 1, (kw - 1) * dx + 1
 
     @property
-    def is_pointwise(self) -> bool:
-        return self.kernel == (1, 1) and not self.padded
+    def is_plain(self) -> bool:
+        """Every pixel is computed from the one input pixel at its place."""
+        return self.kernel == (1, 1) and not self.padded and self.strides == (1, 1)
 
     def weight_shape(self) -> tuple[int, int, int, int, int, int]:
         """``[fb, cb, kh, kw, ci, fi]``."""
@@ -268,8 +269,9 @@ class _Axes:
             for inner in own.body:
                 if inner.name == "linalg.index" and inner.attributes["dim"].value in places:
                     return False
-            for value, map in zip(own.inputs, own.indexing_maps, strict=False):
-                if not isinstance(value.type, TensorType) or map is AffineMap.identity(rank):
+            for argument, number in zip(own.body.args, own.body_arguments(), strict=True):
+                map = own.indexing_maps[number]
+                if not argument.uses or map is AffineMap.identity(rank):
                     continue
                 if any(e.dims_used() & places for e in map.results):
                     return False

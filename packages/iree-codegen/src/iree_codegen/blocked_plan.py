@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from iree_codegen.blocked_grid import WIDEST, Grid, grids
+from iree_codegen.blocked_grid import SMALL_PLANE, WIDEST, Grid, grids
 from iree_codegen.blocked_image import BlockedConvolution, flops
 from iree_codegen.cost_model import FAR_BYTES, LATENCY, LINE_BYTES, PORTS
 
@@ -20,6 +20,10 @@ L1_BYTES = 48 << 10
 L2_BYTES = 2 << 20
 NEAR_BYTES = 32
 """Bytes a cycle from the L2 cache, beside products."""
+COPY_BYTES = 10
+"""Bytes a cycle copied to scratch."""
+TILE_CODE = 0.005
+"""What the first kind of tile costs, the second twice that: code to compile and to keep in the caches."""
 NEAR_SHOWS = 0.3
 """Share of that time which products do not hide."""
 WEIGHT_RATE = 24
@@ -62,6 +66,10 @@ class Plan:
     def blocks(self) -> int:
         return -(-self.grid.bands // self.bands)
 
+    def copies(self, c: BlockedConvolution) -> bool:
+        """The input goes to scratch: for its padding, or so that all tiles of a small plane are alike."""
+        return c.padded or (self.grid.flat and not c.is_plain)
+
 
 def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:
     """(vectors of channels, most pixels) of register tiles."""
@@ -82,12 +90,20 @@ def tile_cycles(vectors: int, pixels: int, depth: int, epilogue: int) -> float:
 def input_rows(c: BlockedConvolution, grid: Grid, bands: int) -> int:
     """Input rows that ``bands`` bands read."""
     if grid.flat:
-        return min(bands * grid.height, grid.rows)
+        return min(bands * grid.height, grid.rows) if c.is_plain else gathered_rows(c)
     return (min(bands * grid.height, grid.rows) - 1) * c.strides[0] + c.extent[0]
 
 
+def gathered_rows(c: BlockedConvolution) -> int:
+    """Rows of result width in which the taps of a small plane lie, all of them."""
+    kh, kw = c.kernel
+    return kw * (c.out_size[0] + c.extent[0] - 1) if c.strides[0] == 1 else kh * kw * c.out_size[0]
+
+
 def input_columns(c: BlockedConvolution, grid: Grid) -> int:
-    return grid.columns if grid.flat else (c.out_size[1] - 1) * c.strides[1] + c.extent[1]
+    if grid.flat:
+        return grid.columns if c.is_plain else c.out_size[1]
+    return (c.out_size[1] - 1) * c.strides[1] + c.extent[1]
 
 
 def _products(c: BlockedConvolution, grid: Grid, vectors: int) -> float:
@@ -119,13 +135,13 @@ def _memory(c: BlockedConvolution, plan: Plan, products: float) -> float:
     cycles = exposed(weights * (plan.blocks if weights > L2_BYTES // 2 else 1), FAR_BYTES, products)
     if piece > L2_BYTES // 2:
         cycles += exposed(piece * plan.blocks * panels, FAR_BYTES, products)
-    elif far and not c.padded:
+    elif far and not plan.copies(c):
         # Only the first panel waits for the input.
         cycles += plan.shares * exposed(piece * plan.blocks, FAR_BYTES, products / panels)
     if piece > L1_BYTES // 2:
         cycles += NEAR_SHOWS * piece * plan.blocks * panels / NEAR_BYTES
-    if c.padded:
-        cycles += piece * plan.blocks * plan.shares / (FAR_BYTES if far else NEAR_BYTES)
+    if plan.copies(c):
+        cycles += piece * plan.blocks * plan.shares / (FAR_BYTES if far else COPY_BYTES)
     return cycles
 
 
@@ -142,10 +158,10 @@ def _chunk(c: BlockedConvolution, vectors: int, pixels: int) -> int:
 def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
     images = c.batch if isinstance(c.batch, int) else 1
     wanted = min(ENOUGH_GROUPS, max(1, flops(c, images) // GROUP_FLOPS))
-    flat = c.flat and c.is_pointwise and c.strides == (1, 1)
+    small = c.flat and not c.stem and math.prod(c.out_size) <= SMALL_PLANE
     for vectors, pixels in vector_choices(description.registers, c.out_blocks):
         panels = -(-c.out_blocks // vectors)
-        for grid in grids(*c.out_size, pixels, flat=flat):
+        for grid in grids(*c.out_size, pixels, flat=c.flat and c.is_plain, small=small):
             products = _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem)
             sizes = {b for b in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if b < grid.bands} | {grid.bands}
             for bands in sorted(sizes):
@@ -156,6 +172,8 @@ def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
                 chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
                 plan = Plan(vectors, grid, bands, shares, chunk, 0.0)
                 cycles = products + _memory(c, plan, products) + blocks * shares * GROUP_CYCLES
+                kinds = len(grid.band + grid.rest)
+                cycles += TILE_CODE * products * kinds * (kinds + 1) / 2
                 # Bands that do not divide the plane leave workgroups of unequal length.
                 cycles += 0.02 * products * (grid.bands % bands != 0)
                 groups = blocks * shares * images

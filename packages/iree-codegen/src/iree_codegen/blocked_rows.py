@@ -28,20 +28,41 @@ class Rows:
     """From row to row."""
     plane: int
     """From block to block of channels."""
+    tap: tuple[int, int]
+    """From tap to tap of the window, down and across."""
 
     @staticmethod
     def in_scratch(c: BlockedConvolution, rows: int, columns: int) -> Rows:
         pitch = columns * c.inner
         plane = -(-rows * pitch // LINE_ELEMENTS) * LINE_ELEMENTS
-        if plane % PAGE_ELEMENTS == 0:
-            # Planes a power of two apart would share the few lines of one set of the L1 cache.
-            plane += LINE_ELEMENTS
-        return Rows(rows, columns, c.inner, pitch, plane)
+        return Rows(rows, columns, c.inner, pitch, _apart(plane), _taps(c, pitch))
+
+    @staticmethod
+    def gathered(c: BlockedConvolution, rows: int) -> Rows:
+        """Every tap sees the plane as one list of pixels, as wide as the result. Taps of a column share rows
+        where the stride lets them."""
+        pitch = c.out_size[1] * c.inner
+        per_tap = c.out_size[0] * pitch
+        if c.strides[0] == 1:
+            tap = (c.dilations[0] * pitch, rows // c.kernel[1] * pitch)
+        else:
+            tap = (c.kernel[1] * per_tap, per_tap)
+        return Rows(rows, c.out_size[1], c.inner, pitch, _apart(rows * pitch), tap)
 
     @staticmethod
     def in_place(c: BlockedConvolution) -> Rows:
         height, width = c.size
-        return Rows(height, width, c.inner, width * c.inner, height * width * c.inner)
+        pitch = width * c.inner
+        return Rows(height, width, c.inner, pitch, height * pitch, _taps(c, pitch))
+
+
+def _taps(c: BlockedConvolution, pitch: int) -> tuple[int, int]:
+    return c.dilations[0] * pitch, c.dilations[1] * c.inner
+
+
+def _apart(plane: int) -> int:
+    """Planes a power of two apart would share the few lines of one set of the L1 cache."""
+    return plane + LINE_ELEMENTS if plane % PAGE_ELEMENTS == 0 else plane
 
 
 def copy_rows(
@@ -91,6 +112,52 @@ def copy_rows(
             k.if_(k.compare("ult", y, height), there, outside)
 
         k.loop(0, rows.rows, 1, (), row)
+
+    k.loop(0, c.blocks, 1, (), block)
+
+
+def gather_rows(
+    k: KernelBuilder, c: BlockedConvolution, rows: Rows, source: Value, image: Index, target: Value
+) -> None:
+    """The pixels of every tap of a small plane, zeros where there is no image (:meth:`Rows.gathered`)."""
+    (height, width), (kh, kw), (sy, sx), (dy, dx) = c.size, c.kernel, c.strides, c.dilations
+    (top, left), out_height = c.pad, c.out_size[0]
+    zero = k.splat(k.constant(0.0, f32), c.lanes)
+    # (window column, first row of the padded image, rows) that lie one behind the other.
+    shared = [(x, 0, rows.rows // kw) for x in range(kw)]
+    parts = shared if sy == 1 else [(x, y * dy, out_height) for y in range(kh) for x in range(kw)]
+
+    def block(b: Index) -> None:
+        plane = k.add(image, k.mul(b, height * width * c.inner))
+        place = k.mul(b, rows.plane)
+        for column, first, count in parts:
+
+            def row(
+                r: Index, column: int = column, first: int = first, count: int = count, place: Index = place
+            ) -> None:
+                y = k.add(k.mul(r, sy), first - top)
+                at = k.add(place, k.mul(r, rows.pitch))
+                places = [x * sx + column * dx - left for x in range(rows.columns)]
+
+                def there() -> None:
+                    start = k.add(plane, k.mul(y, width * c.inner))
+                    for i, x in enumerate(places):
+                        value = (
+                            k.vload(source, k.add(start, x * c.inner), c.lanes) if 0 <= x < width else zero
+                        )
+                        k.vstore(value, target, k.add(at, i * c.inner))
+
+                def outside() -> None:
+                    for i in range(rows.columns):
+                        k.vstore(zero, target, k.add(at, i * c.inner))
+
+                if first >= top and (count - 1) * sy + first - top < height:
+                    there()
+                else:
+                    k.if_(k.compare("ult", y, height), there, outside)
+
+            k.loop(0, count, 1, (), row)
+            place = k.add(place, count * rows.pitch)
 
     k.loop(0, c.blocks, 1, (), block)
 

@@ -17,8 +17,8 @@ from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_grid import Tiles
 from iree_codegen.blocked_image import BlockedConvolution, match
 from iree_codegen.blocked_panels import BLOCKED_PANELS, blocked_panels, packed_size
-from iree_codegen.blocked_plan import Plan, choose, input_columns, input_rows
-from iree_codegen.blocked_rows import Rows, copy_rows
+from iree_codegen.blocked_plan import Plan, choose, gathered_rows, input_columns, input_rows
+from iree_codegen.blocked_rows import Rows, copy_rows, gather_rows
 from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
 from iree_codegen.blocked_winograd import Strips, blocked_winograd, plan_winograd
 from iree_codegen.blocked_winograd_panels import BLOCKED_WINOGRAD_PANELS
@@ -106,7 +106,11 @@ class _Emitter(BlockedTiles):
         self.partial = block if grid.rest else None
         image = k.mul(self.image, c.blocks * c.inner * c.size[0] * c.size[1])
         row = k.mul(self.first_band, grid.height)
-        if c.padded:
+        if grid.flat and not c.is_plain:
+            self.rows = Rows.gathered(c, gathered_rows(c))
+            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
+            gather_rows(k, c, self.rows, self.source, image, self.memory)
+        elif c.padded:
             self.rows = Rows.in_scratch(c, input_rows(c, grid, plan.bands), input_columns(c, grid))
             self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
             first = k.mul(row, c.strides[0])
@@ -124,7 +128,7 @@ class _Emitter(BlockedTiles):
         why = (
             f"{plan.vectors} vectors of channels x {sizes} pixels, {plan.bands} of {grid.bands} bands"
             f"{f', {c.blocks // plan.chunk} chunks' if plan.chunk else ''}"
-            f"{', rows copied' if c.padded else ''}"
+            f"{', rows copied' if plan.copies(c) else ''}"
         )
         return self.frame.finish([groups], self.frame.scratch_bytes, NAME, why)
 
@@ -265,11 +269,11 @@ class _Emitter(BlockedTiles):
         start = k.add(self.base, k.add(k.mul(row, down), k.mul(column, across)))
         start = k.add(start, k.mul(first, rows.plane))
         places = [y * down + x * across for y, x in tiles.pixels]
-        steps = (c.dilations[0] * rows.pitch, c.dilations[1] * c.inner)
+        steps = rows.tap
         whole = blocks - (1 if c.tail else 0)
         sums = list(begin)
         ahead = self._ahead(panel, number, blocks)
-        if not c.padded and not c.stem and tiles.step:
+        if not self.plan.copies(c) and not c.stem and tiles.step:
             pixels = tuple(x * across + tiles.step * across for _, x in tiles.pixels)
             ahead = replace(ahead, pixels=pixels)
         if not self.plan.chunk and tiles.step:
