@@ -80,9 +80,13 @@ class Dense(_Windowed):
 
     mixes = True
 
+    def weights(self, blocks: ChannelBlocks, builder: Builder) -> Value:
+        """``[fb][cb][kh][kw][ci][fi]``."""
+        return blocks.packed_weights(self.op.inputs[1], [1, 0], builder)
+
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
-        source = blocks.image(self.op.inputs[0], builder)
-        weights = blocks.packed_weights(self.op.inputs[1], [1, 0], builder)
+        source = blocks.image(self.images[0], builder)
+        weights = self.weights(blocks, builder)
         # Loops: n, fb, oh, ow, fi | cb, kh, kw, ci.
         n, fb, oh, ow, fi, cb, kh, kw, ci = range(9)
         read = AffineMap(

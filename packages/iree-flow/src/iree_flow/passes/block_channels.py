@@ -16,6 +16,7 @@ from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import PURE
 from iree_core_ir.pass_manager import Pass, PassContext
+from iree_flow.blocked_gates import absorb_gates
 from iree_flow.blocked_node import Node
 from iree_flow.blocked_ops import find, mask
 from iree_flow.blocked_regions import regions
@@ -58,6 +59,7 @@ def _block(block: Block, blocks: ChannelBlocks, always: bool) -> None:
             nodes.append(node)
             if node.result is not None:
                 made.add(node.result)
+    nodes = absorb_gates(nodes)
     chosen: set[int] = set()
     for region in regions(nodes):
         if region.has_dense if always else region.pays(blocks.lanes):
