@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from iree_hal.platform import current as platform_functions
+from iree_target_llvm.description import host_features
+
 Array = np.ndarray[Any, Any]
+HAS_TILES = "amx-tile" in host_features()
+if HAS_TILES:
+    # Then the machine itself does the instructions, and none traps.
+    platform_functions().enable_features(frozenset({"amx-tile"}))
 USABLE = sys.platform == "linux" and platform.machine() == "x86_64"
 
 SIGILL = 4
