@@ -125,6 +125,14 @@ def models(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """Every model beside other engines, each in a process of its own. Installs them all."""
+    install(session, list(fresh.ALL), "pip", *fresh.TEST, "-r", "ci/requirements-peers.txt")
+    session.install(*CONSTRAINTS, "--no-deps", "timm")
+    session.run("python", "-W", "ignore", "benchmarks/peers.py", *session.posargs)
+
+
+@nox.session
 def vulkan(session: nox.Session) -> None:
     """Every model on this machine's Vulkan device under the validation layers, then ten minutes of soak."""
     install(session, list(fresh.ALL), "pip", *fresh.TEST, *fresh.CHECKS, "-r", "ci/requirements-models.txt")

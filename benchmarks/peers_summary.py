@@ -54,7 +54,7 @@ def counts(name: str, cell: Mapping[str, Any]) -> bool:
 def time_of(entry: Mapping[str, Any], name: str, key: str) -> float:
     """``key`` of an engine, ``nan`` where it has none that counts."""
     cell = entry["engines"].get(name)
-    return float(cell[key]) if cell is not None and counts(name, cell) else NAN
+    return float(cell[key]) or NAN if cell is not None and counts(name, cell) else NAN
 
 
 def best(entry: Mapping[str, Any], key: str, names: Sequence[str] = BEST_OF) -> tuple[str, float]:
