@@ -397,7 +397,8 @@ class _Emitter:
         return k.add(here.start, k.select(more, k.value(panel), k.value(down)))
 
     def _ahead(self, tile: RegisterTile, number: Index, panel: _Panel) -> Ahead | None:
-        """Fetches this tile's share of what follows, a line or a few a turn."""
+        """Fetches this tile's share of what follows, a line or a few a turn. Behind the last panel follows
+        the next constant: they lie in order of use."""
         plan, k = self.plan, self.kernel
         tiles = self._block_tiles()
         if panel.follows is None or not isinstance(tiles, int) or plan.b is None:
@@ -416,19 +417,13 @@ class _Emitter:
         turns = max(1, inner // steps) * (depth // inner)
         share = -(-lines // tiles)
         per_turn = -(-share // turns)
-        dims = plan.b.binding.dims
-        size = dim_ops.total([d for i, d in enumerate(dims)])
-        assert isinstance(size, int)
-        columns = plan.columns
-        assert isinstance(columns, int)
-        end = size // columns * (-(-columns // plan.width) * plan.width) - line
         memory = self.frame.binding_args[plan.b.binding.index]
         begin = k.add(panel.follows, k.mul(number, share * line))
 
         def fetch(turn: Index) -> None:
             for i in range(per_turn):
                 at = k.add(begin, k.add(k.mul(turn, per_turn * line), i * line))
-                k.prefetch(memory, k.min(at, end), locality=2)
+                k.prefetch(memory, at, locality=2)
 
         return fetch
 
