@@ -33,7 +33,6 @@ REASONS = {
     "element type complex": "kernels hold no complex numbers",
     "reading back an element of type bf16": "the virtual machine has no register for a bf16 that shapes need",
     "reading back an element of type f16": "the same",
-    "'math.sqrt' on the": "the virtual machine has no square root of a scalar that shapes decide",
 }
 """What a refusal says -> why."""
 DIFFERENT_BY_DECISION = {
@@ -42,7 +41,7 @@ DIFFERENT_BY_DECISION = {
     "test_resize_downsample_scales_linear_align_corners",
     "test_resize_downsample_scales_cubic_align_corners",
 }
-MINIMUM = {AS_WRITTEN: 1300, CONSTANT_INPUTS: 1500}
+MINIMUM = {AS_WRITTEN: 1370, CONSTANT_INPUTS: 1570}
 """Cases that passed with onnx 1.23, rounded down: coverage never shrinks unnoticed."""
 SAMPLE = 16
 

@@ -26,6 +26,8 @@ FAMILIES = (
     "shape",
     "slicing",
     "indexing",
+    "selection",
+    "sampling",
     "matmul",
     "convolution",
     "pooling",

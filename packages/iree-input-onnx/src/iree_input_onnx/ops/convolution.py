@@ -99,7 +99,8 @@ def add_bias(e: Emitter, result: Tensor, bias: Tensor | None) -> Tensor:
     return e.elementwise([result, spread], lambda x, b: x + b, result.element)
 
 
-def _conv(e: Emitter, node: Node, x: Tensor, w: Tensor) -> Tensor:
+def convolution(e: Emitter, node: Node, x: Tensor, w: Tensor) -> Tensor:
+    """``x`` and ``w`` convolved as the attributes of ``node`` say."""
     groups = node.int("group")
     kernel = _static_dims(w.shape[2:], "a kernel")
     given = node.ints("kernel_shape")
@@ -121,7 +122,7 @@ def conv(e: Emitter, node: Node) -> Tensor:
     x, w = node.input(0), node.input(1)
     bias = node.optional(2)
     same_element(node, [t for t in (x, w, bias) if t is not None])
-    return add_bias(e, _conv(e, node, x, w), bias)
+    return add_bias(e, convolution(e, node, x, w), bias)
 
 
 @onnx_op("ConvInteger")
@@ -134,7 +135,7 @@ def conv_integer(e: Emitter, node: Node) -> Tensor:
         zero = convert(e, zero_w, I32)
         shape = [*zero.shape, *[1] * (w.rank - 1)] if zero.rank == 1 and zero.n_elements != 1 else []
         w = e.elementwise([w, e.reshape(zero, shape)], lambda v, z: v - z, I32)
-    return _conv(e, node, x, w)
+    return convolution(e, node, x, w)
 
 
 def _transposed_windows(node: Node, space: Sequence[Dim], kernel: Sequence[int]) -> tuple[Windows, list[int]]:
@@ -187,12 +188,11 @@ def conv_transpose(e: Emitter, node: Node) -> Tensor:
             result = e.elementwise([result, spread_bias], lambda v, b: v + b, element)
         full = [size * k for size, k in zip(x.shape[2:], kernel, strict=True)]
         result = e.reshape(result, [x.shape[0], f, *full])
-        result = (
+        return (
             e.slice(result, [0, 0, *window.low], [x.shape[0], f, *window.output])
             if window.is_padded
             else result
         )
-        return result
     order = [0, 2, 1, *range(3, 3 + rank)]
     kernels = e.reshape(e.transpose(split_w, order), [f, c // groups, *kernel])
     kernels = flip(e, kernels, list(range(2, 2 + rank)))

@@ -281,3 +281,32 @@ def reverse_sequence(e: Emitter, node: Node) -> Tensor:
     maps = [AffineMap.select(x.rank, [batch]), AffineMap.identity(x.rank)]
     destination = (e.empty(x.shape, x.element), x.shape, x.element)
     return e.generic([lengths], maps, [PARALLEL] * x.rank, [destination], body)[0]
+
+
+@onnx_op("TensorScatter", since=24)
+def tensor_scatter(e: Emitter, node: Node) -> Tensor:
+    """A cache with the newest entries of each sequence in their place."""
+    past, update, starts = node.input(0), node.input(1), node.optional(2)
+    element = same_element(node, [past, update])
+    axis = normalize_axis(node.int("axis", -2), past.rank)
+    circular = node.string("mode", "linear") == "circular"
+    if update.rank != past.rank or axis == 0:
+        raise node.error(f"axis {axis} of ranks {past.rank} and {update.rank}")
+    value, length, room = e.value(update), e.index(update.shape[axis]), e.index(past.shape[axis])
+    first = starts if starts is not None else e.splat(0, [past.shape[0]], I64)
+
+    def body(builder: Builder, old: Scalar, start: Scalar, out: Scalar) -> Scalar:
+        here = [body_index(builder, i) for i in range(past.rank)]
+        back = Scalar.from_index(builder, here[axis]) - start.to(I64)
+        if circular:
+            size = Scalar.from_index(builder, room)
+            back = (back % size + size) % size
+        count = Scalar.from_index(builder, length)
+        inside = (back >= 0) & (back < count)
+        here[axis] = back.maximum(0).minimum((count - 1).maximum(0)).to_index()
+        return inside.select(extract(builder, update, value, here), old)
+
+    identity = AffineMap.identity(past.rank)
+    maps = [identity, AffineMap.select(past.rank, [0]), identity]
+    destination = (e.empty(past.shape, element), past.shape, element)
+    return e.generic([past, first], maps, [PARALLEL] * past.rank, [destination], body)[0]

@@ -17,6 +17,7 @@ from iree_input_onnx.errors import Unsupported
 from iree_input_onnx.indexing import normalize_axis
 from iree_input_onnx.node import Node
 from iree_input_onnx.ops.cast import convert
+from iree_input_onnx.ops.convolution import add_bias, convolution
 from iree_input_onnx.ops.matmul import matmul
 from iree_input_onnx.scalars import Scalar
 from iree_input_onnx.table import onnx_op
@@ -137,6 +138,31 @@ def qlinear_matmul(e: Emitter, node: Node) -> Tensor:
         return quantize(v.to(F32) * (sa.to(F32) * sb.to(F32) / sy.to(F32)), z, element)
 
     return e.elementwise([total, *scales, zero], body, element)
+
+
+@onnx_op("QLinearConv")
+def qlinear_conv(e: Emitter, node: Node) -> Tensor:
+    """Products in i32 of what is left of the zero points: padding is the input's zero point."""
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (node.input(i) for i in range(8))
+    bias = node.optional(8)
+    element = y_zero.element
+    zeros = [e.reshape(convert(e, x_zero, I32), ()), _per_filter(e, convert(e, w_zero, I32), w.rank)]
+    centred, weights = (
+        e.elementwise([convert(e, t, I32), zero], lambda v, z: v - z, I32)
+        for t, zero in zip((x, w), zeros, strict=True)
+    )
+    total = add_bias(e, convolution(e, node, centred, weights), bias)
+    scales = [e.reshape(x_scale, ()), _per_filter(e, w_scale, w.rank - 1), e.reshape(y_scale, ())]
+
+    def body(v: Scalar, sx: Scalar, sw: Scalar, sy: Scalar, z: Scalar) -> Scalar:
+        return quantize(v.to(F32) * (sx.to(F32) * sw.to(F32) / sy.to(F32)), z, element)
+
+    return e.elementwise([total, *scales, e.reshape(y_zero, ())], body, element)
+
+
+def _per_filter(e: Emitter, t: Tensor, rank: int) -> Tensor:
+    """A scalar, or one number per filter with ``rank - 1`` unit dims behind."""
+    return e.reshape(t, ()) if t.n_elements == 1 else e.reshape(t, [t.shape[0], *[1] * (rank - 1)])
 
 
 def _parameter(e: Emitter, t: Tensor, rank: int, axis: int) -> Tensor:
