@@ -15,6 +15,7 @@ from iree_codegen.strategies import (
     integer_convolution,
     integer_matmul,
     recurrence,
+    tile_convolution,
     tile_matmul,
 )
 from iree_core_ir.ir.types import TensorType
@@ -24,7 +25,7 @@ from iree_core_ir.target import ConstantLayout
 def constant_layout(func: Any, description: Any) -> Sequence[ConstantLayout]:
     """The layouts that the strategy taking ``func`` asks for."""
     dispatch = Dispatch(decomposed(func))
-    for strategy in (tile_matmul, integer_convolution, integer_matmul):
+    for strategy in (tile_convolution, tile_matmul, integer_convolution, integer_matmul):
         of_products = strategy.layout(dispatch, description)
         if of_products is not None:
             return (of_products,)

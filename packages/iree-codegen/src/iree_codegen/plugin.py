@@ -17,6 +17,7 @@ TRANSFORMS = {
     "gate-panels": "gate_panels",
     "integer-filters": "integer_panels",
     "integer-panels": "integer_panels",
+    "tile-filters": "tile_panels",
     "tile-panels": "tile_panels",
     "winograd-panels": "winograd_panels",
 }

@@ -16,10 +16,10 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel import KernelFrame
-from iree_codegen.kernel_builder import Index
+from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.loop_emitter import vector_loop
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import FloatType
+from iree_core_ir.ir.types import FloatType, bf16, f32
 
 
 class ProductTiles:
@@ -125,3 +125,15 @@ def runs_on(dispatch: Dispatch, root: Root, loops: tuple[int, int]) -> bool:
             if address.coefficient(rows) != dim_ops.mul(address.coefficient(columns), extent):
                 return False
     return True
+
+
+def bf16_parts(k: KernelBuilder, value: Value, lanes: int, parts: int) -> list[Value]:
+    """f32 as bf16, and with two parts what that leaves; nothing of numbers that are not finite there."""
+    high = k.cast("arith.truncf", value, bf16)
+    if parts == 1:
+        return [high]
+    rest = k.binary("arith.subf", value, k.cast("arith.extf", high, f32))
+    infinity = k.splat(k.constant(float("inf"), f32), lanes)
+    finite = k.cmpf("olt", k.pure("math.absf", (rest,), rest.type), infinity)
+    rest = k.select(finite, rest, k.splat(k.constant(0.0, f32), lanes))
+    return [high, k.cast("arith.truncf", rest, bf16)]

@@ -21,6 +21,7 @@ from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
 from iree_codegen.strategies.recurrence import recurrence
 from iree_codegen.strategies.sliding_window import sliding_window
+from iree_codegen.strategies.tile_convolution import tile_convolution
 from iree_codegen.strategies.tile_matmul import tile_matmul
 from iree_codegen.strategies.transpose import transpose
 from iree_codegen.strategies.vector_loops import vector_loops
@@ -28,7 +29,7 @@ from iree_codegen.strategies.vector_loops import vector_loops
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
 STRATEGIES: tuple[Strategy, ...] = (
-    tile_matmul, integer_convolution, integer_matmul, blocked_convolution, lanewise_window,
+    tile_convolution, tile_matmul, integer_convolution, integer_matmul, blocked_convolution, lanewise_window,
     inverted_residual, convolution, sliding_window, matmul, recurrence, transpose, vector_loops,
     plain_loops,
 )  # fmt: skip

@@ -8,6 +8,7 @@ so that never more than four are held beside the sums.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_codegen.tile_panels import COLUMNS, DEPTH
@@ -16,7 +17,23 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import bf16, f32, index
 
 WORDS = DEPTH // 2 * COLUMNS
-"""32-bit words of a tile of B."""
+"""32-bit words of a tile of 16 rows."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """How a factor lies in memory, in elements of the memory."""
+
+    element: Any
+    """Of the memory: ``bf16``, or words of two typed ``f32``."""
+    pitch: int
+    """From row to row of a tile."""
+    tile: int
+    """From tile to tile across the reduction."""
+    part: int
+    """From a number's first part to its second."""
+    step: int
+    """How far an iteration moves on."""
 
 
 @dataclass(frozen=True)
@@ -27,72 +44,64 @@ class TileKernel:
     row_tiles: int
     column_tiles: int
     parts: int
-    n_steps: int
-    pitch: int
-    """From row to row of A."""
-    part_offset: int
-    """From A's first part to its second."""
+    count: int
+    a: Factor
+    b: Factor
+    c_pitch: int
+    taps: tuple[tuple[int, int], ...] = ((0, 0),)
+    """(A, B) offsets of the steps of an iteration."""
 
 
 def build(spec: TileKernel, name: str) -> KernelBuilder:
-    """The function (A of bf16, its start, B's words, their start, C): C is ``[rows][columns]``."""
-    types = [memref_of(bf16), index, memref_of(f32), index, memref_of(f32)]
+    """The function (A, its start, B, its start, C, its start)."""
+    types = [memref_of(spec.a.element), index, memref_of(spec.b.element), index, memref_of(f32), index]
     k = KernelBuilder(name, types, private=True)
-    a_memory, a0, b_memory, b0, c_memory = k.args
+    a_memory, a0, b_memory, b0, c_memory, c0 = k.args
     a_type = TileType((spec.rows, DEPTH), bf16)
     b_type = TileType((DEPTH // 2, 2 * COLUMNS), bf16)
     c_type = TileType((spec.rows, COLUMNS), f32)
-    pitch, line = k.value(spec.pitch), k.value(COLUMNS)
 
     def tile(name: str, operands: tuple[Value, ...], type: TileType) -> Value:
         return k.effect(f"amx.tile_{name}", operands, (type,)).results[0]
 
-    def products(a: Index, b: Index, sums: list[Value], order: str) -> None:
-        """Add the products of one part of A with one of B; ``order``: which is read first."""
-        loaded: dict[tuple[str, int], Value] = {}
+    def read_a(start: Index, number: int) -> Value:
+        at = k.value(k.add(start, number * spec.a.tile))
+        return tile("load", (a_memory, at, k.value(spec.a.pitch)), a_type)
 
-        def read(side: str, number: int) -> Value:
-            key = (side, number)
-            if key not in loaded and side == "a":
-                start = k.value(k.add(a, number * spec.rows * spec.pitch))
-                loaded[key] = tile("load", (a_memory, start, pitch), a_type)
-            elif key not in loaded:
-                start = k.value(k.add(b, number * WORDS))
-                loaded[key] = tile("load", (b_memory, start, line), b_type)
-            return loaded[key]
+    def read_b(start: Index, number: int) -> Value:
+        at = k.value(k.add(start, number * spec.b.tile))
+        return tile("load", (b_memory, at, k.value(spec.b.pitch)), b_type)
 
+    def products(a: Index, b: Index, sums: list[Value], held: dict[int, Value]) -> None:
+        """Add the products of one part of A with one of B; tiles of A that are ``held`` are there already."""
         for j in range(spec.column_tiles):
+            right: Value | None = None
             for i in range(spec.row_tiles):
+                if i not in held:
+                    held[i] = read_a(a, i)
+                if right is None:
+                    right = read_b(b, j)
                 place = i * spec.column_tiles + j
-                operands = (held.get(i) or read("a", i), read("b", j), sums[place])
-                sums[place] = tile("mulf", operands, c_type)
-        if order == "hold":
-            held.update({i: loaded["a", i] for i in range(spec.row_tiles)})
-
-    held: dict[int, Value] = {}
+                sums[place] = tile("mulf", (held[i], right, sums[place]), c_type)
 
     def step(t: Index, *carried: Value) -> list[Value]:
         sums = list(carried)
-        a = k.add(a0, k.mul(t, DEPTH))
-        part = spec.column_tiles * WORDS
-        b = k.add(b0, k.mul(t, spec.parts * part))
-        if spec.parts == 1:
-            products(a, b, sums, "")
-            return sums
-        products(a, b, sums, "hold")
-        products(a, k.add(b, part), sums, "")
-        held.clear()
-        products(k.add(a, spec.part_offset), b, sums, "")
+        for a_tap, b_tap in spec.taps:
+            a = k.add(k.add(a0, k.mul(t, spec.a.step)), a_tap)
+            b = k.add(k.add(b0, k.mul(t, spec.b.step)), b_tap)
+            held: dict[int, Value] = {}
+            products(a, b, sums, held)
+            if spec.parts == 2:
+                products(a, k.add(b, spec.b.part), sums, held)
+                products(k.add(a, spec.a.part), b, sums, {})
         return sums
 
-    n = spec.row_tiles * spec.column_tiles
-    zeros = [tile("zero", (), c_type) for _ in range(n)]
-    results = k.loop(0, spec.n_steps, 1, zeros, step)
-    width = spec.column_tiles * COLUMNS
+    zeros = [tile("zero", (), c_type) for _ in range(spec.row_tiles * spec.column_tiles)]
+    results = k.loop(0, spec.count, 1, zeros, step)
     for i in range(spec.row_tiles):
         for j in range(spec.column_tiles):
-            at = k.value(i * spec.rows * width + j * COLUMNS)
+            at = k.value(k.add(c0, i * spec.rows * spec.c_pitch + j * COLUMNS))
             value = results[i * spec.column_tiles + j]
-            k.effect("amx.tile_store", (c_memory, at, value, k.value(width)))
+            k.effect("amx.tile_store", (c_memory, at, value, k.value(spec.c_pitch)))
     k.finish()
     return k

@@ -13,13 +13,11 @@ from iree_codegen.contraction import Root
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.matmul_plan import MatmulPlan, Operand, panel_axes, plan_matmul
-from iree_codegen.tile_panels import COLUMNS, DEPTH, tile_panel_parameters
+from iree_codegen.tile_panels import COLUMNS, DEPTH, ROWS, tile_panel_parameters
 from iree_core_ir.ir.types import f32
 
 PARTS = {"high": 2, "medium": 1}
 """``matmul_precision`` -> bf16 numbers that stand for an f32."""
-ROWS = 16
-"""Rows of a tile, at most."""
 BLOCK_BYTES = 1 << 20
 """Converted rows of A that a worker keeps, at most: they and the panels at hand stay in the L2 cache."""
 SHORTEST = 16

@@ -184,7 +184,11 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
     if architecture == "riscv64":
         return replace(base, vector_bits=0, registers=32, fma=True)
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features
-    tiles = TILE_FEATURES.items() if wide and "amx-tile" in features else ()
+    found = TILE_FEATURES.items() if wide and "amx-tile" in features else ()
+    tiles = tuple(element for element, feature in found if feature in features)
+    # Images that go through tiles are packed from rows of pixels.
+    through_tiles = precision != "highest" and "bf16" in tiles
+    blocked = blocks == "auto" and "fma" in features and not through_tiles
     vector_bits = 512 if wide else 256 if "avx2" in features else 128
     return replace(
         base,
@@ -195,8 +199,8 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
         gathers=wide,
         rounding="sse4.1" in features,
         half_conversions="f16c" in features,
-        matrix_tiles=tuple(element for element, feature in tiles if feature in features),
+        matrix_tiles=tiles,
         integer_dots=wide and "avx512vnni" in features,
         bf16_conversions=wide and "avx512bf16" in features,
-        channel_block=vector_bits // 32 if blocks == "auto" and "fma" in features else 0,
+        channel_block=vector_bits // 32 if blocked else 0,
     )

@@ -59,10 +59,12 @@ def bound(a: Array, b: Array) -> Array:
     return terms * np.finfo(np.float32).eps * (np.abs(a).astype(np.float64) @ np.abs(b)) + 1e-30
 
 
-def packed(func: Any, description: Any, weights: Array, argument: int = 1) -> Array:
+def packed(
+    func: Any, description: Any, weights: Array, argument: int = 1, kind: str = "tile-panels"
+) -> Array:
     """The weights as the strategy wants them; ``func`` is told."""
     (layout,) = constant_layout(func, description)
-    assert (layout.kind, layout.argument) == ("tile-panels", argument)
+    assert (layout.kind, layout.argument) == (kind, argument)
     items = list(func.attributes["arg_attrs"].items)
     facts = items[argument].to_dict()
     text = json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
@@ -76,10 +78,12 @@ def packed(func: Any, description: Any, weights: Array, argument: int = 1) -> Ar
     return np.asarray(found)
 
 
-def results(func: Any, description: Any, inputs: dict[int, Any], native: bool) -> list[tuple[str, Array]]:
+def results(
+    func: Any, description: Any, inputs: dict[int, Any], native: bool, strategy: str = "tile-matmul"
+) -> list[tuple[str, Array]]:
     """What the kernel computes, by form."""
     kernel = generate(func, description)
-    assert kernel.strategy == "tile-matmul"
+    assert kernel.strategy == strategy
     found = []
     for form in ("kernel", "legalized"):
         if form == "legalized":

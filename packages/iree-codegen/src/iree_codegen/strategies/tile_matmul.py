@@ -20,9 +20,9 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.matmul_plan import panel_axes
-from iree_codegen.product_tiles import ProductTiles
-from iree_codegen.tile_kernel import WORDS, TileKernel, build
-from iree_codegen.tile_panels import DEPTH, TILE_PANELS, tile_panel_shape
+from iree_codegen.product_tiles import ProductTiles, bf16_parts
+from iree_codegen.tile_kernel import WORDS, Factor, TileKernel, build
+from iree_codegen.tile_panels import COLUMNS, DEPTH, TILE_PANELS, tile_panel_shape
 from iree_codegen.tile_plan import TilePlan, plan_tiles, tile_layout
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, VectorType, bf16, f32
@@ -58,10 +58,17 @@ class _Emitter(ProductTiles):
         self.plan = plan
         self.part_offset = plan.block * plan.pitch
         self.a_rows = self.frame.scratch_view(plan.parts * self.part_offset, bf16)
+        part = plan.column_tiles * WORDS
         spec = TileKernel(
-            plan.rows, plan.row_tiles, plan.column_tiles, plan.parts, plan.n_steps, plan.pitch,
-            self.part_offset,
-        )  # fmt: skip
+            plan.rows,
+            plan.row_tiles,
+            plan.column_tiles,
+            plan.parts,
+            plan.n_steps,
+            Factor(bf16, plan.pitch, plan.rows * plan.pitch, self.part_offset, DEPTH),
+            Factor(f32, COLUMNS, WORDS, part, plan.parts * part),
+            plan.width,
+        )
         self.function = build(spec, f"{dispatch.name}.tile")
 
     def emit(self) -> Kernel:
@@ -139,10 +146,9 @@ class _Emitter(ProductTiles):
             def once(j: Index, lanes: int, mask: Value | None = None) -> None:
                 point = Point(at.child({var: j}, var if lanes > 1 else None, lanes), mask)
                 value = k.splat(self.elements.element(operand, forms, point), lanes)
-                high = k.cast("arith.truncf", value, bf16)
-                self.elements.store(high, memory, place, point)
-                if plan.parts == 2:
-                    self.elements.store(self._rest(value, high, lanes), second, place, point)
+                parts = bf16_parts(k, value, lanes, plan.parts)
+                for part, target in zip(parts, (memory, second), strict=False):
+                    self.elements.store(part, target, place, point)
 
             vector_loop(k, 0, extent, self.lanes, self.description.masks, once)
 
@@ -157,22 +163,13 @@ class _Emitter(ProductTiles):
 
         k.loop(0, rows, 1, (), row)
 
-    def _rest(self, value: Value, high: Value, lanes: int) -> Value:
-        """What the first part leaves, as bf16; nothing of numbers that are not finite there."""
-        k = self.kernel
-        rest = k.binary("arith.subf", value, k.cast("arith.extf", high, f32))
-        infinity = k.splat(k.constant(float("inf"), f32), lanes)
-        finite = k.cmpf("olt", k.pure("math.absf", (rest,), rest.type), infinity)
-        rest = k.select(finite, rest, k.splat(k.constant(0.0, f32), lanes))
-        return k.cast("arith.truncf", rest, bf16)
-
     # -- tiles ------------------------------------------------------------------------------------------
 
     def _tile(self, at: Bindings, t: Index, m_first: Index, rows: Index, b: Index) -> None:
         plan, k = self.plan, self.kernel
         first = k.mul(t, plan.step)
         memory = self.frame.binding_args[plan.b.binding.index]
-        k.call(self.function, [self.a_rows, k.mul(first, plan.pitch), memory, b, self.tile])
+        k.call(self.function, [self.a_rows, k.mul(first, plan.pitch), memory, b, self.tile, 0])
         count: Index = plan.step
         if not isinstance(rows, int) or rows % plan.step:
             count = k.min(k.sub(rows, first), plan.step)

@@ -1,27 +1,33 @@
-"""Which convolutions of 8-bit images the integer strategy takes, and how it cuts them.
+"""Convolutions whose image is packed into words of several channels, and how they are cut.
 
-An image ``[N][C][H][W]`` (padded) is packed, some output rows at a time, as words that hold four channels of
-a pixel: ``[C / 4][phase][rows][pitch]``. A phase holds the pixels that are a multiple of the stride apart, so
-that every tap reads consecutive words for consecutive output pixels. Output pixels are counted along the
-pitch: what lies behind the last column of a row is computed and not stored.
+An image ``[N][C][H][W]`` (padded) is packed, some output rows at a time, as words of 32 bits that hold some
+channels of a pixel: ``[groups][phase][rows][pitch]``. A phase holds the pixels that are a multiple of the
+stride apart, so that every tap reads consecutive words for consecutive output pixels. Output pixels are
+counted along the pitch: what lies behind the last column of a row is computed and not stored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from iree_codegen.contraction import Root, find_root
+from iree_codegen.contraction import Root, find_root, product_operands
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.integer_panels import GROUP
 from iree_codegen.integer_plan import is_integer_product, weights_of
+from iree_codegen.tile_panels import COLUMNS, DEPTH, ROWS
+from iree_codegen.tile_plan import PARTS, SHORTEST
 from iree_codegen.tiles import choose_tile
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim
+from iree_core_ir.ir.types import f32
 
 BLOCK_PIXELS = 448
 """Output pixels that a workgroup does, about: their sums for one panel of filters stay in the L1 cache."""
 GROUPS = 2
 """Workgroups that a convolution of one block is cut into, so that several workers share it."""
+PAIR = 2
+"""bf16 numbers in a word."""
 BATCH, FILTER, ROW, COLUMN, CHANNEL, TAP_ROW, TAP_COLUMN = range(7)
 """The loops of the op."""
 
@@ -36,7 +42,7 @@ class Tap:
 
 
 @dataclass
-class IntegerWindow:
+class PackedWindow:
     root: Root
     weights: Binding
     strides: tuple[int, int]
@@ -46,15 +52,17 @@ class IntegerWindow:
     vectors: int
     block_rows: int
     """Output rows that a workgroup does."""
+    group: int
+    """Channels in a word."""
+    channel_groups: int
+    """Words that hold all channels, and what they are filled up with."""
+    parts: int = 1
+    """Words that stand for a number."""
 
     def extent(self, loop: int) -> int:
         extent = self.root.extents[loop]
         assert isinstance(extent, int)
         return extent
-
-    @property
-    def channel_groups(self) -> int:
-        return -(-self.extent(CHANNEL) // GROUP)
 
     @property
     def phases(self) -> list[tuple[int, int]]:
@@ -119,17 +127,15 @@ class IntegerWindow:
         return -(-self.extent(ROW) // self.block_rows)
 
     @property
-    def group(self) -> int:
+    def panels_at_once(self) -> int:
         """Panels of filters that a workgroup goes through."""
         groups = GROUPS if self.blocks * self.extent(BATCH) == 1 and self.filter_panels >= 2 * GROUPS else 1
         return -(-self.filter_panels // groups)
 
 
-def plan_window(dispatch: Dispatch, description: Any) -> IntegerWindow | None:
-    """The plan, the same when constants are laid out and when code is generated."""
-    if not getattr(description, "integer_dots", False) or not description.masks:
-        return None
-    root = find_root(dispatch, is_integer_product)
+def find_window(dispatch: Dispatch, accept: Callable[[Any], bool]) -> FoundWindow | None:
+    """The convolution that ``accept`` takes as a product, when its image can be packed."""
+    root = find_root(dispatch, accept)
     if root is None or not root.zero:
         return None
     op = root.op
@@ -146,13 +152,69 @@ def plan_window(dispatch: Dispatch, description: Any) -> IntegerWindow | None:
         return None
     if tuple(op.indexing_maps[1].dim_positions()) != wanted:
         return None
+    return FoundWindow(root, weights, *steps)
+
+
+@dataclass
+class FoundWindow:
+    """A convolution before it is cut."""
+
+    root: Root
+    weights: Binding
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+
+    def extent(self, loop: int) -> int:
+        extent = self.root.extents[loop]
+        assert isinstance(extent, int)
+        return extent
+
+    @property
+    def block_rows(self) -> int:
+        """Output rows in blocks of about equal size."""
+        rows = min(self.extent(ROW), max(1, BLOCK_PIXELS // self.extent(COLUMN)))
+        return -(-self.extent(ROW) // -(-self.extent(ROW) // rows))
+
+    def cut(
+        self, lanes: int, filters: int, vectors: int, group: int, channel_groups: int, parts: int = 1
+    ) -> PackedWindow:
+        return PackedWindow(
+            self.root, self.weights, self.strides, self.dilations, lanes, filters, vectors, self.block_rows,
+            group, channel_groups, parts,
+        )  # fmt: skip
+
+
+def plan_integer_window(dispatch: Dispatch, description: Any) -> PackedWindow | None:
+    """The plan of a product of bytes, the same when constants are laid out and when code is generated."""
+    if not getattr(description, "integer_dots", False) or not description.masks:
+        return None
+    found = find_window(dispatch, is_integer_product)
+    if found is None:
+        return None
     lanes = description.vector_bits // 32
-    sizes = [int(e) for e in root.extents]  # type: ignore[arg-type]
-    rows = min(sizes[ROW], max(1, BLOCK_PIXELS // sizes[COLUMN]))
-    rows = -(-sizes[ROW] // -(-sizes[ROW] // rows))
-    depth = -(-sizes[CHANNEL] // GROUP) * sizes[TAP_ROW] * sizes[TAP_COLUMN]
-    tile = choose_tile(sizes[FILTER], -(-rows * sizes[COLUMN] // lanes), depth, description.registers)
-    return IntegerWindow(root, weights, steps[0], steps[1], lanes, tile.rows, tile.vectors, rows)
+    groups = -(-found.extent(CHANNEL) // GROUP)
+    depth = groups * found.extent(TAP_ROW) * found.extent(TAP_COLUMN)
+    pixels = -(-found.block_rows * found.extent(COLUMN) // lanes)
+    tile = choose_tile(found.extent(FILTER), pixels, depth, description.registers)
+    return found.cut(lanes, tile.rows, tile.vectors, GROUP, groups)
+
+
+def plan_tile_window(dispatch: Dispatch, description: Any) -> PackedWindow | None:
+    """The plan of a product of f32 in bf16 parts on matrix tiles, likewise."""
+    parts = PARTS.get(getattr(description, "matmul_precision", "highest"))
+    if parts is None or "bf16" not in description.matrix_tiles:
+        return None
+    found = find_window(dispatch, _is_f32_product)
+    if found is None or found.extent(CHANNEL) < SHORTEST:
+        return None
+    groups = -(-found.extent(CHANNEL) // DEPTH) * (DEPTH // PAIR)
+    row_tiles = 1 if found.extent(FILTER) <= ROWS else 2
+    vectors = 1 if found.block_rows * found.extent(COLUMN) <= COLUMNS else 2
+    return found.cut(COLUMNS, row_tiles * ROWS, vectors, PAIR, groups, parts)
+
+
+def _is_f32_product(op: Any) -> bool:
+    return product_operands(op) is not None and all(v.type.element_type is f32 for v in op.operands)
 
 
 def _steps(map: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
