@@ -26,6 +26,7 @@ from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
 from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.gather_first import GatherFirst
 from iree_flow.passes.integer_products import IntegerProducts
+from iree_flow.passes.join_siblings import JoinSiblings
 from iree_flow.passes.lower_control_flow import LowerControlFlow
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
@@ -64,6 +65,7 @@ def global_optimization(module: Any, session: Session) -> None:
     session.run(module, DropUnitDims(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, RaiseAttention(), Canonicalize(), Cse(), ResolveDims())
+    session.run(module, JoinSiblings(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, SinkReshapes(), FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
 
 

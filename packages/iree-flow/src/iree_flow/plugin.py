@@ -34,6 +34,7 @@ _PASSES = {
     "fuse-elementwise": "FuseElementwise",
     "gather-first": "GatherFirst",
     "integer-products": "IntegerProducts",
+    "join-siblings": "JoinSiblings",
     "lower-control-flow": "LowerControlFlow",
     "outline-dispatch-regions": "OutlineDispatchRegions",
     "place": "Place",
