@@ -8,7 +8,7 @@ both ends of a row, so no condition remains inside.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from iree_codegen import indexing
 from iree_codegen.elements import Point
@@ -19,8 +19,8 @@ from iree_codegen.lanewise_window import MAXIMUM, PRODUCT, LanewiseWindow
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
-Store = Callable[[Value, Index, Index], None]
-"""``(value, row, column)``: takes a finished vector of channels."""
+Store = Callable[[Sequence[Value], Index, Index], None]
+"""``(values, row, column)``: takes the finished vectors of channels of neighbours in a row."""
 
 
 def row_tiles(width: int, most: int) -> list[tuple[int, int]]:
@@ -117,8 +117,7 @@ class LanewiseTiles:
             return found
 
         sums = k.loop(low, high, 1, [start] * count, taps)
-        for p, value in enumerate(sums):
-            store(value, y, k.add(x, p))
+        store(sums, y, x)
 
     def _weights(self, ky: Index) -> list[Value]:
         """One row of the window's weights."""

@@ -45,15 +45,33 @@ class LanewiseWindow:
     """Rough instructions behind, per vector."""
 
 
-def match(dispatch: Dispatch) -> LanewiseWindow | None:
-    """The dispatch as one such window; None otherwise, or where sizes are not numbers."""
+def match(dispatch: Dispatch) -> tuple[LanewiseWindow, Value, Value | None] | None:
+    """The dispatch as such a window, its result with what is fused behind, and the sums of all pixels of that
+    if these are a result, too. None otherwise, or where sizes are not numbers.
+    """
     found = [o for o in dispatch.ops if isinstance(o, StructuredOp) and o.reduction_dims]
-    if len(found) != 1 or len(dispatch.results) != 1:
+    if not 1 <= len(found) <= 2 or len(dispatch.results) != len(found):
         return None
     window = window_of(dispatch, found[0])
     if window is None or dispatch.binding_of(window.source) is None:
         return None
-    return window if is_epilogue(dispatch, window.op, dispatch.results[0][0]) else None
+    total: Value | None = None
+    image = dispatch.results[0][0]
+    if len(found) == 2:
+        results = [value for value, _ in dispatch.results]
+        whole = window_of(dispatch, found[1])
+        if whole is None or whole.op.results[0] not in results or not is_total(whole):
+            return None
+        total, image = whole.op.results[0], whole.source
+        if image not in results:
+            return None
+    return (window, image, total) if is_epilogue(dispatch, window.op, image) else None
+
+
+def is_total(window: LanewiseWindow) -> bool:
+    """One sum over the whole image."""
+    whole = window.kernel == window.size and window.out_size == (1, 1) and window.pad == (0, 0)
+    return whole and window.kind == SUM and window.start == 0.0
 
 
 def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
@@ -195,4 +213,4 @@ def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
     return cost
 
 
-__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "is_epilogue", "match", "window_of"]
+__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "is_epilogue", "is_total", "match", "window_of"]

@@ -334,24 +334,28 @@ def mask(image: Value, channels: int, blocks: ChannelBlocks, builder: Builder) -
 
 @dataclass
 class Reduced(Node):
-    """All pixels of a channel become one number: ``[N][C]``, no longer in blocks."""
+    """All pixels of a channel become one number: ``[N][C]``, out of blocks. A window over everything."""
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
         op = self.op
         source = blocks.image(op.inputs[0], builder)
-        sizes = blocks.dims(op.inputs[0])
+        n, count, height, width, lanes = blocks.dims(op.inputs[0])
         initial = initial_of(op)
         assert initial is not None
-        target = blocks.filled(builder, [sizes[0], sizes[BLOCK], sizes[LANE]], initial)
-        region = single_block_region([f32, f32])
-        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
+        window = blocks.empty(builder, [height, width])
+        target = blocks.filled(builder, [n, count, 1, 1, lanes], initial)
+        region = single_block_region([f32, f32, f32])
+        value, _, out = region.block.args
+        mapping: dict[Any, Any] = dict(zip(op.body.args, (value, out), strict=True))
         for inner in op.body:
             region.block.append(inner.clone(mapping))
-        # Loops: n, cb, ci | h, w.
-        maps = [_select(5, 0, 1, 3, 4, 2), _select(5, 0, 1, 2)]
-        iterators = [PARALLEL] * 3 + [REDUCTION] * 2
-        made = builder.create(linalg.Generic, [source], [target], maps, iterators, region).results[0]
-        return blocks.merge(made, op.results[0], builder)
+        # Loops: n, cb, y, x, ci | ky, kx; y and x are 0.
+        d = [AffineDim(i) for i in range(7)]
+        maps = [AffineMap(7, 0, [d[0], d[1], d[2] + d[5], d[3] + d[6], d[4]]), _select(7, 5, 6)]
+        iterators = [PARALLEL] * RANK + [REDUCTION] * 2
+        own = _select(7, *range(RANK))
+        made = builder.create(linalg.Generic, [source, window], [target], [*maps, own], iterators, region)
+        return blocks.merge(made.results[0], op.results[0], builder)
 
 
 def _reduced(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:

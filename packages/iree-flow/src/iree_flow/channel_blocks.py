@@ -93,11 +93,11 @@ class ChannelBlocks:
         return made
 
     def merge(self, blocked: Value, rows: Value, builder: Builder) -> Value:
-        """``blocked[N][blocks][L]`` as ``rows[N][C]``."""
+        """``blocked[N][blocks][1][1][L]`` as ``rows[N][C]``."""
         n, c = self.resolver.dims(rows)
         assert isinstance(c, int)
         full = rows.type.with_shape([rows.type.shape[0], self.count(c) * self.lanes])
-        made = builder.create(tensor.CollapseShape, blocked, [[0], [1, 2]], full).result
+        made = builder.create(tensor.CollapseShape, blocked, [[0], [1, 2, 3, 4]], full).result
         if full.shape[1] != c:
             made = builder.create(tensor.ExtractSlice, made, [0, 0], [n, c]).result
         return made

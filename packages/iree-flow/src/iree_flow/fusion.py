@@ -111,6 +111,20 @@ def is_lanewise(op: Any) -> bool:
     return _blocked_loops(op) == (5, 2)
 
 
+def is_total(op: Any) -> bool:
+    """Sums over whole images in channel blocks, sizes known."""
+    if not is_lanewise(op) or kind_of(op) != POOLING or op.results[0].type.shape[2:4] != (1, 1):
+        return False
+    sums = [inner.name for inner in op.body][:-1] == ["arith.addf"]
+    return sums and op.operands[0].type.shape[2:4] == op.inputs[1].type.shape
+
+
+def sums_up(group: Group, op: Any) -> bool:
+    """``op`` sums the image that one depthwise convolution of channel blocks makes: done as it is made."""
+    windows = [member for member in group.ops if kind_of(member) in (CONVOLUTION, POOLING)]
+    return is_total(op) and len(windows) == 1 and is_lanewise(windows[0]) and not is_total(windows[0])
+
+
 def _blocked_loops(op: Any) -> tuple[int, int] | None:
     """Parallel and reduction loops of a window over images in channel blocks of known size."""
     if op.name != "linalg.generic" or not _slides(op):

@@ -463,6 +463,29 @@ def test_a_wide_image_stays_inside_a_dispatch(size: int) -> None:
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-5)
 
 
+def test_sums_of_an_image_are_made_with_it() -> None:
+    g = image("2x8x6x7")
+    x = g.relu(g.depthwise(g.conv("%x", 8)))
+    x = g.gate(x, g.squeeze(x))
+    module = run(
+        g.text(g.conv(x, 8)),
+        ConvertElementwiseToLinalg(),
+        BlockChannels(lanes=LANES, always=True),
+        Canonicalize(),
+        FuseElementwise(),
+        FormDispatchRegions(),
+        constants=g.constants,
+    )
+    regions = [op for op in module.walk() if op.name == "flow.dispatch.region"]
+    totals = [
+        len(region.results)
+        for region in regions
+        for op in region.walk()
+        if isinstance(op, linalg.Generic) and fusion.is_total(op)
+    ]
+    assert totals == [2]
+
+
 def test_what_does_not_pay_stays() -> None:
     """A small convolution between two borders; and a large network that is worth it."""
     g = image("1x16x8x8")

@@ -34,6 +34,8 @@ class Case:
     batch: int | None = 1
     """None: known when called."""
     epilogue: bool = True
+    total: bool = False
+    """The sums of all pixels of the result are a result, too."""
 
 
 OPS = {
@@ -86,6 +88,20 @@ def text(case: Case, lanes: int) -> str:
       {zero if case.channels else "%v = arith.maximumf %t, %nil : f32"}
       linalg.yield %v : f32
     }} -> {out}"""
+    result = "%q" if case.epilogue else "%r"
+    whole, sums = f"tensor<{oh}x{ow}xf32>", image(1, 1)
+    total = f"""%we = tensor.empty() : {whole}
+    %te = tensor.empty({size}) : {sums}
+    %nought = arith.constant 0.0 : f32
+    %tf = linalg.fill ins(%nought : f32) outs(%te : {sums}) -> {sums}
+    %t = linalg.generic {{indexing_maps = [affine_map<({loops}) -> (n, cb, y + ky, x + kx, l)>,
+        affine_map<({loops}) -> (ky, kx)>, affine_map<({loops}) -> ({five})>],
+        iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction", "reduction"]}}
+        ins({result}, %we : {out}, {whole}) outs(%tf : {sums}) {{
+    ^bb0(%a: f32, %b: f32, %o: f32):
+      %z = arith.addf %o, %a : f32
+      linalg.yield %z : f32
+    }} -> {sums}"""
     arguments = [f"%x: {x}", f"%bias: {vector}", f"%other: {out}"] + ([f"%w: {window}"] if product else [])
     number = 1 if case.batch is None else 0
     types = [x, vector, out, window] if product else [x, vector, out]
@@ -97,9 +113,11 @@ def text(case: Case, lanes: int) -> str:
     ]
     declared = ["%n: index"] * number + [a + d for a, d in zip(arguments, dims, strict=True)]
     destination = f"%out: {out}" + (" {iree.dims = array<i64: 0, 0, 0, 0, 0>}" if number else "")
+    second = f", %sums: {sums}" + destination[len(f"%out: {out}") :] if case.total else ""
+    results = f"({out}, {sums})" if case.total else out
     return f"""
 module {{
-  func.func @f({", ".join(declared)}, {destination}) -> {out} {{
+  func.func @f({", ".join(declared)}, {destination}{second}) -> {results} {{
     %start = arith.constant {start} : f32
     %nil = arith.constant 0.0 : f32
     %e = tensor.empty({size}) : {out}
@@ -116,7 +134,8 @@ module {{
       linalg.yield %r : f32
     }} -> {out}
     {behind if case.epilogue else ""}
-    return {"%q" if case.epilogue else "%r"} : {out}
+    {total if case.total else ""}
+    return {result}{", %t" if case.total else ""} : {out}{f", {sums}" if case.total else ""}
   }}
 }}
 """
@@ -130,7 +149,7 @@ def check(case: Case, description: Any, taken: bool = True) -> None:
     rng = np.random.default_rng(0)
     inputs: dict[int, Any] = {0: 2} if case.batch is None else {}
     for position, argument in enumerate(func.regions[0].block.args):
-        if position in inputs or position == len(func.regions[0].block.args) - 1:
+        if position in inputs or position >= len(func.regions[0].block.args) - 1 - case.total:
             continue
         shape = [2 if n < 0 else n for n in argument.type.shape]
         inputs[position] = rng.standard_normal(shape).astype(np.float32)
@@ -141,7 +160,7 @@ def check(case: Case, description: Any, taken: bool = True) -> None:
     with np.errstate(all="ignore"):
         expected = run_reference(func, inputs)
     for got, want in zip(run_native(func, compiled, inputs), expected, strict=True):
-        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5 * (100 if case.total else 1))
 
 
 CASES = {
@@ -161,6 +180,13 @@ CASES = {
     "a block that is not full": Case(),
     "maxima": Case("maximum", strides=(2, 2)),
     "sums": Case("sum", kernel=(2, 2), strides=(2, 2), pads=(0, 0, 0, 0)),
+    "sums of whole images": Case("sum", size=(9, 31), kernel=(9, 31), pads=(0, 0, 0, 0), epilogue=False),
+    "sums of several images": Case(
+        "sum", size=(3, 2), kernel=(3, 2), pads=(0, 0, 0, 0), batch=3, epilogue=False
+    ),
+    "a window and its sums": Case(total=True),
+    "a large window and its sums": Case(size=(60, 64), blocks=3, strides=(2, 2), total=True),
+    "windows known when called and their sums": Case(batch=None, total=True, epilogue=False),
     "sums of uneven windows": Case("sum", kernel=(3, 5), pads=(1, 2, 0, 2), epilogue=False),
 }
 

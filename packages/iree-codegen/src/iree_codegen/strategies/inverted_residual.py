@@ -24,8 +24,8 @@ from iree_core_ir.ir.types import f32
 NAME = "inverted-residual"
 SCRATCH_BYTES = 640 << 10
 """What the rows of a strip may take: they stay in the L2 cache beside the input."""
-FEWEST_STRIPS = 4
-"""Strips of an image, for threads to share."""
+FEWEST_STRIPS = 2
+"""Strips of an image, for threads to share. Each makes the rows at its border anew."""
 
 
 def inverted_residual(dispatch: Dispatch, description: Any) -> Kernel | None:
@@ -151,10 +151,11 @@ class _Emitter:
     def _finish(self, block: Index) -> Store:
         """The window's result is the dispatch's."""
 
-        def store(value: Value, y: Index, x: Index) -> None:
-            point = self.narrowed.point(self.image, block, y, x)
-            final = self.narrowed.value(value, point)
-            self.frame.elements.store(final, self.memory, self.narrowed.forms, point)
+        def store(values: Sequence[Value], y: Index, x: Index) -> None:
+            for p, value in enumerate(values):
+                point = self.narrowed.point(self.image, block, y, self.kernel.add(x, p))
+                final = self.narrowed.value(value, point)
+                self.frame.elements.store(final, self.memory, self.narrowed.forms, point)
 
         return store
 
@@ -163,11 +164,13 @@ class _Emitter:
         k, w = self.kernel, self.chain.window
         plane = self.rows * w.out_size[1] * w.lanes
 
-        def store(value: Value, y: Index, x: Index) -> None:
-            final = self.narrowed.value(value, self.narrowed.point(self.image, block, y, x))
+        def store(values: Sequence[Value], y: Index, x: Index) -> None:
             row = k.mul(k.sub(y, self.low), w.out_size[1] * w.lanes)
             at = k.add(k.add(k.mul(block, plane), row), k.mul(x, w.lanes))
-            k.vstore(k.splat(final, w.lanes), self.kept, at)
+            for p, value in enumerate(values):
+                point = self.narrowed.point(self.image, block, y, k.add(x, p))
+                final = k.splat(self.narrowed.value(value, point), w.lanes)
+                k.vstore(final, self.kept, k.add(at, p * w.lanes))
 
         return store
 

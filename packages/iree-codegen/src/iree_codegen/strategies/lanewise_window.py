@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel, KernelFrame
-from iree_codegen.kernel_builder import Index
+from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.lanewise_tiles import LanewiseTiles, Pixels
-from iree_codegen.lanewise_window import LanewiseWindow, match
+from iree_codegen.lanewise_window import LanewiseWindow, is_total, match
 from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import f32
 
 NAME = "lanewise-window"
 MOST_COLUMNS = 49
@@ -20,25 +22,40 @@ FEWEST_WORK, MOST_WORK = 1 << 12, 1 << 15
 ENOUGH_GROUPS = 8
 
 
+LANES_APART = 8
+"""Sums of a whole image run in so many vectors at once."""
+
+
 def lanewise_window(dispatch: Dispatch, description: Any) -> Kernel | None:
-    w = match(dispatch)
-    if w is None or w.lanes != description.vector_bits // 32 or w.kernel[1] > MOST_COLUMNS:
+    found = match(dispatch)
+    if found is None:
         return None
-    return _Emitter(dispatch, description, w).run()
+    w, image, total = found
+    if w.lanes != description.vector_bits // 32:
+        return None
+    if is_total(w) and image is w.op.results[0]:
+        return _Total(dispatch, description, w).run()
+    if w.kernel[1] > MOST_COLUMNS:
+        return None
+    return _Emitter(dispatch, description, w, image, total).run()
 
 
 class _Emitter:
-    def __init__(self, dispatch: Dispatch, description: Any, window: LanewiseWindow) -> None:
+    def __init__(
+        self, dispatch: Dispatch, description: Any, window: LanewiseWindow, image: Value, total: Value | None
+    ) -> None:
         self.window = window
         self.frame = frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = frame.kernel
-        result, destination = dispatch.results[0]
-        self.pixels = Pixels(frame, window.op.results[0], result)
-        self.memory = frame.binding_memory(destination)
+        destinations = {value: frame.binding_memory(destination) for value, destination in dispatch.results}
+        self.pixels = Pixels(frame, window.op.results[0], image)
+        self.memory = destinations[image]
+        self.total = destinations[total] if total is not None else None
         binding = dispatch.binding_of(window.source)
         assert binding is not None
         self.tiles = LanewiseTiles(frame, window, description.registers, frame.binding_args[binding.index])
         self.image: Index = 0
+        self.plane: Index = 0
 
     def run(self) -> Kernel:
         """Workgroups share planes, or rows of a large plane."""
@@ -50,7 +67,7 @@ class _Emitter:
         work = max(FEWEST_WORK, min(MOST_WORK, total // ENOUGH_GROUPS))
         number: Index = self.frame.ids[0]
         why = f"{w.kind} over {w.kernel[0]}x{w.kernel[1]}, {self.tiles.widest} pixels a tile"
-        if plane > work:
+        if plane > work and self.total is None:
             rows = max(1, work // row)
             chunks = -(-w.out_size[0] // rows)
             low = k.mul(k.mod(number, chunks), rows)
@@ -63,19 +80,82 @@ class _Emitter:
             last = k.min(k.add(first, share), k.dim(planes))
             k.loop(first, last, 1, (), lambda p: self._plane(p, 0, w.out_size[0]))
             count = dim_ops.ceildiv(planes, share)
-        return self.frame.finish([count], 0, NAME, why)
+        return self.frame.finish([count], 0, NAME, why + (", and its sums" if self.total else ""))
 
     def _plane(self, plane: Index, low: Index, high: Index) -> None:
         k, w, tiles = self.kernel, self.window, self.tiles
         self.image = k.floordiv(plane, w.blocks) if w.batch != 1 else 0
         tiles.block = k.mod(plane, w.blocks) if w.batch != 1 else plane
         tiles.base = k.mul(plane, w.size[0] * w.size[1] * w.lanes)
+        self.plane = plane
+        if self.total is not None:
+            zero = k.splat(k.constant(0.0, f32), w.lanes)
+            k.vstore(zero, self.total.memory, k.mul(plane, w.lanes))
         k.loop(low, high, 1, (), lambda y: tiles.row(y, self._store))
 
-    def _store(self, value: Value, y: Index, x: Index) -> None:
-        point = self.pixels.point(self.image, self.tiles.block, y, x)
-        final = self.pixels.value(value, point)
-        self.frame.elements.store(final, self.memory, self.pixels.forms, point)
+    def _store(self, values: Sequence[Value], y: Index, x: Index) -> None:
+        k, lanes = self.kernel, self.window.lanes
+        finals = []
+        for p, value in enumerate(values):
+            point = self.pixels.point(self.image, self.tiles.block, y, k.add(x, p))
+            finals.append(k.splat(self.pixels.value(value, point), lanes))
+            self.frame.elements.store(finals[-1], self.memory, self.pixels.forms, point)
+        if self.total is not None:
+            # Once a tile, so that the sum waiting in memory is no chain through every pixel.
+            at = k.mul(self.plane, lanes)
+            so_far = k.vload(self.total.memory, at, lanes)
+            k.vstore(k.binary("arith.addf", so_far, _sum(k, finals)), self.total.memory, at)
+
+
+class _Total:
+    """Sums of whole images: pixels in order, dealt out to some vectors."""
+
+    def __init__(self, dispatch: Dispatch, description: Any, window: LanewiseWindow) -> None:
+        self.window = window
+        self.frame = frame = KernelFrame(dispatch, fma=description.fma)
+        self.memory = frame.binding_memory(dispatch.results[0][1])
+        binding = dispatch.binding_of(window.source)
+        assert binding is not None
+        self.source = frame.binding_args[binding.index]
+
+    def run(self) -> Kernel:
+        k, w = self.frame.kernel, self.window
+        pixels = w.size[0] * w.size[1]
+        planes = dim_ops.mul(w.batch, w.blocks)
+        total = pixels * (planes if isinstance(planes, int) else w.blocks)
+        share = max(1, max(FEWEST_WORK, min(MOST_WORK, total // ENOUGH_GROUPS)) // pixels)
+        first = k.mul(self.frame.ids[0], share)
+        last = k.min(k.add(first, share), k.dim(planes))
+        zero = k.splat(k.constant(0.0, f32), w.lanes)
+        whole = pixels // LANES_APART * LANES_APART
+
+        def plane(number: Index) -> None:
+            base = k.mul(number, pixels * w.lanes)
+
+            def added(p: Index, count: int, sums: Sequence[Value]) -> list[Value]:
+                at = k.add(base, k.mul(p, w.lanes))
+                loaded = [k.vload(self.source, k.add(at, i * w.lanes), w.lanes) for i in range(count)]
+                new = [k.binary("arith.addf", a, b) for a, b in zip(sums, loaded, strict=False)]
+                return [*new, *sums[count:]]
+
+            sums = k.loop(
+                0, whole, LANES_APART, [zero] * LANES_APART, lambda p, *now: added(p, LANES_APART, now)
+            )
+            sums = added(whole, pixels - whole, sums)
+            k.vstore(_sum(k, sums), self.memory.memory, k.mul(number, w.lanes))
+
+        k.loop(first, last, 1, (), plane)
+        count = dim_ops.ceildiv(planes, share)
+        return self.frame.finish([count], 0, NAME, f"sums of {pixels} pixels")
+
+
+def _sum(k: KernelBuilder, values: Sequence[Value]) -> Value:
+    """All of ``values``, pairs first."""
+    found = list(values)
+    while len(found) > 1:
+        pairs = [k.binary("arith.addf", a, b) for a, b in zip(found[::2], found[1::2], strict=False)]
+        found = pairs + found[len(pairs) * 2 :]
+    return found[0]
 
 
 __all__ = ["NAME", "lanewise_window"]

@@ -183,6 +183,8 @@ def group_ops(block: Block, resolver: DimResolver, fuse_ops: bool = True) -> lis
             continue
         if kind == fusion.CONVOLUTION and _join_chain(grouping, op):
             continue
+        if kind == fusion.POOLING and _join_total(grouping, op):
+            continue
         _take_pads(grouping, op, grouping.new(op, kind))
     return [g for g in grouping.groups if g.ops]
 
@@ -231,6 +233,18 @@ def _join_chain(grouping: _Grouping, op: Any) -> bool:
     if own is not None:
         own.ops.clear()
         grouping.groups.remove(own)
+    grouping.join(op, group)
+    return True
+
+
+def _join_total(grouping: _Grouping, op: Any) -> bool:
+    """Sums of an image join the group that makes it; the image remains a result, for its other readers."""
+    producer = op.operands[0].defining_op
+    group = grouping.group_of.get(producer) if producer is not None else None
+    if group is None or group.last is not producer or not fusion.sums_up(group, op):
+        return False
+    if grouping.makes_cycle(op, group):
+        return False
     grouping.join(op, group)
     return True
 
