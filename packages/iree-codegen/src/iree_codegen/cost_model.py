@@ -32,6 +32,8 @@ COPY_CYCLES = 3.0
 STAYS = 0.75
 """The share of the second cache that holds what is used again."""
 MOST_CHUNKS = 16
+WORK_PER_GROUP = 1 << 18
+"""Products that a workgroup should have at least: some microseconds, far above the cost of handing it out."""
 ROWS_PER_BLOCK = 256
 """Rows of A that one workgroup takes where their number is known only when the dispatch runs."""
 
@@ -139,7 +141,7 @@ def choose_schedule(product: Product, core: Core) -> Schedule:
         tiles = max(1, ROWS_PER_BLOCK // product.tile_rows)
         if copy:
             tiles = min(tiles, _computed_tiles(product, core))
-            return Schedule(tiles=tiles, panels=_group(panels or 1), copy_rows=True)
+            return Schedule(tiles=tiles, panels=_group(panels or 1, True), copy_rows=True)
         return Schedule(tiles=tiles)
     best: tuple[float, Schedule] | None = None
     for schedule in _schedules(product, panels):
@@ -150,6 +152,11 @@ def choose_schedule(product: Product, core: Core) -> Schedule:
     return best[1]
 
 
+def units_of_work(products: int) -> int:
+    """How many units of so many products make a workgroup."""
+    return max(1, -(-WORK_PER_GROUP // max(1, products))) if products < WORK_PER_GROUP else 1
+
+
 def _computed_tiles(product: Product, core: Core) -> int:
     """Tiles of rows whose copies take up at most half the second cache."""
     row = (product.depth or 1) * core.element_bytes
@@ -157,9 +164,10 @@ def _computed_tiles(product: Product, core: Core) -> int:
     return tiles if product.rows is None else min(tiles, -(-product.rows // product.tile_rows))
 
 
-def _group(panels: int) -> int:
-    """Panels of a workgroup that does several: few groups, so that little is done again."""
-    return -(-panels // (4 if panels >= 32 else 2))
+def _group(panels: int, computed: bool) -> int:
+    """Panels of a workgroup that does several: few groups where each computes A again, else enough of them
+    for threads to share."""
+    return max(4, -(-panels // (2 if computed and panels < 32 else 4 if computed else 8)))
 
 
 def _schedules(product: Product, panels: int) -> Iterator[Schedule]:
@@ -181,7 +189,7 @@ def _schedules(product: Product, panels: int) -> Iterator[Schedule]:
             yield Schedule(
                 tiles if blocks > 1 else None,
                 chunk if chunks > 1 else None,
-                _group(panels) if several else 1,
+                _group(panels, product.computed) if several else 1,
                 product.computed,
             )
         blocks += 1
@@ -225,4 +233,5 @@ def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
 __all__ = [
     "LATENCY", "LINE_BYTES", "Core", "Product", "Schedule", "accumulators_fit", "balanced", "choose_schedule",
     "partial_sums", "product_cycles", "step_cycles", "tile_cycles",
+    "units_of_work",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import operand_forms
-from iree_codegen.cost_model import LINE_BYTES, balanced, partial_sums
+from iree_codegen.cost_model import LINE_BYTES, balanced, partial_sums, units_of_work
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
@@ -175,19 +175,36 @@ class _Emitter:
         return self.n_tiles if self.schedule.tiles is None else self.schedule.tiles
 
     def emit(self) -> Kernel:
+        schedule, k = self.schedule, self.kernel
+        blocks: Dim = 1 if schedule.tiles is None else dim_ops.ceildiv(self.n_tiles, self._block_tiles())
+        groups = dim_ops.ceildiv(dim_ops.ceildiv(self.plan.columns, self.plan.width), schedule.panels)
+        batch = dim_ops.total([self.root.extents[i] for i in self.plan.batch])
+        units = dim_ops.mul(dim_ops.mul(blocks, groups), batch)
+        together = 1
+        if isinstance(units, int) and units > 1:
+            products = dim_ops.mul(dim_ops.mul(self.plan.rows, self.plan.columns), self.plan.depth)
+            if isinstance(products, int) and isinstance(batch, int):
+                together = min(units, units_of_work(products * batch // units))
+        number: Index = self.frame.ids[0]
+        if units == 1:
+            self._unit(0, blocks, groups)
+        elif together == 1:
+            self._unit(number, blocks, groups)
+        else:
+            assert isinstance(units, int)
+            first = k.mul(number, together) if together < units else 0
+            end = k.min(k.add(first, together), units)
+            k.loop(first, end, 1, (), lambda i: self._unit(i, blocks, groups))
+        counts = dim_ops.ceildiv(units, together)
+        return self.frame.finish([counts], self.frame.scratch_bytes, NAME, self._why())
+
+    def _unit(self, number: Index, blocks: Dim, groups: Dim) -> None:
+        """A group of panels of a block of rows; neighbours share rows of A and follow each other in B."""
         plan, k, schedule = self.plan, self.kernel, self.schedule
         n_tiles, per_block = self.n_tiles, self._block_tiles()
-        blocks = 1 if schedule.tiles is None else dim_ops.ceildiv(n_tiles, per_block)
         panels = dim_ops.ceildiv(plan.columns, plan.width)
-        groups = dim_ops.ceildiv(panels, schedule.panels)
-        batch_extents = [self.root.extents[i] for i in plan.batch]
-        total = dim_ops.mul(dim_ops.mul(blocks, groups), dim_ops.total(batch_extents))
-        number: Index = self.frame.ids[0]
-        # Neighbouring workgroups share rows of A and follow each other in B.
         group, number = k.mod(number, k.dim(groups)), k.floordiv(number, k.dim(groups))
         block, number = k.mod(number, k.dim(blocks)), k.floordiv(number, k.dim(blocks))
-        if total == 1:
-            block = group = number = 0
         values: dict[Var, Index] = {}
         for loop in reversed(plan.batch):
             extent = k.dim(self.root.extents[loop])
@@ -220,16 +237,15 @@ class _Emitter:
         depth = k.dim(plan.depth)
         if schedule.chunk is None:
             chunk(_Chunk(0, depth, 0, 0))
-        else:
-            assert isinstance(depth, int)
-            size, last = schedule.chunk, -(-depth // schedule.chunk) - 1
+            return
+        assert isinstance(depth, int)
+        size, last = schedule.chunk, -(-depth // schedule.chunk) - 1
 
-            def one_chunk(c: Index) -> None:
-                start = k.mul(c, size)
-                chunk(_Chunk(start, size if depth % size == 0 else k.min(size, k.sub(depth, start)), c, last))
+        def one_chunk(c: Index) -> None:
+            start = k.mul(c, size)
+            chunk(_Chunk(start, size if depth % size == 0 else k.min(size, k.sub(depth, start)), c, last))
 
-            k.loop(0, last + 1, 1, (), one_chunk)
-        return self.frame.finish([total], self.frame.scratch_bytes, NAME, self._why())
+        k.loop(0, last + 1, 1, (), one_chunk)
 
     def _why(self) -> str:
         plan, schedule = self.plan, self.schedule
