@@ -71,6 +71,13 @@ EPILOGUES = {
     "residual": "%s = arith.addf %x, %b : f32\n%t = arith.addf %s, %y : f32\n%r = arith.maximumf %t, %zero : f32",
     "scale": "%s = arith.mulf %x, %b : f32\n%r = arith.addf %s, %b : f32",
     "columns": "%s = arith.addf %x, %b : f32\n%r = arith.mulf %s, %c : f32",
+    "silu": """%s = arith.addf %x, %b : f32
+      %one = arith.constant 1.0 : f32
+      %g = arith.negf %s : f32
+      %e = math.exp %g : f32
+      %d = arith.addf %one, %e : f32
+      %q = arith.divf %one, %d : f32
+      %r = arith.mulf %s, %q : f32""",
     "sigmoid": """%s = arith.addf %x, %b : f32
       %one = arith.constant 1.0 : f32
       %g = arith.negf %s : f32
@@ -297,36 +304,37 @@ def same(case: Case, description: Any, batch: int = 1, tolerance: float = 1e-5) 
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 3), (1, 7), (2, 2)])
-@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 3)])
-@pytest.mark.parametrize("channels", [(16, 16), (33, 50)])
-def test_windows(description: Any, kernel: Any, strides: Any, channels: Any) -> None:
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+def test_windows(description: Any, kernel: Any, strides: Any) -> None:
     pads = (kernel[0] // 2, kernel[1] // 2) * 2
-    same(Case(*channels, (9, 11), kernel, strides, pads=pads), description)
+    same(Case(33, 50, (9, 11), kernel, strides, pads=pads), description)
 
 
 @pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 2, 3), (0, 4, 0, 0), (3, 3, 0, 0), (0, 0, 5, 1)])
-@pytest.mark.parametrize("dilations", [(1, 1), (2, 2), (1, 3)])
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_pads(best: Any, pads: Any, dilations: Any, strides: Any) -> None:
     same(Case(20, 40, (10, 13), (3, 3), strides, dilations, pads), best)
 
 
 @pytest.mark.parametrize("epilogue", ["", *EPILOGUES])
-@pytest.mark.parametrize("out_channels", [48, 56])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_epilogues(description: Any, epilogue: str, out_channels: int, kernel: int) -> None:
-    same(
-        Case(24, out_channels, (8, 8), (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue=epilogue), description
-    )
+def test_epilogues(best: Any, epilogue: str, kernel: int) -> None:
+    same(Case(24, 56, (8, 8), (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue=epilogue), best)
+
+
+@pytest.mark.parametrize("epilogue", ["residual", "sigmoid"])
+@pytest.mark.parametrize("out_channels", [48, 55])
+def test_epilogues_everywhere(description: Any, epilogue: str, out_channels: int) -> None:
+    same(Case(24, out_channels, (7, 9), (3, 3), pads=(1, 1, 1, 1), epilogue=epilogue), description)
 
 
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 9), (9, 1), (7, 7), (5, 33), (33, 3), (40, 60), (2, 300), (14, 14)]
 )
 @pytest.mark.parametrize("kernel", [1, 3])
-@pytest.mark.parametrize("channels", [(16, 32), (40, 72)])
-def test_sizes(best: Any, size: Any, kernel: int, channels: Any) -> None:
-    same(Case(*channels, size, (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="residual"), best)
+def test_sizes(best: Any, size: Any, kernel: int) -> None:
+    same(Case(40, 72, size, (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="residual"), best)
 
 
 @pytest.mark.parametrize(
@@ -337,9 +345,8 @@ def test_without_axes_of_one(best: Any, size: Any, kernel: int, channels: Any) -
     same(Case(*channels, size, (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="residual", drop=True), best)
 
 
-@pytest.mark.parametrize("out_channels", [1, 16, 17, 80, 112, 144, 160])
-@pytest.mark.parametrize("channels", [1, 15, 16, 47])
-@pytest.mark.parametrize("hint", [True, False])
+@pytest.mark.parametrize("out_channels", [1, 17, 80, 112, 160])
+@pytest.mark.parametrize(("channels", "hint"), [(1, True), (16, True), (47, True), (47, False)])
 def test_channels(best: Any, channels: int, out_channels: int, hint: bool) -> None:
     same(Case(channels, out_channels, (6, 15), (1, 1), epilogue="relu", hint=hint), best)
 
@@ -353,9 +360,8 @@ def test_batches(best: Any, batch: int | None, kernel: int, size: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 7])
-@pytest.mark.parametrize("stride", [1, 2, 4])
-@pytest.mark.parametrize(("channels", "out_channels"), [(1, 16), (3, 24), (3, 64), (4, 40)])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (7, 2), (7, 4)])
+@pytest.mark.parametrize(("channels", "out_channels"), [(1, 16), (3, 64), (4, 40)])
 def test_stems(description: Any, kernel: int, stride: int, channels: int, out_channels: int) -> None:
     lanes = description.vector_bits // 32
     if channels >= lanes:
