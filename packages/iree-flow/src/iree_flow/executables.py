@@ -26,6 +26,7 @@ from iree_core_ir.ir.operation import Block, Region
 from iree_core_ir.ir.types import TensorType, i8, i64
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
+from iree_flow.chosen_description import description_of
 from iree_flow.dialects import flow
 from iree_flow.report import DispatchRow
 from iree_flow.session import Session
@@ -64,7 +65,8 @@ def _request(op: flow.Executable, session: Session) -> DispatchRequest:
     function = _function(op)
     name: Any = function.attributes["sym_name"]
     text = print_op(op.module, locations=False)
-    return DispatchRequest(name.value, text, session.description, {})
+    description = description_of(op, session.target, session.description)
+    return DispatchRequest(name.value, text, description, {})
 
 
 def sources(location: Location) -> list[str]:

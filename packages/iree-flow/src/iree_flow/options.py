@@ -50,6 +50,8 @@ class CompileOptions:
     jobs: int | None = None
     """Compile workers; None: as many as cores."""
     cache: bool = True
+    tune: bool = False
+    """Measure candidates per dispatch on this machine and take the fastest; what was measured is kept."""
     fusion: bool = True
     """False: one op a dispatch."""
     progress: Progress | None = None
@@ -125,5 +127,6 @@ class CompileOptions:
             "input_shapes": {k: list(v) for k, v in self.input_shapes.items()},
             "jobs": self.jobs,
             "cache": self.cache,
+            "tune": self.tune,
             "fusion": self.fusion,
         }

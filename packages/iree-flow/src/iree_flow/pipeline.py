@@ -36,6 +36,7 @@ from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
 from iree_flow.passes.simplify_element_reads import SimplifyElementReads
 from iree_flow.passes.sink_reshapes import SinkReshapes
+from iree_flow.passes.tune_dispatches import TuneDispatches
 from iree_flow.session import Session
 
 Phase = Callable[[Any, Session], None]
@@ -75,6 +76,7 @@ def dispatch_creation(module: Any, session: Session) -> None:
         module,
         FormDispatchRegions(fusion=session.options.fusion),
         OutlineDispatchRegions(),
+        TuneDispatches(),
         ApplyConstantLayouts(),
         Cse(),
     )

@@ -15,6 +15,10 @@ def _importer(name: str) -> Callable[[], Any]:
     return lambda: import_module(name)
 
 
+def iree_caches() -> dict[str, Callable[[], Any]]:
+    return {"tuned": lambda: import_module("iree_flow.tuning").disk_cache()}
+
+
 def iree_dialects() -> dict[str, Callable[[], Any]]:
     return {**{k: _importer(v) for k, v in _DIALECTS.items()}, "hal": _importer("iree_hal.compiler.dialect")}
 
@@ -42,6 +46,7 @@ _PASSES = {
     "read-on-host": "ReadOnHost",
     "resolve-dims": "ResolveDims",
     "schedule-stream": "ScheduleStream",
+    "tune-dispatches": "TuneDispatches",
 }
 
 

@@ -48,6 +48,15 @@ class ArenaRow:
 
 
 @dataclass
+class TuningRow:
+    """What was measured of a dispatch: the least seconds by candidate, and which was taken."""
+
+    name: str
+    label: str
+    seconds: dict[str, float]
+
+
+@dataclass
 class DispatchRow:
     """One executable: strategy, why, and the source nodes it computes."""
 
@@ -75,6 +84,7 @@ class CompileReport:
     read_backs: list[str] = field(default_factory=list)
     """Source nodes whose result the host must read before it can go on."""
     dispatches: list[DispatchRow] = field(default_factory=list)
+    tuning: list[TuningRow] = field(default_factory=list)
     constant_bytes: int = 0
     """Constants as stored: what several variants use counts once."""
     shared_bytes: int = 0
@@ -103,9 +113,21 @@ class CompileReport:
             f"constants: {self.constant_bytes} bytes, of which {self.shared_bytes} of several variants"
         )
         lines += self.arena_lines()
+        lines += self.tuning_lines()
         lines += [f"read back by the host: {source}" for source in self.read_backs]
         lines.append("CPU seconds: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in self.phases))
         return "\n".join(lines)
+
+    def tuning_lines(self) -> list[str]:
+        """Dispatches for which another choice than the target's own was faster."""
+        better = [row for row in self.tuning if row.label != "default"]
+        if not self.tuning:
+            return []
+        lines = [f"tuned: {len(better)} of {len(self.tuning)} dispatches with a choice"]
+        for row in better:
+            own, taken = row.seconds["default"], row.seconds[row.label]
+            lines.append(f"  {row.name}: {row.label}, {1e6 * taken:.1f} us instead of {1e6 * own:.1f}")
+        return lines
 
     def arena_lines(self, *, each: bool = False) -> list[str]:
         """The memory of temporaries, region by region; with ``each`` also what fills each arena."""

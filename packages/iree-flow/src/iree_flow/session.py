@@ -74,6 +74,9 @@ class Session:
             constants=self.constants,
             options={
                 "report": self.report,
+                "tune": self.options.tune,
+                "jobs": self.options.jobs,
+                "cache": self.options.cache,
                 "target": self.target,
                 "description": self.description,
                 "targets": [(self.targets[name], self.descriptions[name]) for name in names],

@@ -88,6 +88,13 @@ class LlvmCpuTarget:
         assert isinstance(description, CpuDescription)
         return description.channel_block or None
 
+    def tuning_variants(self, description: TargetDescription) -> Mapping[str, TargetDescription]:
+        """Descriptions that ``--tune`` tries beside ``description``."""
+        from iree_target_llvm.tuning import tuning_variants
+
+        assert isinstance(description, CpuDescription)
+        return tuning_variants(description)
+
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
         return kernel_of(function, description)

@@ -66,6 +66,12 @@ class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
 @click.option("--compile-from", metavar="PHASE", help="The source is the IR of this phase.")
 @click.option("--dump-phases-to", metavar="FOLDER", type=options.OUTPUT_FILE, help="Write every IR.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Compile processes. Default: one a core.")
+@click.option(
+    "--tune",
+    is_flag=True,
+    default=None,
+    help="Measure candidates per dispatch on this machine; results are kept.",
+)
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of compiled kernels.")
 @click.option("--report", is_flag=True, help="Print where everything went and what it took.")
 @click.option("--arena-report", is_flag=True, help="Print what memory temporaries take, and which fill it.")

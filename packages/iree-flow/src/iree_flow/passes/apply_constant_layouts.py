@@ -8,19 +8,18 @@ the transform as JSON, which say how its memory is laid out.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
-from iree_core_ir.ir.attributes import ArrayAttr, DenseResourceAttr, DictAttr, StringAttr
+from iree_core_ir.ir.attributes import DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, SymbolTable, Value
 from iree_core_ir.pass_manager import Pass, PassContext
+from iree_flow.chosen_description import description_of
 from iree_flow.dialects import flow
-
-PACKED = "iree.packed"
+from iree_flow.packed_arguments import layout_text, mark_packed
 
 
 @dataclass
@@ -39,7 +38,8 @@ class ApplyConstantLayouts(Pass):
             assert isinstance(executable, flow.Executable)
             function = next(f for f in executable.module.regions[0].block if isinstance(f, FuncOp))
             target = context.options["target"]
-            for layout in target.constant_layout(function, context.options["description"]):
+            description = description_of(executable, target, context.options["description"])
+            for layout in target.constant_layout(function, description):
                 if all(_constant(user.arguments[layout.argument]) is not None for user in users):
                     _apply(function, users, layout, context, made)
 
@@ -59,7 +59,7 @@ def _apply(
     context: PassContext,
     made: dict[tuple[str, str], DenseResourceAttr],
 ) -> None:
-    description = json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
+    description = layout_text(layout)
     for user in users:
         position = len(user.workload) + layout.argument
         old = _constant(user.arguments[layout.argument])
@@ -76,9 +76,4 @@ def _apply(
             new = made[old.key, description] = DenseResourceAttr(key, layout.type)
         builder = Builder.before_op(user)
         user.set_operand(position, builder.insert(arith.Constant.make(new)).result)
-    attributes: Any = function.attributes["arg_attrs"]
-    items = list(attributes.items)
-    facts = items[layout.argument].to_dict()
-    facts[PACKED] = StringAttr(description)
-    items[layout.argument] = DictAttr(facts)
-    function.attributes["arg_attrs"] = ArrayAttr(items)
+    mark_packed(function, layout)
