@@ -18,6 +18,8 @@ from iree_core_ir.ir.types import bf16, f32, index
 
 WORDS = DEPTH // 2 * COLUMNS
 """32-bit words of a tile of 16 rows."""
+LINE = 16
+"""32-bit words of a cache line."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ class TileKernel:
     c_pitch: int
     taps: tuple[tuple[int, int], ...] = ((0, 0),)
     """(A, B) offsets of the steps of an iteration."""
+    prefetched: int = 0
+    """Cache lines of B's memory that an iteration asks for: its share of what comes after this panel."""
 
 
 def build(spec: TileKernel, name: str) -> KernelBuilder:
-    """The function (A, its start, B, its start, C, its start)."""
-    types = [memref_of(spec.a.element), index, memref_of(spec.b.element), index, memref_of(f32), index]
+    """The function (A, its start, B, its start, C, its start, where in B to prefetch from)."""
+    types = [memref_of(spec.a.element), index, memref_of(spec.b.element), index, memref_of(f32), index, index]
     k = KernelBuilder(name, types, private=True)
-    a_memory, a0, b_memory, b0, c_memory, c0 = k.args
+    a_memory, a0, b_memory, b0, c_memory, c0, later = k.args
     a_type = TileType((spec.rows, DEPTH), bf16)
     b_type = TileType((DEPTH // 2, 2 * COLUMNS), bf16)
     c_type = TileType((spec.rows, COLUMNS), f32)
@@ -86,6 +90,9 @@ def build(spec: TileKernel, name: str) -> KernelBuilder:
 
     def step(t: Index, *carried: Value) -> list[Value]:
         sums = list(carried)
+        for line in range(spec.prefetched):
+            at = k.add(later, k.add(k.mul(t, spec.prefetched * LINE), line * LINE))
+            k.prefetch(b_memory, at, locality=2)
         for a_tap, b_tap in spec.taps:
             a = k.add(k.add(a0, k.mul(t, spec.a.step)), a_tap)
             b = k.add(k.add(b0, k.mul(t, spec.b.step)), b_tap)

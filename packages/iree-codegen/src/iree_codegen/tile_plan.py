@@ -13,6 +13,7 @@ from iree_codegen.contraction import Root
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.matmul_plan import MatmulPlan, Operand, panel_axes, plan_matmul
+from iree_codegen.tile_kernel import LINE, WORDS
 from iree_codegen.tile_panels import COLUMNS, DEPTH, ROWS, tile_panel_parameters
 from iree_core_ir.ir.types import f32
 
@@ -22,8 +23,10 @@ BLOCK_BYTES = 1 << 20
 """Converted rows of A that a worker keeps, at most: they and the panels at hand stay in the L2 cache."""
 SHORTEST = 16
 """Products of fewer terms are not worth converting for."""
-GROUPS = 4
+GROUPS = 2
 """Workgroups that a product is cut into where rows alone give fewer, so that several workers share it."""
+MOST_PREFETCHED = 16
+"""Lines that a step may ask for: more are dropped, or keep loads waiting."""
 PANELS_PER_GROUP = 8
 """Panels that pay for converting the rows of A once more, at least."""
 
@@ -86,6 +89,16 @@ class TilePlan:
         columns = self.base.columns
         assert isinstance(columns, int)
         return -(-columns // self.width)
+
+    @property
+    def prefetched(self) -> int:
+        """Cache lines of the next panel that a step asks for, so that the tiles of a block ask for all.
+
+        Without tiles enough the panel is read faster than it comes in any case.
+        """
+        lines = self.parts * self.column_tiles * WORDS // LINE
+        tiles = self.block // self.step
+        return 0 if tiles < 2 else min(MOST_PREFETCHED, -(-lines // tiles))
 
     @property
     def group(self) -> int:

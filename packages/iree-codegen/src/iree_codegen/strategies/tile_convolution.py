@@ -89,4 +89,4 @@ class _Emitter(PackedConvolution):
     def tile(self, panel: Index, pixel: Index) -> None:
         k = self.kernel
         start = k.mul(panel, self.panel_words)
-        k.call(self.function, [self.filters, start, self.image, pixel, self.sums, pixel])
+        k.call(self.function, [self.filters, start, self.image, pixel, self.sums, pixel, 0])

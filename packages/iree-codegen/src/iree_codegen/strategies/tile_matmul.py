@@ -21,7 +21,7 @@ from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.matmul_plan import panel_axes
 from iree_codegen.product_tiles import ProductTiles, bf16_parts
-from iree_codegen.tile_kernel import WORDS, Factor, TileKernel, build
+from iree_codegen.tile_kernel import LINE, WORDS, Factor, TileKernel, build
 from iree_codegen.tile_panels import COLUMNS, DEPTH, TILE_PANELS, tile_panel_shape
 from iree_codegen.tile_plan import TilePlan, plan_tiles, tile_layout
 from iree_core_ir.ir.operation import Value
@@ -68,6 +68,7 @@ class _Emitter(ProductTiles):
             Factor(bf16, plan.pitch, plan.rows * plan.pitch, self.part_offset, DEPTH),
             Factor(f32, COLUMNS, WORDS, part, plan.parts * part),
             plan.width,
+            prefetched=plan.prefetched,
         )
         self.function = build(spec, f"{dispatch.name}.tile")
 
@@ -169,7 +170,10 @@ class _Emitter(ProductTiles):
         plan, k = self.plan, self.kernel
         first = k.mul(t, plan.step)
         memory = self.frame.binding_args[plan.b.binding.index]
-        k.call(self.function, [self.a_rows, k.mul(first, plan.pitch), memory, b, self.tile, 0])
+        # What comes next lies behind this panel, also the next product's where this is the last.
+        panel = plan.n_steps * plan.parts * plan.column_tiles * WORDS
+        later = k.add(k.add(b, panel), k.mul(t, plan.n_steps * plan.prefetched * LINE))
+        k.call(self.function, [self.a_rows, k.mul(first, plan.pitch), memory, b, self.tile, 0, later])
         count: Index = plan.step
         if not isinstance(rows, int) or rows % plan.step:
             count = k.min(k.sub(rows, first), plan.step)
