@@ -18,28 +18,27 @@ from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
-from iree_codegen.contraction import operand_forms
 from iree_codegen.cost_model import LINE_BYTES, balanced, partial_sums, units_of_work
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
-from iree_codegen.kernel import Kernel, KernelFrame
+from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
+from iree_codegen.matmul_factors import Chunk, MatmulFactors, Rows, merged_levels
 from iree_codegen.matmul_plan import (
     PACKED,
     ROWS,
     SCRATCH,
     MatmulPlan,
     epilogue_cost,
-    panel_axes,
     panel_layout,
     plan_matmul,
     read_rows_in_place,
 )
 from iree_codegen.packing import PANELS
-from iree_codegen.register_tile import Ahead, Factor, Loop, RegisterTile, accumulate, turn_steps
+from iree_codegen.register_tile import Ahead, Loop, RegisterTile, accumulate, turn_steps
 from iree_core_ir.ir.operation import Value
 
 NAME = "matmul"
@@ -47,8 +46,6 @@ CHEAP_EPILOGUE = 12
 """Epilogues of up to so many instructions are written out for every sum of a tile."""
 STREAMED_ROWS = 2
 """With so few rows B is all there is to read: in order, as fast as it comes, without help."""
-ROW_PADDING = 16
-"""Elements between rows in scratch, so that they do not meet in few sets of the first cache."""
 
 
 def matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
@@ -72,25 +69,6 @@ def matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Tiles of rows that a workgroup does: ``first`` to ``end``."""
-
-    first: Index
-    end: Index
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """A part of the reduction."""
-
-    start: Index
-    depth: Index
-    number: Index
-    last: int
-    """The last chunk's number."""
-
-
-@dataclass(frozen=True)
 class _Panel:
     """The columns at hand."""
 
@@ -109,74 +87,31 @@ class _Panel:
     """Where the part of B that comes next begins, in elements; None: nothing is fetched."""
 
 
-class _Emitter:
+class _Emitter(MatmulFactors):
     def __init__(self, dispatch: Dispatch, description: Any, plan: MatmulPlan) -> None:
-        self.plan = plan
-        self.root = plan.root
-        self.schedule = plan.schedule
-        self.description = description
-        self.dispatch = dispatch
-        self.frame = KernelFrame(dispatch, fma=description.fma)
-        self.kernel = self.frame.kernel
-        self.elements = self.frame.elements
-        self.masks: bool = description.masks
-        inner = next(
-            (
-                v
-                for v, d in zip(reversed(plan.root.result_vars), reversed(plan.root.result_dims), strict=True)
-                if d != 1
-            ),
-            None,
-        )
-        contiguous = inner is plan.root.vars[plan.n]
+        super().__init__(dispatch, description, plan)
+        root, schedule = plan.root, plan.schedule
+        dims = zip(reversed(root.result_vars), reversed(root.result_dims), strict=True)
+        contiguous = next((v for v, d in dims if d != 1), None) is root.vars[plan.n]
         self.store_masks = description.masks and contiguous
         """Results that are not contiguous along the columns have no masked store."""
-        self.element = plan.root.op.outputs[0].type.element_type
-        self.m_base, self.m_in = Var("m0"), Var("m", plan.tile.rows)
-        self.n_base, self.n_in = Var("n0"), Var("n", plan.width)
-        self.chunked = self.schedule.chunk is not None
         self.in_registers = (
             not self.chunked
             and contiguous
             and (description.masks or plan.whole_panels)
-            and epilogue_cost(dispatch, plan.root) <= CHEAP_EPILOGUE
+            and epilogue_cost(dispatch, root) <= CHEAP_EPILOGUE
         )
-        self._use_scratch()
-
-    def _use_scratch(self) -> None:
-        """Memory for sums that wait, for a panel of B and for rows of A."""
-        plan, schedule = self.plan, self.schedule
-        tiles = self._block_tiles()
         if not self.in_registers:
-            n_tiles = dim_ops.mul(tiles, schedule.panels) if self.chunked else 1
+            # Sums that wait for the epilogue, or for the next chunk.
+            n_tiles = dim_ops.mul(self.block_tiles, schedule.panels) if self.chunked else 1
             assert isinstance(n_tiles, int)
             self.sums = self.frame.scratch_view(n_tiles * plan.tile.rows * plan.width, self.element)
-        if plan.layout == SCRATCH:
-            depth = plan.depth
-            assert isinstance(depth, int)
-            self.panel = self.frame.scratch_view(depth * plan.width, self.element)
-        if schedule.copy_rows:
-            depth = schedule.chunk if schedule.chunk is not None else plan.depth
-            assert isinstance(depth, int) and isinstance(tiles, int)
-            self.row_pitch = depth + -depth % ROW_PADDING + ROW_PADDING
-            rows = tiles * plan.tile.rows
-            if isinstance(plan.rows, int):
-                rows = min(rows, plan.rows)
-            self.rows = self.frame.scratch_view(rows * self.row_pitch, self.element)
 
     # -- what a workgroup does ------------------------------------------------------------------------
 
-    @property
-    def n_tiles(self) -> Dim:
-        return dim_ops.ceildiv(self.plan.rows, self.plan.tile.rows)
-
-    def _block_tiles(self) -> Dim:
-        """Tiles of rows of a block."""
-        return self.n_tiles if self.schedule.tiles is None else self.schedule.tiles
-
     def emit(self) -> Kernel:
         schedule, k = self.schedule, self.kernel
-        blocks: Dim = 1 if schedule.tiles is None else dim_ops.ceildiv(self.n_tiles, self._block_tiles())
+        blocks: Dim = 1 if schedule.tiles is None else dim_ops.ceildiv(self.n_tiles, self.block_tiles)
         groups = dim_ops.ceildiv(dim_ops.ceildiv(self.plan.columns, self.plan.width), schedule.panels)
         batch = dim_ops.total([self.root.extents[i] for i in self.plan.batch])
         units = dim_ops.mul(dim_ops.mul(blocks, groups), batch)
@@ -201,7 +136,7 @@ class _Emitter:
     def _unit(self, number: Index, blocks: Dim, groups: Dim) -> None:
         """A group of panels of a block of rows; neighbours share rows of A and follow each other in B."""
         plan, k, schedule = self.plan, self.kernel, self.schedule
-        n_tiles, per_block = self.n_tiles, self._block_tiles()
+        n_tiles, per_block = self.n_tiles, self.block_tiles
         panels = dim_ops.ceildiv(plan.columns, plan.width)
         group, number = k.mod(number, k.dim(groups)), k.floordiv(number, k.dim(groups))
         block, number = k.mod(number, k.dim(blocks)), k.floordiv(number, k.dim(blocks))
@@ -217,7 +152,7 @@ class _Emitter:
             end = k.dim(n_tiles)
         elif not (isinstance(n_tiles, int) and isinstance(per_block, int) and n_tiles % per_block == 0):
             end = k.min(end, k.dim(n_tiles))
-        rows = _Rows(first, end)
+        rows = Rows(first, end)
         first_panel = k.mul(group, schedule.panels) if groups != 1 else 0
         end_panel = k.add(first_panel, schedule.panels)
         if groups == 1:
@@ -225,9 +160,9 @@ class _Emitter:
         elif schedule.panels > 1 and not (isinstance(panels, int) and panels % schedule.panels == 0):
             end_panel = k.min(end_panel, k.dim(panels))
 
-        def chunk(part: _Chunk) -> None:
+        def chunk(part: Chunk) -> None:
             if schedule.copy_rows:
-                self._copy_rows(at, rows, part)
+                self.copy_rows(at, rows, part)
 
             def one(p: Index) -> None:
                 self._one_panel(at, rows, part, p, first_panel, end_panel)
@@ -236,14 +171,14 @@ class _Emitter:
 
         depth = k.dim(plan.depth)
         if schedule.chunk is None:
-            chunk(_Chunk(0, depth, 0, 0))
+            chunk(Chunk(0, depth, 0, 0))
             return
         assert isinstance(depth, int)
         size, last = schedule.chunk, -(-depth // schedule.chunk) - 1
 
         def one_chunk(c: Index) -> None:
             start = k.mul(c, size)
-            chunk(_Chunk(start, size if depth % size == 0 else k.min(size, k.sub(depth, start)), c, last))
+            chunk(Chunk(start, size if depth % size == 0 else k.min(size, k.sub(depth, start)), c, last))
 
         k.loop(0, last + 1, 1, (), one_chunk)
 
@@ -263,7 +198,7 @@ class _Emitter:
         return ", ".join(parts)
 
     def _one_panel(
-        self, at: Bindings, rows: _Rows, chunk: _Chunk, p: Index, first_panel: Index, end_panel: Index
+        self, at: Bindings, rows: Rows, chunk: Chunk, p: Index, first_panel: Index, end_panel: Index
     ) -> None:
         plan, k = self.plan, self.kernel
         n0 = k.mul(p, plan.width)
@@ -273,7 +208,7 @@ class _Emitter:
             start = k.min(n0, k.dim(dim_ops.sub(plan.columns, plan.width)))
         at = at.child({self.n_base: start})
         if plan.layout == SCRATCH:
-            self._pack_panel(at)
+            self.pack_panel(at)
         masks: tuple[Value | None, ...] = ()
         if self.masks and not plan.whole_panels and (plan.masked or self.in_registers):
             valid = k.sub(k.dim(plan.columns), start)
@@ -301,19 +236,11 @@ class _Emitter:
 
     # -- tiles of rows ----------------------------------------------------------------------------------
 
-    def _row_of(self, tile: Index) -> Index:
-        """The first row of a tile."""
-        k, extent = self.kernel, self.plan.rows
-        if not isinstance(extent, int):
-            return k.mul(tile, self.plan.tile.rows)
-        larger, small, _ = balanced(extent, self.plan.tile.rows)
-        return k.add(k.mul(tile, small), k.min(tile, larger) if larger else 0)
-
-    def _tiles(self, at: Bindings, rows: _Rows, chunk: _Chunk, panel: _Panel) -> None:
+    def _tiles(self, at: Bindings, rows: Rows, chunk: Chunk, panel: _Panel) -> None:
         """All rows of a block times one panel."""
         plan, k = self.plan, self.kernel
         extent, most = plan.rows, plan.tile.rows
-        origin = self._row_of(rows.first) if self.schedule.copy_rows else 0
+        origin = self.row_of(rows.first) if self.schedule.copy_rows else 0
 
         def tile(height: int, m0: Index, number: Index) -> None:
             self._one_tile(at.child({self.m_base: m0}), height, k.sub(m0, origin), number, chunk, panel)
@@ -348,13 +275,13 @@ class _Emitter:
             done, height = end, height // 2
 
     def _one_tile(
-        self, at: Bindings, height: int, row: Index, number: Index, chunk: _Chunk, panel: _Panel
+        self, at: Bindings, height: int, row: Index, number: Index, chunk: Chunk, panel: _Panel
     ) -> None:
         """Accumulate a tile and do with its sums what is to be done; ``row``: its first among copied rows."""
         plan, k = self.plan, self.kernel
         vectors, lanes = plan.tile.vectors, plan.lanes
-        a, a_row, a_steps = self._a_side(at, row, chunk)
-        b, b_steps = self._b_side(at, panel.number, chunk)
+        a, a_row, a_steps = self.a_side(at, row, chunk)
+        b, b_steps = self.b_side(at, panel.number, chunk)
         extents = [self.root.extents[i] for i in plan.k]
         levels = merged_levels(extents, a_steps, b_steps)
         loops = tuple(Loop(k.dim(extent), k.dim(x), k.dim(y)) for extent, x, y in levels)
@@ -368,7 +295,7 @@ class _Emitter:
         place: Index = 0
         if self.chunked:
             # Sums of a group's panels side by side, each with all rows of the block.
-            tiles = self._block_tiles()
+            tiles = self.block_tiles
             assert isinstance(tiles, int)
             place = k.add(k.mul(panel.place, tiles), number)
             place = k.mul(place, plan.tile.rows * plan.width)
@@ -399,12 +326,12 @@ class _Emitter:
 
     # -- fetching ahead -------------------------------------------------------------------------------
 
-    def _follows(self, at: Bindings, chunk: _Chunk, p: Index, first_panel: Index, end_panel: Index) -> Index:
+    def _follows(self, at: Bindings, chunk: Chunk, p: Index, first_panel: Index, end_panel: Index) -> Index:
         """Where in B the part begins that this workgroup, or its neighbour, needs next."""
         plan, k = self.plan, self.kernel
         depth, size = plan.depth, self.schedule.chunk
         assert isinstance(depth, int)
-        here, _ = self._b_side(at, p, chunk)
+        here, _ = self.b_side(at, p, chunk)
         panel = depth * plan.width
         if size is None:
             return k.add(here.start, panel)
@@ -416,7 +343,7 @@ class _Emitter:
         """Fetches this tile's share of what follows, a line or a few a turn. Behind the last panel follows
         the next constant: they lie in order of use."""
         plan, k = self.plan, self.kernel
-        tiles = self._block_tiles()
+        tiles = self.block_tiles
         if panel.follows is None or not isinstance(tiles, int) or plan.b is None:
             return None
         if tile.rows * tiles <= STREAMED_ROWS:
@@ -443,156 +370,6 @@ class _Emitter:
 
         return fetch
 
-    # -- the factors ----------------------------------------------------------------------------
-
-    def _a_side(self, at: Bindings, row: Index, chunk: _Chunk) -> tuple[Factor, Dim, list[Dim]]:
-        """Where A's elements begin, step per row and step per reduction loop."""
-        plan, k = self.plan, self.kernel
-        extents = [self.root.extents[i] for i in plan.k]
-        if self.schedule.copy_rows:
-            return (
-                Factor(self.rows, k.mul(row, self.row_pitch)),
-                self.row_pitch,
-                list(dim_ops.strides(extents)),
-            )
-        assert plan.a is not None
-        memory = self.frame.binding_args[plan.a.binding.index]
-        variables = [self.root.vars[i] for i in plan.k]
-        steps = [plan.a.address.coefficient(v) for v in variables]
-        a_row = plan.a.address.coefficient(self.root.vars[plan.m]) if plan.m is not None else 0
-        fixed = Affine(
-            tuple(t for t in plan.a.address.terms if t[0] not in variables), plan.a.address.constant
-        )
-        start = at.scalar(self._substituted(fixed))
-        if self.chunked:
-            start = k.add(start, k.mul(chunk.start, k.dim(self._single(steps))))
-        return Factor(memory, start), a_row, steps
-
-    def _single(self, steps: Sequence[Dim]) -> Dim:
-        """The step of the one reduction loop that runs."""
-        extents = [self.root.extents[i] for i in self.plan.k]
-        return next((s for s, e in zip(steps, extents, strict=True) if e != 1), 0)
-
-    def _b_side(self, at: Bindings, panel: Index, chunk: _Chunk) -> tuple[Factor, list[Dim]]:
-        plan, k = self.plan, self.kernel
-        extents = [self.root.extents[i] for i in plan.k]
-        packed_steps = [dim_ops.mul(s, plan.width) for s in dim_ops.strides(extents)]
-        if plan.layout == SCRATCH:
-            return Factor(self.panel, 0), packed_steps
-        assert plan.b is not None
-        memory = self.frame.binding_args[plan.b.binding.index]
-        if plan.layout == PACKED:
-            axes = panel_axes(self.root, plan.b, plan.n, plan.k)
-            assert axes is not None
-            dims = plan.b.binding.dims
-            depth, columns = plan.depth, plan.columns
-            assert isinstance(depth, int) and isinstance(columns, int)
-            n_panels = -(-columns // plan.width)
-            strides = dim_ops.strides(dims)
-            position: Index = 0
-            for axis in axes[0]:
-                if dims[axis] == 1:
-                    continue
-                loop = next(
-                    i for i, v in enumerate(self.root.vars) if plan.b.address.coefficient(v) == strides[axis]
-                )
-                position = k.add(k.mul(position, k.dim(dims[axis])), at.values[self.root.vars[loop]])
-            position = k.add(k.mul(position, n_panels), panel)
-            start = k.add(k.mul(position, depth * plan.width), k.mul(chunk.start, plan.width))
-            return Factor(memory, start), packed_steps
-        variables = [self.root.vars[i] for i in plan.k]
-        steps = [plan.b.address.coefficient(v) for v in variables]
-        fixed = Affine(
-            tuple(t for t in plan.b.address.terms if t[0] not in variables), plan.b.address.constant
-        )
-        return Factor(memory, at.scalar(self._substituted(fixed))), steps
-
-    def _substituted(self, form: Affine, inner: bool = False) -> Affine:
-        """Row and column variables replaced by the tile's base (plus, ``inner``, the place inside)."""
-        replaced = indexing.constant(form.constant)
-        for var, coefficient in form.terms:
-            part = indexing.of(var)
-            if self.plan.m is not None and var is self.root.vars[self.plan.m]:
-                part = indexing.of(self.m_base) + (indexing.of(self.m_in) if inner else indexing.ZERO)
-            elif var is self.root.vars[self.plan.n]:
-                part = indexing.of(self.n_base) + (indexing.of(self.n_in) if inner else indexing.ZERO)
-            replaced = replaced + part.scaled(coefficient)
-        return replaced
-
-    def _forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
-        return tuple(self._substituted(f, True) for f in forms)
-
-    def _pack_panel(self, at: Bindings) -> None:
-        """B's panel into scratch: [K][columns]; beyond the last column whatever was there."""
-        plan, k = self.plan, self.kernel
-        operand = self.root.op.operands[plan.b_operand]
-        forms = self._forms(operand_forms(self.root, plan.b_operand))
-        extents = [self.root.extents[i] for i in plan.k]
-        memory = Memory(self.panel, (*(dim_ops.mul(s, plan.width) for s in dim_ops.strides(extents)), 1))
-        place = [*(indexing.of(self.root.vars[i]) for i in plan.k), indexing.of(self.n_in)]
-        valid: Index = plan.width
-        if not plan.whole_panels:
-            valid = k.min(k.sub(k.dim(plan.columns), at.values[self.n_base]), plan.width)
-
-        def nest(level: int, at: Bindings) -> None:
-            if level < len(plan.k):
-                var = self.root.vars[plan.k[level]]
-                extent = k.dim(self.root.extents[plan.k[level]])
-                k.loop(0, extent, 1, (), lambda i: nest(level + 1, at.child({var: i})))
-                return
-
-            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
-                point = Point(at.child({self.n_in: j}, self.n_in if lanes > 1 else None, lanes), mask)
-                self.elements.store(self.elements.element(operand, forms, point), memory, place, point)
-
-            vector_loop(k, 0, valid, plan.lanes, self.masks, once)
-
-        nest(0, at)
-
-    def _copy_rows(self, at: Bindings, rows: _Rows, chunk: _Chunk) -> None:
-        """A's rows of a block, a chunk of each, into scratch: [rows][chunk], some elements apart."""
-        plan, k = self.plan, self.kernel
-        operand = self.root.op.operands[plan.a_operand]
-        forms = self._forms(operand_forms(self.root, plan.a_operand))
-        extents = [self.root.extents[i] for i in plan.k]
-        variables = [self.root.vars[i] for i in plan.k]
-        first = self._row_of(rows.first)
-        end = self._row_of(rows.end)
-        if not isinstance(plan.rows, int):
-            end = k.min(end, k.dim(plan.rows))
-        row = Var("row")
-        memory = Memory(self.rows, (self.row_pitch, *dim_ops.strides(extents)))
-        place = [indexing.of(row), *(indexing.of(v) for v in variables)]
-        if self.chunked:
-            # Columns of the copy count from the chunk's first.
-            column = Var("column")
-            variable = next(v for v, e in zip(variables, extents, strict=True) if e != 1)
-            place = [indexing.of(row), *(indexing.of(column if v is variable else v) for v in variables)]
-
-        def nest(level: int, at: Bindings) -> None:
-            var, extent = variables[level], k.dim(extents[level])
-            if level < len(variables) - 1:
-                k.loop(0, extent, 1, (), lambda i: nest(level + 1, at.child({var: i})))
-                return
-
-            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
-                values: dict[Var, Index] = {var: j}
-                if self.chunked and var is variable:
-                    values = {var: k.add(chunk.start, j), column: j}
-                inner = at.child(values, var if lanes > 1 else None, lanes)
-                value = self.elements.element(operand, forms, Point(inner, mask))
-                if self.chunked and var is variable:
-                    inner = at.child(values, column if lanes > 1 else None, lanes)
-                self.elements.store(value, memory, place, Point(inner, mask))
-
-            limit = chunk.depth if self.chunked and var is variable else extent
-            vector_loop(k, 0, limit, plan.lanes, self.masks, once, unroll=4)
-
-        def one_row(m: Index) -> None:
-            nest(0, at.child({self.m_base: m, self.m_in: 0, row: k.sub(m, first)}))
-
-        k.loop(first, end, 1, (), one_row)
-
     # -- the results ----------------------------------------------------------------------------
 
     def _provide(self, total: Callable[[tuple[Affine, ...], Point], Value]) -> None:
@@ -616,7 +393,7 @@ class _Emitter:
     def _finish_registers(self, at: Bindings, height: int, sums: Sequence[Value], panel: _Panel) -> None:
         """The dispatch's results from the sums as they stand in registers."""
         plan = self.plan
-        forms = self._forms(self.root.result_forms)
+        forms = self.forms(self.root.result_forms)
         for i in range(height):
             for v in range(plan.tile.vectors):
                 here = sums[i * plan.tile.vectors + v]
@@ -627,7 +404,7 @@ class _Emitter:
     def _epilogue(self, at: Bindings, height: int, place: Index, panel: _Panel) -> None:
         """The dispatch's results from the sums that wait at ``place``."""
         plan, k = self.plan, self.kernel
-        forms = self._forms(self.root.result_forms)
+        forms = self.forms(self.root.result_forms)
         tile = Memory(self.sums, (plan.width, 1), base=place)
         positions = self.root.op.indexing_maps[self.root.op.n_inputs].dim_positions()
         m_axis = positions.index(plan.m) if plan.m is not None else None
@@ -654,20 +431,3 @@ class _Emitter:
             vector_loop(k, shift, end, plan.lanes, self.store_masks, once, unroll=plan.tile.vectors)
 
         k.loop(0, height, 1, (), row)
-
-
-def merged_levels(
-    extents: Sequence[Dim], a_steps: Sequence[Dim], b_steps: Sequence[Dim]
-) -> list[tuple[Dim, Dim, Dim]]:
-    """The reduction loops as (extent, step of A, step of B), those that run on merged into one."""
-    levels: list[tuple[Dim, Dim, Dim]] = []
-    for extent, a, b in zip(extents, a_steps, b_steps, strict=True):
-        if extent == 1:
-            continue
-        if levels:
-            outer, a_outer, b_outer = levels[-1]
-            if a_outer == dim_ops.mul(a, extent) and b_outer == dim_ops.mul(b, extent):
-                levels[-1] = (dim_ops.mul(outer, extent), a, b)
-                continue
-        levels.append((extent, a, b))
-    return levels or [(1, 0, 0)]
