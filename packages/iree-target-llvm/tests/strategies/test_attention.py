@@ -102,13 +102,19 @@ def check(case: Case, description: Any, arrays: list[Any] | None = None, toleran
     return got
 
 
-@pytest.mark.parametrize("m", [1, 3, 16, 31, 33, 48, 80])
-@pytest.mark.parametrize("n", [1, 13, 29])
+@pytest.mark.parametrize("m", [1, 31, 33])
+@pytest.mark.parametrize("n", [1, 29])
 def test_queries_and_keys(description: Any, m: int, n: int) -> None:
     check(Case(m=m, n=n), description)
 
 
-@pytest.mark.parametrize("k", [1, 5, 16, 33])
+@pytest.mark.parametrize("m", [3, 16, 48, 80])
+@pytest.mark.parametrize("n", [1, 13, 27])
+def test_more_queries_and_keys(best: Any, m: int, n: int) -> None:
+    check(Case(m=m, n=n), best)
+
+
+@pytest.mark.parametrize("k", [1, 33])
 @pytest.mark.parametrize("p", [1, 7, 33])
 def test_depth_and_width(description: Any, k: int, p: int) -> None:
     check(Case(k=k, p=p), description)
@@ -129,7 +135,6 @@ def test_operands_lie_anyhow(description: Any, axes: tuple[str, str, str, str], 
 @pytest.mark.parametrize("boolean", [False, True])
 def test_masks(description: Any, mask: str, boolean: bool) -> None:
     check(Case(m=21, mask=mask, boolean=boolean), description)
-    check(Case(m=16, mask=mask, boolean=boolean), description)
 
 
 @pytest.mark.parametrize("n", [255, 256, 257, 300, 1030])
@@ -147,7 +152,7 @@ def test_causal(best: Any, m: int, n: int, dynamic: str) -> None:
 
 @pytest.mark.parametrize(("m", "n", "dynamic"), [(m, n, "mnh") for m in (0, 1, 45) for n in (0, 9, 256, 530)]
     + [(m, 45, "m") for m in (0, 1, 16, 45)] + [(45, n, "n") for n in (0, 1, 256, 530)])  # fmt: skip
-@pytest.mark.parametrize("mask", [None, "mn", "nm"])
+@pytest.mark.parametrize("mask", [None, "mn"])
 def test_dims_known_when_called(best: Any, dynamic: str, m: int, n: int, mask: str | None) -> None:
     case = Case(m=m, n=n, mask=mask, query="mhk", keys="nhk", values="nhp", output="mhp", dynamic=dynamic)
     check(case, best)
