@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 import iree_flow
 import iree_vm
+from iree_base.errors import IreeError
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
@@ -40,6 +41,12 @@ def test_inputs(dims: Any) -> None:
             x = numbers(*shape)
             found = module.main(x, np.array(0.5, np.float32))
             np.testing.assert_array_equal(found, x.astype(np.float32) / 2)
+
+
+@pytest.mark.parametrize("dims", [["n", "k"], [3, 5]])
+def test_targets_that_address_bytes_refuse_them(dims: Any) -> None:
+    with pytest.raises(IreeError, match=r"IREE-FLOW-007.*element type i4"):
+        iree_flow.compile(model(dims), target="llvm-cpu")
 
 
 @pytest.mark.parametrize("target", ["reference", "llvm-cpu"])

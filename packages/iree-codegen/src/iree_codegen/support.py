@@ -16,7 +16,9 @@ def query_support(op: Any) -> Support:
     dialect = op.name.partition(".")[0]
     if dialect not in DIALECTS:
         return Support.no(f"{op.name}: no kernels for dialect {dialect}")
-    for value in (*op.operands, *op.results):
+    # A body may read tensors that are no operands.
+    read = [v for inner in op.walk() for v in inner.operands if isinstance(v.type, TensorType)]
+    for value in (*op.operands, *op.results, *read):
         type = value.type
         element = type.element_type if isinstance(type, TensorType) else type
         reason = type_reason(element)

@@ -239,7 +239,7 @@ class Storages:
         last = self.resolver.product([dims[-1], bits], builder)
         if isinstance(last, int):
             return [*dims[:-1], -(-last // 8)]
-        eight = self.resolver.value(8)
+        eight = builder.insert(arith.Constant.index(8)).result
         return [*dims[:-1], builder.create(arith.CeilDivSI, last, eight).result]
 
     def bytes(self, type: TensorType, dims: list[Dim], builder: Builder, packed: bool = False) -> Value:

@@ -108,10 +108,8 @@ class Outliner:
         destinations = [self._destination(value) for value in returned]
         ties = [d if isinstance(d, int) else flow.UNTIED for d in destinations]
         result_dims = [self.resolver.dims(result) for result in self.region.results]
-        for value in self.args.tensors:
-            self._add_dims(self.resolver.dims(value))
-        for dims, result in zip(result_dims, self.region.results, strict=True):
-            self._add_dims([d for d, s in zip(dims, result.type.shape, strict=True) if s < 0])
+        for value in (*self.args.tensors, *self.region.results):
+            self._add_dims(value)
         func = self._function(body, returned, destinations, result_dims)
         reference, made = self._executable(func)
         self._dispatch(reference, ties, result_dims)
@@ -136,9 +134,10 @@ class Outliner:
         for value in seen:
             (self.args.tensors if isinstance(value.type, TensorType) else self.args.scalars).append(value)
 
-    def _add_dims(self, dims: Sequence[Dim]) -> None:
-        for dim in dims:
-            if isinstance(dim, Value) and constant_index(dim) is None and dim not in self.args.scalars:
+    def _add_dims(self, value: Value) -> None:
+        """What the type does not say is passed, be it a number that is known by now."""
+        for dim in self.resolver.dynamic(value):
+            if dim not in self.args.scalars:
                 self.args.scalars.append(dim)
 
     def _destination(self, value: Value) -> tuple[Op, int] | int | None:
@@ -225,10 +224,10 @@ class Outliner:
         """Per axis the index of the argument that holds its size, or -1 when static."""
         found = []
         for dim, size in zip(dims, value.type.shape, strict=True):
-            if size >= 0 or not isinstance(dim, Value) or dim not in self.args.scalars:
+            if size >= 0:
                 found.append(-1)
             else:
-                found.append(len(self.args.tensors) + self.args.scalars.index(dim))
+                found.append(len(self.args.tensors) + self.args.scalars.index(self.resolver.value(dim)))
         return DenseArrayAttr(i64, found)
 
     def _resolve_dims(self, entry: Block) -> None:

@@ -73,7 +73,7 @@ class _Axis:
         if mode == "nearest":
             x = x.apply(math.RoundEven)
         if padding == "border" and mode != "cubic":
-            # As torch and onnxruntime have it: cubic weights go on beyond the border and meet its value there.
+            # As torch and onnxruntime have it: cubic weights go on beyond the border, on its value.
             outside = (x < self.low) | (x > self.high)
             x = outside.select(x.maximum(0.0).minimum(self.extent - 1), x)
         elif padding == "reflection":
