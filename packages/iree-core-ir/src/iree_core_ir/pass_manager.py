@@ -33,13 +33,15 @@ class PassContext:
     """What passes of one compilation share.
 
     ``options``: the compilation's options; ``reports``: what passes tell the user, by topic;
-    ``times``: (pass name, seconds) in execution order.
+    ``times``: (pass name, seconds) in execution order; ``memory``: what a pass remembers of a module for its
+    next run, by the pass's name. A compilation of several runs hands the same memory to each.
     """
 
     constants: ConstantStore = field(default_factory=ConstantStore)
     options: Mapping[str, Any] = field(default_factory=dict)
     reports: dict[str, list[Any]] = field(default_factory=dict)
     times: list[tuple[str, float]] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
 
     def report(self, topic: str, entry: Any) -> None:
         """Add an entry (JSON values) to a report."""

@@ -303,14 +303,17 @@ def apply_patterns(
     *,
     remove_dead: bool = True,
     listeners: Iterable[Listener] = (),
+    start: Iterable[Op] | None = None,
 ) -> bool:
     """Rewrite everything inside ``root`` until nothing matches; tells whether anything changed.
+
+    ``start``: the ops to look at first (others only as changes reach them); None: all.
 
     Raises CoreIrError 11 when the patterns do not come to an end.
     """
     pattern_set = patterns if isinstance(patterns, PatternSet) else PatternSet(patterns)
     ops = list(root.walk())
-    worklist = _Worklist(ops[1:])
+    worklist = _Worklist(ops[1:] if start is None else [op for op in start if op is not root])
     rewriter = Rewriter([worklist, *listeners])
     budget = LIMIT_FACTOR * len(ops) + 1000
     changed = False

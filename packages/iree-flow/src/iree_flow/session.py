@@ -31,6 +31,8 @@ class Session:
     descriptions: dict[str, Any] = field(default_factory=dict)
     """Target name -> what it said about the hardware to compile for."""
     name: str = "module"
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What passes remember from run to run; see ``PassContext``."""
     current: str = ""
     """The target whose variant is compiled; empty while the phases are common to all."""
 
@@ -72,6 +74,7 @@ class Session:
         names = [self.current] if self.current else self.options.target
         return PassContext(
             constants=self.constants,
+            memory=self.memory,
             options={
                 "report": self.report,
                 "tune": self.options.tune,

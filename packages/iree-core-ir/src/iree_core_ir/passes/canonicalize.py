@@ -1,4 +1,10 @@
-"""canonicalize: fold, simplify by the dialects' patterns, drop dead ops, until nothing changes."""
+"""canonicalize: fold, simplify by the dialects' patterns, drop dead ops, until nothing changes.
+
+A pipeline canonicalizes many times, and most ops are by then as the last time left them. So it remembers what
+each op looked like, in the context's ``memory``, and looks only at what has changed since and at what stands
+around that; without a memory it looks at everything. ``test_what_is_remembered_changes_nothing`` holds both
+against each other.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,20 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_core_ir.passes.dce import erase_unreachable_blocks
 from iree_core_ir.rewriter import PatternSet, apply_patterns
 
+Look = tuple[Any, ...]
+"""What an op is by itself, and how much its results are used: compared by identity, so a change shows."""
+
+_LEVELS = 2
+"""How far around a changed op others are looked at again: patterns look through an op or two."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A module as it was: every op's look, and the dialects whose patterns had been applied."""
+
+    looks: dict[Op, Look]
+    dialects: frozenset[str]
+
 
 @dataclass
 class Canonicalize(Pass):
@@ -20,23 +40,75 @@ class Canonicalize(Pass):
     max_iterations: int = 10
 
     def run(self, module: Any, context: PassContext) -> None:
-        canonicalize(module, self.max_iterations)
+        memory = context.memory.setdefault(self.name, {})
+        _, memory[module] = sweep(module, memory.get(module), self.max_iterations)
 
 
 def canonicalize(root: Op, max_iterations: int = 10) -> bool:
     """Canonicalize everything inside ``root``; tells whether anything changed."""
-    dialects = {op.dialect for op in root.walk()}
-    patterns = PatternSet(canonicalization_patterns(dialects))
+    return sweep(root, None, max_iterations)[0]
+
+
+def sweep(root: Op, seen: Seen | None, max_iterations: int = 10) -> tuple[bool, Seen]:
+    """Canonicalize what differs from ``seen`` (None: everything) until nothing changes any more.
+
+    Tells whether anything changed, and how everything looked before the last sweep, which is how it is now
+    if that changed nothing.
+    """
     changed = False
     for _ in range(max_iterations):
-        again = apply_patterns(root, patterns)
+        looks = _looks(root)
+        dialects = frozenset(op.dialect for op in looks)
+        start = None
+        if seen is not None and dialects <= seen.dialects:
+            start = _around(looks, seen.looks)
+        patterns = PatternSet(canonicalization_patterns(dialects))
+        again = bool(start is None or start) and apply_patterns(root, patterns, start=start)
         again |= erase_unreachable_blocks(root)
+        seen = Seen(looks, dialects)
         if not again:
             break
         changed = True
-        # Rewriting may have brought in ops of other dialects.
-        found = {op.dialect for op in root.walk()}
-        if not found <= dialects:
-            dialects |= found
-            patterns = PatternSet(canonicalization_patterns(dialects))
-    return changed
+    assert seen is not None
+    return changed, seen
+
+
+def _looks(root: Op) -> dict[Op, Look]:
+    found: dict[Op, Look] = {}
+    for op in root.walk():
+        found[op] = (
+            op.operands,
+            tuple(op.attributes.items()),
+            tuple([(r.type, len(r.uses)) for r in op.results]),
+            op.parent,
+            op.prev,
+            op.successors,
+            tuple([tuple([(a.type, len(a.uses)) for a in b.args]) for g in op.regions for b in g.blocks])
+            if op.regions
+            else (),
+        )
+    return found
+
+
+def _around(looks: dict[Op, Look], before: dict[Op, Look]) -> list[Op]:
+    """The ops that are not as before, and those around them, in the order they stand in."""
+    known = before.get
+    edge = [op for op, look in looks.items() if known(op) != look]
+    found = set(edge)
+    for _ in range(_LEVELS):
+        further: list[Op] = []
+        for op in edge:
+            for value in op.operands:
+                owner = value.owner
+                further.append(owner if isinstance(owner, Op) else owner.parent.parent)
+            for value in op.results:
+                further.extend(value.uses)
+            further.append(op.parent_op)  # type: ignore[arg-type]
+        edge = []
+        for op in further:
+            if op is not None and op not in found:
+                found.add(op)
+                edge.append(op)
+    if len(found) == len(looks):
+        return list(looks)
+    return [op for op in looks if op in found]
