@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from hashlib import blake2b
 
 from hypothesis import given
@@ -26,6 +27,7 @@ def test_where_the_bytes_are_cut_does_not_matter(cuts: list[int], size: int) -> 
     for start, end in zip([0, *ends], ends, strict=False):
         state.update(data[start:end])
     assert state.hexdigest() == whole(bytes(data))
+    assert state.crc == zlib.crc32(data)
 
 
 @given(st.integers(0, len(DATA) - 1), st.integers(1, 255))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -20,6 +21,28 @@ class Digest(Protocol):
     def hexdigest(self) -> str: ...
 
 
+_ZEROS = bytes(PIECE)
+
+
+def _behind(checksum: int, size: int) -> int:
+    """What ``checksum`` of some bytes adds to the checksum of them and ``size`` more (at most a piece)."""
+    return zlib.crc32(_ZEROS[:size], checksum) ^ zlib.crc32(_ZEROS[:size])
+
+
+@functools.cache
+def _tables() -> list[list[int]]:
+    """``_behind(checksum, PIECE)`` for each byte of a checksum: it is linear over the bits."""
+    tables = []
+    for byte in range(4):
+        bits = [_behind(1 << (8 * byte + bit), PIECE) for bit in range(8)]
+        table = [0] * 256
+        for value in range(1, 256):
+            low = value & -value
+            table[value] = table[value ^ low] ^ bits[low.bit_length() - 1]
+        tables.append(table)
+    return tables
+
+
 class Pieces:
     """A checksum of each 64 KiB, and blake2b of those.
 
@@ -33,6 +56,9 @@ class Pieces:
         self._sum = 0
         self._room = PIECE
         self._size = 0
+        self._before = 0
+        """The checksum of all whole pieces until now."""
+        self._tables = _tables()
 
     def update(self, data: memoryview, /) -> None:
         position, size = 0, len(data)
@@ -47,7 +73,15 @@ class Pieces:
 
     def _end_piece(self) -> None:
         self._all.update(self._sum.to_bytes(4, "little"))
+        before, (a, b, c, d) = self._before, self._tables
+        shifted = a[before & 255] ^ b[before >> 8 & 255] ^ c[before >> 16 & 255] ^ d[before >> 24]
+        self._before = shifted ^ self._sum
         self._sum, self._room = 0, PIECE
+
+    @property
+    def crc(self) -> int:
+        """``zlib.crc32`` of all bytes until now, without reading them twice."""
+        return _behind(self._before, PIECE - self._room) ^ self._sum
 
     def hexdigest(self) -> str:
         """Of what came until now; more may follow."""

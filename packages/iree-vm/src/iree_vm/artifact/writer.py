@@ -224,7 +224,8 @@ class ArtifactWriter:
 
             if name in digests:
                 raise VmError(56, f"member {name} is there twice")
-            member = out.add(name, hashed(), alignment)
+            known = (lambda: state.crc) if isinstance(state, Pieces) else None
+            member = out.add(name, hashed(), alignment, known)
             digests[name] = state.hexdigest()
             return member.size
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO, NamedTuple
 
 from iree_vm.errors import VmError
@@ -114,16 +114,27 @@ class ZipWriter:
         self.members: list[Member] = []
         self.position = 0
 
-    def add(self, name: str, chunks: Iterable[bytes | memoryview], alignment: int) -> Member:
-        """Stream one member; sizes and checksum are filled in afterwards."""
+    def add(
+        self,
+        name: str,
+        chunks: Iterable[bytes | memoryview],
+        alignment: int,
+        checksum: Callable[[], int] | None = None,
+    ) -> Member:
+        """Stream one member; sizes and checksum (which ``checksum`` knows then, if given) are filled in
+        afterwards.
+        """
         placed = _place(name, self.position, alignment)
         self.file.write(b"\0" * (placed.offset - self.position))
         size = crc = 0
         for chunk in chunks:
             view = memoryview(chunk).cast("B")
             self.file.write(view)
-            crc = zlib.crc32(view, crc)
+            if checksum is None:
+                crc = zlib.crc32(view, crc)
             size += len(view)
+        if checksum is not None:
+            crc = checksum()
         member = placed._replace(size=size, crc=crc)
         self.file.seek(member.header)
         self.file.write(_local(member))
