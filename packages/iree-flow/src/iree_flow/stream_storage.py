@@ -22,6 +22,8 @@ from iree_flow.dims import Dim, DimResolver, constant_index
 from iree_flow.errors import FlowError
 
 INPUT, CONSTANT, OUTPUT, TEMPORARY = "input", "constant", "output", "temporary"
+OWNED = "owned"
+"""Memory that came over a branch and that nobody else has."""
 ALIASES = (flow.TensorReshape, flow.TensorSlice, flow.TensorTieShape)
 """Ops whose result is (part of) their operand's memory."""
 
@@ -31,7 +33,7 @@ class Storage:
     """Bytes that one or more tensor values share."""
 
     kind: str
-    """``input``, ``constant``, ``output`` or ``temporary``."""
+    """``input``, ``constant``, ``output``, ``temporary`` or ``owned``."""
     dims: list[Dim]
     type: TensorType
     resource: Value | None = None
@@ -184,7 +186,7 @@ class Storages:
         size = self.bytes(op.result.type, dims, builder)
         return Storage(source.whole.kind, dims, op.result.type, size=size, base=source.whole, shift=shift)
 
-    def carried(self, value: Value) -> Storage:
+    def carried(self, value: Value, kind: str) -> Storage:
         """The memory of a tensor that a block takes over a branch: a resource that comes instead of it."""
         block = value.parent_block
         assert block is not None
@@ -193,7 +195,7 @@ class Storages:
         builder = Builder(block, block.first if tied is None else tied, UNKNOWN)
         size = self.bytes(value.type, dims, builder)
         resource = block.add_arg(stream.EXTERNAL, value.hint)
-        storage = self._of[value] = Storage(INPUT, dims, value.type, resource, 0, size, size)
+        storage = self._of[value] = Storage(kind, dims, value.type, resource, 0, size, size)
         return storage
 
     def _input(self, value: Value) -> Storage:

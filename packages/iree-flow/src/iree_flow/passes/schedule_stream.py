@@ -26,6 +26,7 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_core_ir.target import TargetDescription
 from iree_flow.arena import Plan
 from iree_flow.blocks import Edge, edges, replace_branch, split_edges
+from iree_flow.carried_memory import Liveness, owned_arguments
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
 from iree_flow.dims import Dim, DimResolver, constant_index
@@ -38,6 +39,7 @@ from iree_flow.stream_storage import (
     CONSTANT,
     INPUT,
     OUTPUT,
+    OWNED,
     TEMPORARY,
     WORK,
     Storage,
@@ -81,11 +83,14 @@ def _schedule(
         split_edges(block, [edge for edge in _choices(block) if any(map(_is_tensor, edge.arguments))])
     entry = region.block
     carried = [arg for block in region.blocks if block is not entry for arg in block.args if _is_tensor(arg)]
+    liveness = Liveness(region)
+    owned = owned_arguments(region, carried, liveness)
     for arg in carried:
-        storages.carried(arg)
+        storages.carried(arg, OWNED if arg in owned else INPUT)
     counter = itertools.count()
     schedulers = [
-        _Scheduler(function, block, storages, description, report, counter) for block in region.blocks
+        _Scheduler(function, block, storages, description, report, counter, liveness.live_out[block])
+        for block in region.blocks
     ]
     for scheduler in schedulers:
         scheduler.run()
@@ -121,11 +126,18 @@ class _Scheduler:
         description: TargetDescription,
         report: CompileReport,
         counter: Iterator[int],
+        live_out: set[Value],
     ) -> None:
         self.function = function
         self.block = block
         self.ops = block.ops
         self.counter = counter
+        self.live_out = live_out
+        """Memory that later blocks use."""
+        last = self.ops[-1]
+        self.returned = (
+            {root_of(v) for v in last.operands if _is_tensor(v)} if RETURN_LIKE in last.traits else set()
+        )
         self.storages = storages
         self.resolver = storages.resolver
         self.description = description
@@ -261,13 +273,18 @@ class _Scheduler:
         return divisor_of(storage.shift) % self.description.slice_alignment == 0
 
     def _reusable(self, op: flow.Dispatch, operand: Value, source: Storage, escaping: set[Work]) -> bool:
-        """True when ``op`` may write into ``operand``'s storage: a temporary at its last use."""
+        """True when ``op`` may write into ``operand``'s storage: a temporary at its last use, or what came
+        over a branch for this block alone, unless the caller gets it.
+        """
         root = root_of(operand)
         readers = sum(root_of(v) is root for v in op.operands if isinstance(v.type, TensorType))
+        if source.kind == OWNED:
+            free = source.base is None and root not in self.live_out and not self.returned & {*op.results}
+        else:
+            free = source.kind == TEMPORARY and op not in escaping
         return (
-            source.kind == TEMPORARY
+            free
             and not source.whole.pinned
-            and op not in escaping
             and readers == 1
             and self.last_read.get(root) == self.position[op]
             and self._is_aligned(source)
@@ -338,7 +355,7 @@ class _Scheduler:
         for i, value in enumerate(op.operands):
             if _is_tensor(value):
                 storage = copied.get(i) or self.storages.of(value)
-                assert storage.resource is not None and storage.kind in (OUTPUT, INPUT)
+                assert storage.resource is not None and storage.kind in (OUTPUT, INPUT, OWNED)
                 self.storages.passed[self.block, i] = storage.resource
 
     def _export(self, op: Op, copied: dict[int, Storage], builder: Builder) -> None:
