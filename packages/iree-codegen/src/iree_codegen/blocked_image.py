@@ -89,6 +89,11 @@ class BlockedConvolution:
         """Every pixel is computed from the one input pixel at its place."""
         return self.kernel == (1, 1) and not self.padded and self.strides == (1, 1)
 
+    @property
+    def is_sparse(self) -> bool:
+        """Pixels are computed from single ones that do not lie side by side."""
+        return self.kernel == (1, 1) and not self.padded and not self.stem and self.strides != (1, 1)
+
     def weight_shape(self) -> tuple[int, int, int, int, int, int]:
         """``[fb, cb, kh, kw, ci, fi]``."""
         return (self.out_blocks, self.blocks, *self.kernel, self.inner, self.lanes)

@@ -30,11 +30,13 @@ WEIGHT_RATE = 24
 """Bytes a cycle of weights from the L2 cache where they do not stay in the L1 cache."""
 TILE_CYCLES = 50
 """To start and end a register tile, beside its stores."""
-GROUP_CYCLES = 400
+GROUP_CYCLES = 800
 """To start a workgroup."""
 ENOUGH_GROUPS = 4
 LONELY = 0.1
 """What a single workgroup costs where several are worth it, since threads cannot share it."""
+UNEVEN = 0.02
+"""What bands that do not divide the plane cost: workgroups of unequal length."""
 FEW = 0.02
 """What two or three cost, which threads share less evenly."""
 STEM_PIXEL = 0.005
@@ -67,8 +69,9 @@ class Plan:
         return -(-self.grid.bands // self.bands)
 
     def copies(self, c: BlockedConvolution) -> bool:
-        """The input goes to scratch: for its padding, or so that all tiles of a small plane are alike."""
-        return c.padded or (self.grid.flat and not c.is_plain)
+        """The input goes to scratch: for its padding, so that all tiles of a small plane are alike, or so
+        that the few pixels that are read use all sets of the L1 cache."""
+        return c.padded or c.is_sparse or (self.grid.flat and not c.is_plain)
 
 
 def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:
@@ -91,7 +94,8 @@ def input_rows(c: BlockedConvolution, grid: Grid, bands: int) -> int:
     """Input rows that ``bands`` bands read."""
     if grid.flat:
         return min(bands * grid.height, grid.rows) if c.is_plain else gathered_rows(c)
-    return (min(bands * grid.height, grid.rows) - 1) * c.strides[0] + c.extent[0]
+    rows = min(bands * grid.height, grid.rows)
+    return rows if c.is_sparse else (rows - 1) * c.strides[0] + c.extent[0]
 
 
 def gathered_rows(c: BlockedConvolution) -> int:
@@ -103,7 +107,7 @@ def gathered_rows(c: BlockedConvolution) -> int:
 def input_columns(c: BlockedConvolution, grid: Grid) -> int:
     if grid.flat:
         return grid.columns if c.is_plain else c.out_size[1]
-    return (c.out_size[1] - 1) * c.strides[1] + c.extent[1]
+    return c.out_size[1] if c.is_sparse else (c.out_size[1] - 1) * c.strides[1] + c.extent[1]
 
 
 def _products(c: BlockedConvolution, grid: Grid, vectors: int) -> float:
@@ -166,19 +170,23 @@ def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
             sizes = {b for b in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if b < grid.bands} | {grid.bands}
             for bands in sorted(sizes):
                 blocks = -(-grid.bands // bands)
-                shares = min(panels, max(1, -(-wanted // (blocks * images))))
-                per_share = -(-panels // shares)
-                shares = -(-panels // per_share)
                 chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
-                plan = Plan(vectors, grid, bands, shares, chunk, 0.0)
-                cycles = products + _memory(c, plan, products) + blocks * shares * GROUP_CYCLES
-                kinds = len(grid.band + grid.rest)
-                cycles += TILE_CODE * products * kinds * (kinds + 1) / 2
-                # Bands that do not divide the plane leave workgroups of unequal length.
-                cycles += 0.02 * products * (grid.bands % bands != 0)
-                groups = blocks * shares * images
-                cycles *= 1 + (LONELY if groups < min(wanted, 2) else FEW * (groups < wanted))
-                yield replace(plan, cycles=cycles)
+                for groups in {wanted, min(wanted, 2)}:
+                    shares = min(panels, max(1, -(-groups // (blocks * images))))
+                    shares = -(-panels // -(-panels // shares))
+                    plan = Plan(vectors, grid, bands, shares, chunk, 0.0)
+                    yield replace(plan, cycles=_cycles(c, plan, products, wanted, images))
+
+
+def _cycles(c: BlockedConvolution, plan: Plan, products: float, wanted: int, images: int) -> float:
+    """The whole, with what unequal or few workgroups and much code cost."""
+    grid = plan.grid
+    cycles = products + _memory(c, plan, products) + plan.blocks * plan.shares * GROUP_CYCLES
+    kinds = len(grid.band + grid.rest)
+    cycles += TILE_CODE * products * kinds * (kinds + 1) / 2
+    cycles += UNEVEN * products * (grid.bands % plan.bands != 0)
+    groups = plan.blocks * plan.shares * images
+    return cycles * (1 + (LONELY if groups < min(wanted, 2) else FEW * (groups < wanted)))
 
 
 def choose(c: BlockedConvolution, description: Any) -> Plan:

@@ -116,6 +116,44 @@ def copy_rows(
     k.loop(0, c.blocks, 1, (), block)
 
 
+def thin_rows(
+    k: KernelBuilder,
+    c: BlockedConvolution,
+    rows: Rows,
+    source: Value,
+    image: Index,
+    first: Index,
+    last: Index,
+    target: Value,
+) -> None:
+    """The pixels that rows ``first`` to ``last`` of a 1x1 convolution with strides read, side by side."""
+    (height, width), (sy, sx) = c.size, c.strides
+
+    def block(b: Index) -> None:
+        plane = k.add(image, k.mul(b, height * width * c.inner))
+        place = k.mul(b, rows.plane)
+
+        def row(r: Index) -> None:
+            line = k.add(plane, k.mul(k.mul(r, sy), width * c.inner))
+            at = k.add(place, k.mul(k.sub(r, first), rows.pitch))
+
+            def pixels(x: Index, count: int) -> None:
+                loaded = [
+                    k.vload(source, k.add(line, k.mul(k.add(x, i), sx * c.inner)), c.lanes)
+                    for i in range(count)
+                ]
+                for i, value in enumerate(loaded):
+                    k.vstore(value, target, k.add(at, k.mul(k.add(x, i), c.inner)))
+
+            whole = rows.columns // UNROLL * UNROLL
+            k.loop(0, whole, UNROLL, (), lambda x: pixels(x, UNROLL))
+            pixels(whole, rows.columns - whole)
+
+        k.loop(first, last, 1, (), row)
+
+    k.loop(0, c.blocks, 1, (), block)
+
+
 def gather_rows(
     k: KernelBuilder, c: BlockedConvolution, rows: Rows, source: Value, image: Index, target: Value
 ) -> None:

@@ -56,7 +56,8 @@ class Ahead:
     lines: int = 0
     """Lines of weights a turn of the innermost loop, from ``start`` on."""
     pixels: tuple[int, ...] = ()
-    """Pixels of the input, from where it is read."""
+    """Pixels of the input, ``further`` from where it is read."""
+    further: Index = 0
     rows: tuple[tuple[Value, Index, bool], ...] = ()
     """Memory and start: where the epilogue reads or (true) writes the pixels of a tile, side by side."""
 
@@ -133,6 +134,7 @@ class BlockedTiles:
 
         def turn(at: Index, state: list[Any]) -> list[Any]:
             weights, fetch, done, *sums = state
+            next_pixels = k.add(at, ahead.further)
             later = k.min(done, (len(places) - side) * lanes) if ahead.rows else 0
             wanted = [
                 (memory, k.add(k.add(row, later), i * lanes), write)
@@ -143,7 +145,7 @@ class BlockedTiles:
                 for line in _part(range(lines), u, len(taps)):
                     k.prefetch(self.weights, k.add(fetch, line * LINE), locality=2)
                 for pixel in _part(ahead.pixels, u, len(taps)):
-                    k.prefetch(memory, k.add(at, pixel))
+                    k.prefetch(memory, k.add(next_pixels, pixel))
                 for other, place, write in _part(wanted, u, len(taps)):
                     k.prefetch(other, place, write=write)
                 row = k.add(weights, u * panel.tap)

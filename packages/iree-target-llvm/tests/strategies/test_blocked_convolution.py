@@ -310,6 +310,12 @@ def test_windows(description: Any, kernel: Any, strides: Any) -> None:
     same(Case(33, 50, (9, 11), kernel, strides, pads=pads), description)
 
 
+@pytest.mark.parametrize("size", [(30, 41), (28, 28), (17, 150), (9, 9)])
+@pytest.mark.parametrize("strides", [(2, 2), (1, 2), (3, 1)])
+def test_strides_of_single_pixels(best: Any, size: Any, strides: Any) -> None:
+    same(Case(40, 72, size, (1, 1), strides, epilogue="residual"), best)
+
+
 @pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 2, 3), (0, 4, 0, 0), (3, 3, 0, 0), (0, 0, 5, 1)])
 @pytest.mark.parametrize("dilations", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])

@@ -18,7 +18,7 @@ from iree_codegen.blocked_grid import Tiles
 from iree_codegen.blocked_image import BlockedConvolution, match
 from iree_codegen.blocked_panels import BLOCKED_PANELS, blocked_panels, packed_size
 from iree_codegen.blocked_plan import Plan, choose, gathered_rows, input_columns, input_rows
-from iree_codegen.blocked_rows import Rows, copy_rows, gather_rows
+from iree_codegen.blocked_rows import Rows, copy_rows, gather_rows, thin_rows
 from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
 from iree_codegen.blocked_winograd import Strips, blocked_winograd, plan_winograd
 from iree_codegen.blocked_winograd_panels import BLOCKED_WINOGRAD_PANELS
@@ -110,6 +110,13 @@ class _Emitter(BlockedTiles):
             self.rows = Rows.gathered(c, gathered_rows(c))
             self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
             gather_rows(k, c, self.rows, self.source, image, self.memory)
+        elif c.is_sparse:
+            self.rows = Rows.in_scratch(c, input_rows(c, grid, plan.bands), input_columns(c, grid))
+            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
+            end: Index = k.add(row, self.rows.rows)
+            if grid.rows % (plan.bands * grid.height):
+                end = k.min(end, grid.rows)
+            thin_rows(k, c, self.rows, self.source, image, row, end, self.memory)
         elif c.padded:
             self.rows = Rows.in_scratch(c, input_rows(c, grid, plan.bands), input_columns(c, grid))
             self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
@@ -258,14 +265,9 @@ class _Emitter(BlockedTiles):
     ) -> list[Value]:
         """``begin`` and what input blocks ``first`` to ``first + blocks`` add."""
         k, c, rows = self.kernel, self.convolution, self.rows
-        down, across = (
-            (self.plan.grid.columns * c.inner, c.inner)
-            if self.plan.grid.flat
-            else (
-                c.strides[0] * rows.pitch,
-                c.strides[1] * c.inner,
-            )
-        )
+        down, across = c.strides[0] * rows.pitch, c.strides[1] * c.inner
+        if self.plan.grid.flat or c.is_sparse:
+            down, across = self.plan.grid.columns * c.inner, c.inner
         start = k.add(self.base, k.add(k.mul(row, down), k.mul(column, across)))
         start = k.add(start, k.mul(first, rows.plane))
         places = [y * down + x * across for y, x in tiles.pixels]
@@ -274,8 +276,8 @@ class _Emitter(BlockedTiles):
         sums = list(begin)
         ahead = self._ahead(panel, number, blocks)
         if not self.plan.copies(c) and not c.stem and tiles.step:
-            pixels = tuple(x * across + tiles.step * across for _, x in tiles.pixels)
-            ahead = replace(ahead, pixels=pixels)
+            further = self._next_tile(tiles, column, down, across)
+            ahead = replace(ahead, pixels=tuple(x * across for _, x in tiles.pixels), further=further)
         if not self.plan.chunk and tiles.step:
             place = self._place(row, column, 0, 0)
             ahead = replace(ahead, rows=self.behind(panel, *place))
@@ -288,6 +290,18 @@ class _Emitter(BlockedTiles):
             last = k.add(start, whole * rows.plane)
             sums, _ = self.sums(panel, reduction, self.memory, last, places, sums, Ahead())
         return sums
+
+    def _next_tile(self, tiles: Tiles, column: Index, down: int, across: int) -> Index:
+        """How far the input of the next tile lies behind this one's: beside it, or in the next band."""
+        k, grid = self.kernel, self.plan.grid
+        beside = tiles.step * across
+        if tiles is not grid.band[-1]:
+            return beside
+        last = tiles.first[1] + (tiles.count - 1) * tiles.step
+        below = grid.height * down - last * across
+        if tiles.count == 1 or below == beside:
+            return below
+        return k.select(k.compare("eq", column, last), k.value(below), k.value(beside))
 
     def _ahead(self, panel: Panel, number: Index, blocks: int) -> Ahead:
         """This tile's share of the weights that come next, where they come from far."""
