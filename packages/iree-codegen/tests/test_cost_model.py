@@ -52,6 +52,9 @@ def test_schedules_cover_the_product(rows: int, columns: int, depth: int, comput
     assert schedule.copy_rows or not computed
     if schedule.chunk is not None:
         assert schedule.chunk % 16 == 0 and schedule.chunk < depth
+    if computed:
+        tiles = schedule.tiles or -(-rows // tile.rows)
+        assert tiles == 1 or tiles * tile.rows * depth * 4 <= CORE.l2_bytes // 2
     if schedule.tiles is not None:
         assert 1 <= schedule.tiles <= -(-rows // tile.rows)
 

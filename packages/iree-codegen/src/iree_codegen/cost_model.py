@@ -144,7 +144,7 @@ def choose_schedule(product: Product, core: Core) -> Schedule:
             return Schedule(tiles=tiles, panels=_group(panels or 1, True), copy_rows=True)
         return Schedule(tiles=tiles)
     best: tuple[float, Schedule] | None = None
-    for schedule in _schedules(product, panels):
+    for schedule in _schedules(product, panels, core):
         cycles = product_cycles(product, schedule, core)
         if best is None or cycles < best[0] * 0.995:
             best = cycles, schedule
@@ -170,11 +170,15 @@ def _group(panels: int, computed: bool) -> int:
     return max(4, -(-panels // (2 if computed and panels < 32 else 4 if computed else 8)))
 
 
-def _schedules(product: Product, panels: int) -> Iterator[Schedule]:
+def _schedules(product: Product, panels: int, core: Core) -> Iterator[Schedule]:
     assert product.rows is not None and product.depth is not None
     n_tiles = -(-product.rows // product.tile_rows)
     blocks = 1
-    while blocks == 1 or n_tiles // blocks >= 4:
+    if product.computed:
+        # Scratch for the rows is bounded.
+        blocks = -(-n_tiles // _computed_tiles(product, core))
+    least = blocks
+    while blocks == least or n_tiles // blocks >= 4:
         tiles = -(-n_tiles // blocks)
         # With one tile of rows nothing of B is used twice.
         most = MOST_CHUNKS if product.chunks and n_tiles > 1 else 1
@@ -192,7 +196,7 @@ def _schedules(product: Product, panels: int) -> Iterator[Schedule]:
                 _group(panels, product.computed) if several else 1,
                 product.computed,
             )
-        blocks += 1
+        blocks += max(1, blocks // 8)
 
 
 def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
