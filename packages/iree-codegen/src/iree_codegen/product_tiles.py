@@ -21,6 +21,9 @@ from iree_codegen.loop_emitter import vector_loop
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import FloatType, bf16, f32
 
+IN_STEP = 4
+"""Vectors that the epilogue works on together."""
+
 
 class ProductTiles:
     """``m`` and ``n`` are the loops over rows (None: there is one) and columns of ``root``, by number."""
@@ -87,6 +90,7 @@ class ProductTiles:
             return k.binary(add, self.elements.element(root.op.outputs[0], own, point), total)
 
         self.elements.overrides[root.value] = sums
+        wide = min(IN_STEP * self.lanes, self.width)
 
         def row(i: Index) -> None:
             inner = at.child({self.m_in: i})
@@ -97,7 +101,13 @@ class ProductTiles:
                 for value, (_, binding) in zip(values, results, strict=True):
                     self.elements.store(value, self.frame.binding_memory(binding), forms, point)
 
-            vector_loop(k, 0, columns, self.lanes, self.store_masks, once, unroll=self.width // self.lanes)
+            if columns == self.width:
+                # Vectors in step hide each other's latency: activations and requantizations are long chains.
+                for start in range(0, self.width, wide):
+                    once(start, min(wide, self.width - start))
+            else:
+                lanes = min(wide, 2 * self.lanes) if self.store_masks else self.lanes
+                vector_loop(k, 0, columns, lanes, self.store_masks, once, unroll=self.width // lanes)
 
         k.loop(0, rows, 1, (), row)
 
