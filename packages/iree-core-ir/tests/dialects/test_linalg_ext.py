@@ -142,6 +142,11 @@ CASES = {
         "linalg_ext.attention empty_rows_zero {indexing_maps = [affine_map<(h, m, n, k, p) -> (m, 0, h, k)>, affine_map<(h, m, n, k, p) -> (n, 1, h, k)>, affine_map<(h, m, n, k, p) -> (n, 2, h, p)>, affine_map<(h, m, n, k, p) -> ()>, affine_map<(h, m, n, k, p) -> (n)>, affine_map<(h, m, n, k, p) -> (m, h, p)>]} ins(%x, %x, %x, %s, %m : tensor<5x3x2x4xf32>, tensor<5x3x2x4xf32>, tensor<5x3x2x4xf32>, f32, tensor<5xi1>) outs(%o : tensor<5x2x4xf32>)",
         [(5, 3, 2, 4), None, (5,), (5, 2, 4)],
     ),
+    "attention without keys": (
+        [("q", "tensor<4x8xf32>"), ("k", "tensor<4x8xf32>"), ("v", "tensor<4x3xf32>"), ("s", "f32"), ("m", "tensor<4xi1>"), ("o", "tensor<4x3xf32>")],
+        "linalg_ext.attention empty_rows_zero {indexing_maps = [affine_map<(m, n, k, p) -> (m, k)>, affine_map<(m, n, k, p) -> (n, k)>, affine_map<(m, n, k, p) -> (n, p)>, affine_map<(m, n, k, p) -> ()>, affine_map<(m, n, k, p) -> (m)>, affine_map<(m, n, k, p) -> (m, p)>]} ins(%q, %k, %v, %s, %m : tensor<4x8xf32>, tensor<4x8xf32>, tensor<4x3xf32>, f32, tensor<4xi1>) outs(%o : tensor<4x3xf32>)",
+        [(4, 8), (4, 8), (4, 3), None, (4,), (4, 3)],
+    ),
     "attention with shared keys": (
         [("q", "tensor<6x5x4xf32>"), ("k", "tensor<2x?x4xf32>"), ("v", "tensor<?x2x3xf32>"), ("s", "f32"), ("o", "tensor<6x5x3xf32>")],
         "linalg_ext.attention {indexing_maps = [affine_map<(h, m, n, k, p) -> (h, m, k)>, affine_map<(h, m, n, k, p) -> (h floordiv 3, n, k)>, affine_map<(h, m, n, k, p) -> (n, h floordiv 3, p)>, affine_map<(h, m, n, k, p) -> ()>, affine_map<(h, m, n, k, p) -> (h, m, p)>]} ins(%q, %k, %v, %s : tensor<6x5x4xf32>, tensor<2x?x4xf32>, tensor<?x2x3xf32>, f32) outs(%o : tensor<6x5x3xf32>)",

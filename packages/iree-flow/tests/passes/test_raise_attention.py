@@ -278,7 +278,7 @@ def test_rows_without_a_key_are_zero() -> None:
     inputs = floats((2, 5, 4), (2, 7, 4), (2, 7, 3), (5, 7))
     inputs[3][2] = -np.inf
     op = raised(text, *inputs)
-    assert op.empty_rows_zero is not None
+    assert op.nan_rows_zero is not None
 
 
 def test_one_query() -> None:

@@ -37,7 +37,8 @@ class Case:
     mask: str | None = None
     boolean: bool = False
     causal: bool = False
-    zero: bool = False
+    zero: str = ""
+    """Which rows are 0: ``empty_rows_zero`` or ``nan_rows_zero``."""
     dynamic: str = ""
     """Letters of the dims known when called."""
 
@@ -67,7 +68,7 @@ def text_of(case: Case) -> str:
     arguments += ["%scale: f32", *[f"%{a}: index" for a in scalars], argument("o", case.output, "f32")]
     maps = [case.query, case.keys, case.values, "", *(m[0] for m in masks), case.output]
     spelled = ", ".join(f"affine_map<(h, m, n, k, p) -> ({', '.join(m)})>" for m in maps)
-    flags = "causal " * case.causal + "empty_rows_zero " * case.zero
+    flags = "causal " * case.causal + f"{case.zero} "
     inputs = [*names[:3], "scale", *names[3:]]
     types = [type_of(*t) for t in operands] + ["f32"] + [type_of(*t) for t in masks]
     result = type_of(case.output, "f32")
@@ -178,9 +179,9 @@ def test_heads_share_keys(best: Any) -> None:
 
 
 @pytest.mark.parametrize("n", [24, 600])
-@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("zero", ["", "empty_rows_zero", "nan_rows_zero"])
 @pytest.mark.parametrize("boolean", [False, True])
-def test_rows_that_are_masked_wholly(description: Any, n: int, zero: bool, boolean: bool) -> None:
+def test_rows_that_are_masked_wholly(description: Any, n: int, zero: str, boolean: bool) -> None:
     """They are NaN, or 0 where asked for, and others are not touched; keys masked first or last count 0."""
     case = Case(n=n, mask="mn", boolean=boolean, zero=zero)
     arrays = inputs_of(case)
@@ -194,14 +195,17 @@ def test_rows_that_are_masked_wholly(description: Any, n: int, zero: bool, boole
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
 @pytest.mark.parametrize("n", [24, 600])
-def test_scores_out_of_range(best: Any, value: float, n: int) -> None:
-    """NaN and +inf spoil their row alone, the finite ends of the range none."""
-    case = Case(n=n, mask="mn")
+@pytest.mark.parametrize("zero", ["", "empty_rows_zero", "nan_rows_zero"])
+def test_scores_out_of_range(best: Any, value: float, n: int, zero: str) -> None:
+    """NaN and +inf spoil their row alone (or make it 0), the finite ends of the range none."""
+    case = Case(n=n, mask="mn", zero=zero)
     arrays = inputs_of(case)
     arrays[3][4, 7] = arrays[3][9, n - 1] = arrays[3][9, 0] = value
     arrays[3][11] = -3.4028235e38
     got = check(case, best, arrays)
-    assert np.isnan(got[:, [4, 9]]).all() == (np.isnan(value) or value == np.inf)
+    spoiled = np.isnan(value) or value == np.inf
+    assert np.isnan(got[:, [4, 9]]).all() == (spoiled and zero != "nan_rows_zero")
+    assert (got[:, [4, 9]] == 0).all() == (spoiled and zero == "nan_rows_zero")
 
 
 @pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])

@@ -358,12 +358,14 @@ class _Block:
             # No key at all: a sum over nothing.
             some = k.compare("sgt", n_keys, 0)
             inverse = [k.select(some, x, zero) for x in inverse]
-        good = [k.cmpf("ogt", total, zero) for total in found.total]
+        # A sum of 0 is that of no key, NaN that of scores that are no numbers.
+        to_zero = plan.op.nan_rows_zero is not None or plan.op.empty_rows_zero is not None
+        good = [k.cmpf("ogt" if plan.op.nan_rows_zero is not None else "une", t, zero) for t in found.total]
 
         def divided(at: Index, v: int) -> Value:
             value = k.vload(own.sums, k.add(k.mul(at, self.width), v * lanes), lanes)
             value = k.binary("arith.mulf", value, inverse[v])
-            return k.select(good[v], value, zero) if plan.op.empty_rows_zero is not None else value
+            return k.select(good[v], value, zero) if to_zero else value
 
         width = plan.size(plan.width)
         memory = own.memory(plan.output)

@@ -63,15 +63,19 @@ class Attention(LinalgExtOp, name="linalg_ext.attention"):
     the maps say which loop plays which part (``AttentionLoops``). The output's map is a permutation of its
     loops.
 
-    With ``causal`` position ``j`` takes part in row ``i`` only when ``j <= i``. A row whose weights are not
-    numbers (all of its scores -inf, or one of them NaN or +inf) gives NaN; with ``empty_rows_zero`` it gives
-    the weights 0. Scores are computed in f32, or f64 for f64 inputs.
+    With ``causal`` position ``j`` takes part in row ``i`` only when ``j <= i``. A row in which no key takes
+    part (all scores -inf) has the weights NaN, with ``empty_rows_zero`` 0; one that holds NaN or +inf has the
+    weights NaN, and with ``nan_rows_zero`` both have 0. Scores are computed in f32, or f64 for f64 inputs.
     """
 
     maps = optional_attribute(ArrayAttr, key="indexing_maps")
     causal = optional_attribute(UnitAttr)
     empty_rows_zero = optional_attribute(UnitAttr)
-    assembly_format = f"(`causal` $causal^)? (`empty_rows_zero` $empty_rows_zero^)? attr-dict {INS_OUTS}"
+    nan_rows_zero = optional_attribute(UnitAttr)
+    assembly_format = (
+        "(`causal` $causal^)? (`empty_rows_zero` $empty_rows_zero^)? (`nan_rows_zero` $nan_rows_zero^)?"
+        f" attr-dict {INS_OUTS}"
+    )
 
     @classmethod
     def make(
@@ -84,18 +88,24 @@ class Attention(LinalgExtOp, name="linalg_ext.attention"):
         mask: Value | None = None,
         causal: bool = False,
         empty_rows_zero: bool = False,
+        nan_rows_zero: bool = False,
         maps: Sequence[AffineMap] | None = None,
     ) -> Self:
         """``maps``: of query, key, value, scale, the mask where there is one, and output."""
         inputs = [query, key, value, scale] + ([] if mask is None else [mask])
-        attributes: dict[str, Attribute] = {}
-        if causal:
-            attributes["causal"] = UNIT
-        if empty_rows_zero:
-            attributes["empty_rows_zero"] = UNIT
+        flags = {"causal": causal, "empty_rows_zero": empty_rows_zero, "nan_rows_zero": nan_rows_zero}
+        attributes: dict[str, Attribute] = {name: UNIT for name, given in flags.items() if given}
         if maps is not None:
             attributes["indexing_maps"] = ArrayAttr([AffineMapAttr(m) for m in maps])
         return cls.build(inputs, [output], attributes)
+
+    def on(self, inputs: Sequence[Value], output: Value, maps: Sequence[AffineMap]) -> Self:
+        """The same attention of other operands."""
+        attributes = {
+            k: v for k, v in self.attributes.items() if k not in ("operandSegmentSizes", "indexing_maps")
+        }
+        attributes["indexing_maps"] = ArrayAttr([AffineMapAttr(m) for m in maps])
+        return self.build(inputs, [output], attributes)
 
     # -- loops ---------------------------------------------------------------------------------------
 

@@ -138,6 +138,24 @@ def attention(builder: Builder, op: Any) -> Value:
     ).result
     weights = softmax(builder, scores, empty, rank - 1)
     if op.empty_rows_zero is not None:
+        top = _reduce_last_kept(
+            builder, scores, rank - 1, -pymath.inf, element, lambda b, x, m: scalars.max_signed(b, x, m)
+        )
+
+        def kept(b: Builder, x: Value, m: Value, _: Value) -> Value:
+            lowest = scalars.constant(b, -pymath.inf, element)
+            is_empty = b.create(arith.CmpF, "oeq", m, lowest).result
+            return scalars.select(b, is_empty, zero_like(b, x), x)
+
+        weights = linalg.generic(
+            builder,
+            [weights, top],
+            [empty],
+            [identity, AffineMap.select(rank, range(rank - 1)), identity],
+            [PARALLEL] * rank,
+            kept,
+        ).result
+    if op.nan_rows_zero is not None:
         weights = linalg.elementwise(
             builder,
             [weights],

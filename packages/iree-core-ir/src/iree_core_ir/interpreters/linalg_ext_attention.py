@@ -56,6 +56,9 @@ def attention(frame: Frame, op: Attention, *operands: Any) -> Any:
         scores = np.where(np.arange(n)[None, :] <= np.arange(m)[:, None], scores, wide(-np.inf))
     weights = stable_softmax(scores, scores.ndim - 1)
     if op.empty_rows_zero is not None:
+        is_empty = np.all(scores == -np.inf, axis=-1, keepdims=True)
+        weights = np.where(is_empty, wide(0), weights)
+    if op.nan_rows_zero is not None:
         weights = np.where(np.isnan(weights), wide(0), weights)
     result = np.matmul(weights, value).reshape([*lead, *(sizes[i] for i in rows), sizes[loops.width[0]]])
     order = [*batch, *rows, *loops.width]

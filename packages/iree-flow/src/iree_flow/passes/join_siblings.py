@@ -102,10 +102,7 @@ class _Joiner:
                 inputs[part.number] = value
                 maps[part.number] = AffineMap(len(places), 0, [as_expression(f, places) for f in read])
                 first += part.columns
-        made = Attention.make(
-            inputs[0], inputs[1], inputs[2], inputs[3], self.op.outputs[0], self.op.mask,
-            self.op.causal is not None, self.op.empty_rows_zero is not None, maps,
-        )  # fmt: skip
+        made = self.op.on(inputs, self.op.outputs[0], maps)
         builder.location = self.op.location
         builder.insert(made)
         made.results[0].hint = self.op.results[0].hint
@@ -118,6 +115,8 @@ class _Joiner:
         if sum(v is value for v in self.op.inputs) > 1:
             return None
         element = origin(value, read)
+        if any(v not in self.vars for form in element.forms for v, _ in form.terms):
+            return None
         if not only_way(value, element.value):
             return None
         root: Any = element.value.defining_op

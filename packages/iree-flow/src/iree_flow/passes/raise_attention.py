@@ -379,7 +379,7 @@ class _Builder:
         factor = scalars.constant(builder, match.factor, f32)
         target = builder.create(tensor.Empty, [match.sizes[v] for v in output], f32).result
         made = Attention.make(
-            inputs[0], inputs[1], inputs[2], factor, target, mask, empty_rows_zero=match.zero, maps=maps
+            inputs[0], inputs[1], inputs[2], factor, target, mask, nan_rows_zero=match.zero, maps=maps
         )
         try:
             made.verify_op()
@@ -462,10 +462,7 @@ def absorb_transpose(op: Attention, resolver: DimResolver) -> None:
     builder.location = fuse([op.location, user.location])
     sizes = resolver.dims(op.outputs[0])
     target = builder.create(tensor.Empty, [sizes[i] for i in order], result.type.element_type).result
-    query, key, value, scale = op.inputs[:4]
-    made = Attention.make(
-        query, key, value, scale, target, op.mask, op.causal is not None, op.empty_rows_zero is not None, maps
-    )
+    made = op.on(op.inputs, target, maps)
     builder.insert(made)
     made.results[0].hint = user.results[0].hint
     user.replace_by([made.results[0]])
