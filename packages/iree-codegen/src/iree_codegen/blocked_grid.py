@@ -90,8 +90,8 @@ def grids(rows: int, columns: int, most: int, *, flat: bool, small: bool) -> Ite
     """
     if flat:
         n = rows * columns
-        for width in range(1, n + 1):
-            if n % width == 0 and (width == n or most <= width <= 8 * most):
+        for width in (*range(most, min(n, 8 * most + 1)), n):
+            if n % width == 0:
                 yield Grid(n // width, width, True, 1, _row(width, most), ())
         return
     if small:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from iree_codegen import indexing
@@ -58,6 +58,11 @@ class BlockedConvolution:
     """The epilogue reads nothing that varies along rows or columns alone: a plane is a list of pixels."""
     epilogue: int
     """Rough instructions behind the sums, per vector."""
+
+    def without_values(self) -> BlockedConvolution:
+        """Its numbers alone, equal for equal shapes."""
+        nothing: Any = None
+        return replace(self, op=nothing, source=nothing, weights=nothing)
 
     @property
     def inner(self) -> int:

@@ -6,6 +6,7 @@ from the L2 cache or from further away. What is measured is said beside each num
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ WEIGHT_RATE = 24
 """Bytes a cycle of weights from the L2 cache where they do not stay in the L1 cache."""
 TILE_CYCLES = 50
 """To start and end a register tile, beside its stores."""
+MOST_VECTORS = 5
+"""Of output channels in a register tile: wider ones leave too few pixels to share a weight."""
 GROUP_CYCLES = 800
 """To start a workgroup."""
 ENOUGH_GROUPS = 4
@@ -76,7 +79,7 @@ class Plan:
 
 def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:
     """(vectors of channels, most pixels) of register tiles."""
-    for vectors in range(1, min(6, blocks) + 1):
+    for vectors in range(min(2, blocks), min(MOST_VECTORS, blocks) + 1):
         pixels = min((registers - 1 - vectors) // vectors, WIDEST)
         if pixels > 1:
             yield vectors, pixels
@@ -159,15 +162,15 @@ def _chunk(c: BlockedConvolution, vectors: int, pixels: int) -> int:
     return 0 if chunk * per_block < CHUNK_BYTES // 4 else chunk
 
 
-def _shapes(c: BlockedConvolution, description: Any) -> Iterator[Plan]:
+def _shapes(c: BlockedConvolution, registers: int) -> Iterator[Plan]:
     images = c.batch if isinstance(c.batch, int) else 1
     wanted = min(ENOUGH_GROUPS, max(1, flops(c, images) // GROUP_FLOPS))
     small = c.flat and not c.stem and math.prod(c.out_size) <= SMALL_PLANE
-    for vectors, pixels in vector_choices(description.registers, c.out_blocks):
+    for vectors, pixels in vector_choices(registers, c.out_blocks):
         panels = -(-c.out_blocks // vectors)
         for grid in grids(*c.out_size, pixels, flat=c.flat and c.is_plain, small=small):
             products = _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem)
-            sizes = {b for b in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if b < grid.bands} | {grid.bands}
+            sizes = {b for b in (1, 2, 4, 8, 16, 32) if b < grid.bands} | {grid.bands}
             for bands in sorted(sizes):
                 blocks = -(-grid.bands // bands)
                 chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
@@ -191,4 +194,9 @@ def _cycles(c: BlockedConvolution, plan: Plan, products: float, wanted: int, ima
 
 def choose(c: BlockedConvolution, description: Any) -> Plan:
     """The plan with the fewest cycles: the same when constants are laid out and when code is generated."""
-    return min(_shapes(c, description), key=lambda p: p.cycles)
+    return _best(c.without_values(), description.registers)
+
+
+@functools.lru_cache(maxsize=256)
+def _best(c: BlockedConvolution, registers: int) -> Plan:
+    return min(_shapes(c, registers), key=lambda p: p.cycles)
