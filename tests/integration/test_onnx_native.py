@@ -33,6 +33,8 @@ REASONS = {
     "element type complex": "kernels hold no complex numbers",
     "reading back an element of type bf16": "the virtual machine has no register for a bf16 that shapes need",
     "reading back an element of type f16": "the same",
+    "of bf16 on the host": "nor are sizes turned into such numbers there",
+    "of f16 on the host": "the same",
 }
 """What a refusal says -> why."""
 DIFFERENT_BY_DECISION = {

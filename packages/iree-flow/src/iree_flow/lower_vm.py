@@ -86,6 +86,10 @@ def register_type(type: Any) -> str:
     return "ref"
 
 
+def _is_narrow_float(type: Any) -> bool:
+    return isinstance(type, FloatType) and type.width < 32
+
+
 def lower(module: ModuleOp, name: str, specs: Mapping[str, FunctionSpec]) -> HostProgram:
     """The program of a module in phase ``hal``; ``specs`` are the signatures of its public functions.
 
@@ -224,6 +228,14 @@ class _FunctionLowering:
         return found
 
     def _op(self, op: Op) -> None:
+        narrow = next((v.type for v in (*op.operands, *op.results) if _is_narrow_float(v.type)), None)
+        if narrow is not None:
+            raise FlowError(
+                8,
+                f"'{op.name}' of {narrow} on the host",
+                source=op.location.user_text(),
+                cause="registers hold f32 and f64: a narrower number would not be rounded",
+            )
         rule = _RULES.get(op.name)
         if rule is not None:
             result = rule(self, op)
