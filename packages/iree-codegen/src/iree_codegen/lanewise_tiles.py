@@ -24,9 +24,11 @@ Store = Callable[[Sequence[Value], Index, Index], None]
 
 
 def row_tiles(width: int, most: int) -> list[tuple[int, int]]:
-    """A row in tiles of about equal width, as (start, stop)."""
+    """A row in tiles as (start, stop), widths at most one apart, the wider ones first."""
     count = -(-width // most)
-    return list(itertools.pairwise(width * i // count for i in range(count + 1)))
+    small, wider = divmod(width, count)
+    sizes = [small + 1] * wider + [small] * (count - wider)
+    return list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
 
 
 class Pixels:

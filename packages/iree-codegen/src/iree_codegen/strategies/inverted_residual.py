@@ -121,11 +121,14 @@ class _Emitter:
         begin, end = k.max(top, 0), k.min(k.add(below, -w.pad[0]), w.size[0])
         row = w.size[1] * w.lanes
         k.loop(begin, end, 1, (), lambda y: self._wide_row(first, vectors, y, k.mul(k.sub(y, top), row)))
-        for v in range(vectors):
+
+        def window(v: Index) -> None:
             self.tiles.block = block = k.add(first, v)
-            self.tiles.base = k.sub(v * self.plane, k.mul(top, row))
+            self.tiles.base = k.sub(k.mul(v, self.plane), k.mul(top, row))
             store = self._keep(block) if self.chain.project is not None else self._finish(block)
-            k.loop(self.low, self.high, 1, (), lambda y, store=store: self.tiles.row(y, store))
+            k.loop(self.low, self.high, 1, (), lambda y: self.tiles.row(y, store))
+
+        k.loop(0, vectors, 1, (), window)
 
     def _wide_row(self, first: Index, vectors: int, y: Index, target: Index) -> None:
         k, w, expand = self.kernel, self.chain.window, self.chain.expand
