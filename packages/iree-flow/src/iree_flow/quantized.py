@@ -37,15 +37,61 @@ class Quantized:
     moves: list[Any]
 
 
-def quantized(value: Value, constants: ConstantStore) -> Quantized | None:
-    """How ``value`` comes from 8-bit integers; None when it does not."""
+def _moves(value: Value) -> tuple[Value, list[Any]] | None:
+    """What ``value`` is moved from, and how; None when it is padded with anything but zeros."""
     moves: list[Any] = []
     op: Any = value.defining_op
     while op is not None and op.name in MOVES:
         if op.name == "tensor.pad" and not _is_zero(op.constant_padding):
             return None
         moves.insert(0, op)
-        op = op.operands[0].defining_op
+        value = op.operands[0]
+        op = value.defining_op
+    return value, moves
+
+
+def centred(value: Value, constants: ConstantStore) -> Quantized | None:
+    """How a tensor of i32 is 8-bit integers less their zero point; None when it is not."""
+    found = _moves(value)
+    if found is None:
+        return None
+    value, moves = found
+    zero_point = 0
+    while True:
+        op: Any = value.defining_op
+        if (
+            not isinstance(op, linalg.Generic)
+            or op.reduction_dims
+            or op.n_inputs != 1
+            or len(op.outputs) != 1
+        ):
+            return None
+        if not all(map.is_identity for map in op.indexing_maps):
+            return None
+        inner = op.body.terminator.operands[0].defining_op
+        if inner is None:
+            return None
+        if inner.name in ("arith.extsi", "arith.extui"):
+            source = _source(op, inner.operands[0])
+            if source is None:
+                return None
+            return Quantized(source, inner.name == "arith.extsi", 1.0, zero_point, moves)
+        if inner.name not in ("arith.addi", "arith.subi") or inner.operands[0] is not op.body.args[0]:
+            return None
+        number = _number(inner.operands[1])
+        if not isinstance(number, int):
+            return None
+        zero_point += number if inner.name == "arith.subi" else -number
+        value = op.operands[0]
+
+
+def quantized(value: Value, constants: ConstantStore) -> Quantized | None:
+    """How ``value`` comes from 8-bit integers; None when it does not."""
+    found = _moves(value)
+    if found is None:
+        return None
+    op: Any = found[0].defining_op
+    moves = found[1]
     if not isinstance(op, linalg.Generic) or op.reduction_dims or len(op.outputs) != 1:
         return None
     if op.outputs[0].type.element_type is not f32 or not op.indexing_maps[-1].is_identity:
@@ -198,4 +244,4 @@ def _parameter(op: Any, value: Value, constants: ConstantStore) -> Any:
     return array.reshape(shape)
 
 
-__all__ = ["Quantized", "array_of", "moved", "moved_array", "quantized"]
+__all__ = ["Quantized", "array_of", "centred", "moved", "moved_array", "quantized"]

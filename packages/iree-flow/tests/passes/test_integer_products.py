@@ -135,3 +135,41 @@ def test_the_target_is_asked() -> None:
             description=description,
         )  # fmt: skip
         assert ("linalg.matmul" in names(module)) == there
+
+
+@pytest.mark.parametrize(("extension", "zero"), [("extsi", 5), ("extsi", -128), ("extui", 0), ("extui", 200)])
+@pytest.mark.parametrize("largest", [127, 128])
+def test_integers_less_their_zero_point(extension: str, zero: int, largest: int) -> None:
+    identity = IDENTITY[2]
+    text = f"""func.func @main(%x: tensor<7x12xi8>) -> tensor<7x5xi32> {{
+    %w = arith.constant dense_resource<w> : tensor<12x5xi32>
+    %e = tensor.empty() : tensor<7x12xi32>
+    %a = linalg.generic {{indexing_maps = [{identity}, {identity}], iterator_types = ["parallel", "parallel"]}}
+        ins(%x : tensor<7x12xi8>) outs(%e : tensor<7x12xi32>) {{
+    ^bb0(%q: i8, %o: i32):
+      %r = arith.{extension} %q : i8 to i32
+      linalg.yield %r : i32
+    }} -> tensor<7x12xi32>
+    %b = linalg.generic {{indexing_maps = [{identity}, {identity}], iterator_types = ["parallel", "parallel"]}}
+        ins(%a : tensor<7x12xi32>) outs(%e : tensor<7x12xi32>) {{
+    ^bb0(%q: i32, %o: i32):
+      %z = arith.constant {zero} : i32
+      %r = arith.subi %q, %z : i32
+      linalg.yield %r : i32
+    }} -> tensor<7x12xi32>
+    %zero = arith.constant 0 : i32
+    %g = tensor.empty() : tensor<7x5xi32>
+    %f = linalg.fill ins(%zero : i32) outs(%g : tensor<7x5xi32>) -> tensor<7x5xi32>
+    %r = linalg.matmul ins(%b, %w : tensor<7x12xi32>, tensor<12x5xi32>) outs(%f : tensor<7x5xi32>) -> tensor<7x5xi32>
+    return %r : tensor<7x5xi32>
+  }}"""
+    constants = ConstantStore()
+    weights = bytes_of(1, 12, 5).astype(np.int32)
+    weights[3, 2] = largest
+    constants.add_array(weights, "i32", key="w")
+    module = run(text, IntegerProducts(always=True), constants=constants)
+    assert ("linalg.matmul" in names(module)) == (largest > 127)
+    x = bytes_of(2, 7, 12)
+    (before,) = call(parse_module(text, constants=constants), x, constants=constants)
+    (after,) = call(module, x, constants=constants)
+    np.testing.assert_array_equal(after, before)

@@ -3,7 +3,8 @@
 Before: a matrix product or convolution in f32 of ``sx * (x - zx)`` and constant weights ``sw * w``, with one
 ``sw`` per column of the result. After, for targets that multiply 8-bit integers (``integer_products``): a
 product of the integers, summed in i32, and behind it ``(sum - zx * sum of w) * (sx * sw)``, which is the same
-number before any rounding. ``x`` is unsigned there: a signed one is shifted by 128.
+number before any rounding. ``x`` is unsigned there: a signed one is shifted by 128. Products of i32 that are
+such integers less their zero point (quantized operators) likewise, without scales.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType, f32, i8, i32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dims import DimResolver
-from iree_flow.quantized import Quantized, array_of, moved, moved_array, quantized
+from iree_flow.quantized import Quantized, array_of, centred, moved, moved_array, quantized
 from iree_flow.symbolic_dims import argument_dim_names
 
 COLUMNS = {"linalg.matmul": (1, 1), "linalg.conv_2d_nchw_fchw": (1, 0)}
@@ -70,7 +71,11 @@ class _Product:
 
     @classmethod
     def of(cls, op: Any, context: PassContext) -> _Product | None:
-        if op.outputs[0].type.element_type is not f32 or not _starts_at_zero(op):
+        if not _starts_at_zero(op):
+            return None
+        if op.outputs[0].type.element_type is i32:
+            return cls._of_integers(op, context)
+        if op.outputs[0].type.element_type is not f32:
             return None
         constants = context.constants
         image = quantized(op.inputs[0], constants)
@@ -97,6 +102,32 @@ class _Product:
         if op.name != "linalg.matmul" and DYNAMIC in op.inputs[0].type.shape:
             return None
         return cls(op, context, image, weights, integers, by_column[:, 0].astype(np.float32))
+
+    @classmethod
+    def _of_integers(cls, op: Any, context: PassContext) -> _Product | None:
+        """The same of integers of which the zero points are taken already: a sum of i32 without scales."""
+        image = centred(op.inputs[0], context.constants)
+        integers = array_of(op.inputs[1], context.constants)
+        if (
+            image is None
+            or integers is None
+            or integers.size == 0
+            or op.inputs[0].type.element_type is not i32
+        ):
+            return None
+        if any(move.name == "linalg.transpose" for move in image.moves):
+            return None
+        if op.name != "linalg.matmul" and DYNAMIC in op.inputs[0].type.shape:
+            return None
+        if (
+            integers.min() < -128
+            or integers.max() > 127
+            or not 0 <= image.zero_point + 128 * image.signed <= 255
+        ):
+            return None
+        narrow = Quantized(op.inputs[1], True, 1.0, 0, [None])
+        ones = np.ones(integers.shape[COLUMNS[op.name][1]], np.float32)
+        return cls(op, context, image, narrow, integers.astype(np.int8), ones)
 
     def rewrite(self, resolver: DimResolver, unsigned: dict[Value, Value]) -> None:
         op = self.op
@@ -138,6 +169,8 @@ class _Product:
         inputs = [total, self._constant(shift.astype(np.int32), builder), self._constant(scale, builder)]
         identity = AffineMap.identity(rank)
         column = AffineMap(rank, 0, [AffineDim(axis)])
+        if self.op.outputs[0].type.element_type is i32:
+            return self._shifted_sums(inputs[:2], sizes, [identity, column, identity], builder)
         empty = builder.create(tensor.Empty, list(sizes), f32).result
 
         def scaled(b: Builder, x: Value, shift: Value, scale: Value, _: Value) -> Value:
@@ -146,6 +179,16 @@ class _Product:
 
         maps = [identity, column, column, identity]
         return linalg.generic(builder, inputs, [empty], maps, ["parallel"] * rank, scaled).results[0]
+
+    def _shifted_sums(self, inputs: Any, sizes: Any, maps: Any, builder: Builder) -> Value:
+        """The sums less what the zero point adds to them."""
+        empty = builder.create(tensor.Empty, list(sizes), i32).result
+
+        def shifted(b: Builder, x: Value, shift: Value, _: Value) -> Value:
+            return b.create(arith.AddI, x, shift).result
+
+        iterators = ["parallel"] * len(maps[0].results)
+        return linalg.generic(builder, inputs, [empty], maps, iterators, shifted).results[0]
 
     def _constant(self, array: Array, builder: Builder) -> Value:
         element = {"int8": i8, "int32": i32, "float32": f32}[array.dtype.name]
