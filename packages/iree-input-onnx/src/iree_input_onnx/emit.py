@@ -55,7 +55,7 @@ class Emitter(ElementwiseEmitter):
             if t.array is not None:
                 return self.constant(t.array.reshape(static), t.element, t.name)
             if t.key is not None:
-                return self.transform("reshape", t, static, {})
+                return self.transform("reshape", [t], static, {})
             if t.scalars is not None and t.value is None:
                 return Tensor(t.element, shape, scalars=t.scalars)
         elif t.splat is not None:
@@ -111,7 +111,7 @@ class Emitter(ElementwiseEmitter):
         if t.array is not None:
             return self.constant(np.ascontiguousarray(t.array.transpose(permutation)), t.element, t.name)
         if t.key is not None:
-            return self.transform("transpose", t, static_shape(shape), {"permutation": permutation})
+            return self.transform("transpose", [t], static_shape(shape), {"permutation": permutation})
         op = linalg.Transpose.make(self.value(t), self.empty(shape, t.element), permutation)
         return self.named(op, shape, t.element)
 
@@ -140,7 +140,7 @@ class Emitter(ElementwiseEmitter):
                 return Tensor.host(list(grid[box].reshape(-1)), static_shape(sizes), t.element)
             if t.key is not None:
                 where = {"offsets": list(offsets), "sizes": list(sizes), "strides": steps}
-                return self.transform("slice", t, static_shape(sizes), where)
+                return self.transform("slice", [t], static_shape(sizes), where)
         op = self.builder.create(
             tensor.ExtractSlice, self.value(t), self.mixed(offsets), self.mixed(sizes), steps
         )
@@ -174,6 +174,8 @@ class Emitter(ElementwiseEmitter):
                     grids.append(grid)
                 joined = np.concatenate(grids, axis)
                 return Tensor.host(list(joined.reshape(-1)), static_shape(shape), first.element)
+        if all(t.is_constant for t in tensors):
+            return self.transform("concat", tensors, static_shape(shape), {"axis": axis})
         type = TensorType(static_shape(shape), ir_type(first.element))
         op = self.builder.create(tensor.Concat, axis, [self.value(t) for t in tensors], type)
         return self.tensor(op.result, shape, first.element)

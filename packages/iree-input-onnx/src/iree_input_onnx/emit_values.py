@@ -170,12 +170,14 @@ class ValueEmitter:
                 t.key = self.constants.add_array(array.view(plain_dtype(t.element)), stored, key=name)
         return t.key
 
-    def transform(self, kind: str, t: Tensor, shape: Sequence[int], parameters: dict[str, Any]) -> Tensor:
-        """A constant made from the constant ``t`` when the artefact is written."""
-        key = self.constants.add_transform(
-            kind, [self._store(t)], tuple(shape), storage_name(t.element), parameters
-        )
-        return Tensor(t.element, shape, key=key, name=t.name)
+    def transform(
+        self, kind: str, tensors: Sequence[Tensor], shape: Sequence[int], parameters: dict[str, Any]
+    ) -> Tensor:
+        """A constant made from constants of one element type when the artefact is written."""
+        element = tensors[0].element
+        keys = [self._store(t) for t in tensors]
+        key = self.constants.add_transform(kind, keys, tuple(shape), storage_name(element), parameters)
+        return Tensor(element, shape, key=key, name=tensors[0].name)
 
     # -- values ------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from iree_input_onnx.testing import one_node
+from iree_input_onnx.testing import ImportedModel, one_node
 
 RNG = np.random.default_rng(5)
 
@@ -120,6 +121,28 @@ def test_concat(rearranges, axis):
     for shape, size in zip(shapes, (2, 1, 4), strict=True):
         shape[axis] = size
     rearranges("Concat", {f"x{i}": tensor(*s) for i, s in enumerate(shapes)}, {"axis": axis})
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_concat_of_weights_is_a_weight(agree, axis):
+    """Parts of weights put together again (as exported LSTMs do) are laid out when the artefact is written."""
+    weights = tensor(200, 300)
+    parts = {"a": weights[:120], "b": weights[:80]} if axis == 0 else {"a": weights[:, :120], "b": weights}
+    width = sum(part.shape[axis] for part in parts.values())
+    x = tensor(1, 300) if axis == 0 else tensor(1, width)
+    node = helper.make_node("Concat", ["a", "b"], ["joined"], axis=axis)
+    total = helper.make_node("Add", ["joined", "x"], ["y"])
+    shape = [width, 300] if axis == 0 else [200, width]
+    graph = helper.make_graph(
+        [node, total],
+        "weights",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.ascontiguousarray(part), name) for name, part in parts.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    agree(model, [x])
+    assert "tensor.concat" not in [op.name for op in ImportedModel(model).module.walk()]
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
