@@ -89,3 +89,13 @@ def test_options_without_effect(product, capsys):
     assert capsys.readouterr().err.startswith("IREE-CLI-004")
     assert run(product, "--input", "x=4x32xf32=1", "--seed", "1") == 2
     assert capsys.readouterr().err.startswith("IREE-CLI-004")
+
+
+def test_processor_time_needs_one_thread(product, capsys):
+    arguments = ("--input", "x=4x32xf32=1", "--rounds", "1", "--clock", "cpu", "--json")
+    assert run(product, *arguments, "--threads", "1") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["clock"] == "cpu"
+    assert facts["dispatches"][0]["microseconds"] > 0
+    assert run(product, *arguments, "--threads", "2") != 0
+    assert "one thread" in capsys.readouterr().err

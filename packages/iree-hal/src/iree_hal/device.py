@@ -124,17 +124,20 @@ class Device(ABC):
         alignment), ACCESS (read-only row written), OUT_OF_RANGE, PROGRAM, OUT_OF_MEMORY, REDZONE.
         """
 
-    def profiling(self, per_dispatch: bool = True) -> AbstractContextManager[Profile]:
-        """Time every execution on this device inside the ``with`` block by the device's own clock (see
+    def profiling(
+        self, per_dispatch: bool = True, *, cpu_time: bool = False
+    ) -> AbstractContextManager[Profile]:
+        """Time every execution on this device inside the ``with`` block by the device's own clock, or with
+        ``cpu_time`` by that of the calling thread, for devices that do all work on it (see
         :class:`~iree_hal.profile.Profile`). One profile at a time. Raises HalError UNSUPPORTED.
         """
         raise HalError(UNSUPPORTED, f"profiling by the device's clock on {self.driver_name}")
 
     @contextmanager
-    def _profiling(self, per_dispatch: bool) -> Iterator[Profile]:
+    def _profiling(self, per_dispatch: bool, cpu_time: bool = False) -> Iterator[Profile]:
         """For devices that profile: a new ``_profile`` for the block, once no other is there."""
         with self._profile_lock:
-            self._profile = profile = Profile(per_dispatch)
+            self._profile = profile = Profile(per_dispatch, cpu_time)
             try:
                 yield profile
             finally:

@@ -39,11 +39,13 @@ Command = tuple[int, str, str, int, tuple[int, int, int], tuple[int, ...], tuple
 
 class Profile:
     """Thread-safe. ``per_dispatch``: commands run one after the other and each has a row; else the
-    schedule is as always and only ``totals`` grows, by the nanoseconds of each execution.
+    schedule is as always and only ``totals`` grows, by the nanoseconds of each execution. ``cpu_time``: what
+    the calling thread spent, without what others took the processor for.
     """
 
-    def __init__(self, per_dispatch: bool = True) -> None:
+    def __init__(self, per_dispatch: bool = True, cpu_time: bool = False) -> None:
         self.per_dispatch = per_dispatch
+        self.cpu_time = cpu_time
         self.rows: list[ProfileRow] = []
         self.totals: list[int] = []
         self._executions = 0

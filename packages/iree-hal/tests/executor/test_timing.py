@@ -95,3 +95,36 @@ def test_a_plain_frame_takes_no_times() -> None:
     frame = context.command_buffer(_recording(1)).new_frame()  # type: ignore[attr-defined]
     assert not frame.state.flags & structs.FLAG_TIME
     assert frame.times is None
+
+
+@pytest.mark.parametrize("host_call", [False, True])
+def test_processor_time_leaves_out_what_others_do(host_call: bool) -> None:
+    context = _context(1)
+
+    def wait() -> None:
+        time.sleep(PAUSE)
+
+    command_buffer = context.device.create_command_buffer(
+        _recording(300, host_call=host_call), [context.executable], [wait]
+    )
+    arrays = [np.zeros(300, np.uint32) for _ in range(2)]
+    for _ in range(2):
+        before = time.thread_time_ns()
+        with context.device.profiling(cpu_time=True) as profile:
+            context.device.execute(command_buffer, arrays)
+        spent = time.thread_time_ns() - before
+        assert len(profile.rows) == 3
+        assert 0 < profile.totals[0] == sum(row.nanoseconds for row in profile.rows) <= spent
+    with context.device.profiling() as profile:
+        context.device.execute(command_buffer, arrays)
+    assert len(profile.rows) == 3
+    assert (arrays[0] == 6).all()
+    with context.device.profiling(per_dispatch=False, cpu_time=True) as profile:
+        context.device.execute(command_buffer, arrays)
+    assert profile.totals[0] > 0
+
+
+def test_processor_time_is_that_of_one_thread() -> None:
+    for context in (_context(2), _context(1, verify=True)):
+        with pytest.raises(HalError), context.device.profiling(cpu_time=True):
+            pass

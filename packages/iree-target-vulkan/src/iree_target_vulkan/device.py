@@ -105,8 +105,12 @@ class VulkanDevice(Device):
             raise HalError(EXECUTABLE_MISMATCH, "the command buffer belongs to another device")
         return command_buffer
 
-    def profiling(self, per_dispatch: bool = True) -> AbstractContextManager[Profile]:
+    def profiling(
+        self, per_dispatch: bool = True, *, cpu_time: bool = False
+    ) -> AbstractContextManager[Profile]:
         """See :meth:`iree_hal.device.Device.profiling`; by timestamps of the queue."""
+        if cpu_time:
+            raise HalError(UNSUPPORTED, f"profiling by processor time on {self.driver_name}")
         if not self.logical.physical.timestamp_bits:
             raise HalError(UNSUPPORTED, f"timestamps on {self.name}")
         return self._profiling(per_dispatch)

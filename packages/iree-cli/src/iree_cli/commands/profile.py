@@ -25,6 +25,8 @@ REPLACEMENT = click.FloatRange(min=0, min_open=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Calls before that.")
 @click.option("--statistic", type=click.Choice(list(STATISTICS)), default="median", show_default=True,
               help="What of the rounds is shown.")  # fmt: skip
+@click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
+              help="cpu: what one thread spends, whatever else runs; needs --threads 1.")  # fmt: skip
 @click.option("--each", is_flag=True, help="Every command in order, instead of by dispatch.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="The slowest N alone.")
 @click.option("--peak-flops", type=REPLACEMENT, metavar="GFLOP/s", help="What the device can do at most.")
@@ -45,6 +47,7 @@ def command(
     rounds: int,
     warmup: int,
     statistic: str,
+    clock: str,
     each: bool,
     top: int | None,
     peak_flops: float | None,
@@ -86,7 +89,7 @@ def command(
     inputs.fill(values, program.signature, seed)
 
     call, module = program.load_module(device=device, threads=threads, verify=verify)
-    measured = measure(module.device, lambda: call(values), rounds, warmup)
+    measured = measure(module.device, lambda: call(values), rounds, warmup, clock == "cpu")
     n_threads = int(getattr(module.device, "threads", 1))
     peaks = _peaks(module.device, n_threads, calibrate, peak_flops, peak_bandwidth)
     manifest = module.artifact.manifest
@@ -100,6 +103,7 @@ def command(
         "variant": None if variant is None else variant.name,
         "rounds": rounds,
         "statistic": statistic,
+        "clock": clock,
     }
     report = make_report(
         f"{artifact.name} on {module.device.driver_name}",

@@ -33,21 +33,25 @@ class Measurement:
     commands: list[Command] = field(default_factory=list)
 
 
-def measure(device: Device, call: Callable[[], object], rounds: int, warmup: int) -> Measurement:
+def measure(
+    device: Device, call: Callable[[], object], rounds: int, warmup: int, cpu_time: bool = False
+) -> Measurement:
     """Time ``call``, which uses ``device``, so many rounds: each calls it plainly, with a total, and with the
-    times of its commands, so that all three see the same machine.
+    times of its commands, so that all three see the same machine. ``cpu_time``: by the processor time of this
+    thread.
 
     Raises HalError UNSUPPORTED for a device that takes no times.
     """
     result = Measurement()
     commands: dict[tuple[int, str, int], Command] = {}
+    clock = time.thread_time_ns if cpu_time else time.perf_counter_ns
     for number in range(-warmup, rounds):
-        start = time.perf_counter_ns()
+        start = clock()
         call()
-        elapsed = time.perf_counter_ns() - start
-        with device.profiling(per_dispatch=False) as total:
+        elapsed = clock() - start
+        with device.profiling(per_dispatch=False, cpu_time=cpu_time) as total:
             call()
-        with device.profiling() as profile:
+        with device.profiling(cpu_time=cpu_time) as profile:
             call()
         if number < 0:
             continue

@@ -18,7 +18,7 @@ from iree_hal.command_buffer import CommandBuffer, HostFunction
 from iree_hal.device import Device, check_counts
 from iree_hal.device_info import PROCESSOR, DeviceInfo
 from iree_hal.driver import executable_loaders
-from iree_hal.errors import BAD_ARGUMENTS, EXECUTABLE_MISMATCH, PROGRAM, HalError
+from iree_hal.errors import BAD_ARGUMENTS, EXECUTABLE_MISMATCH, PROGRAM, UNSUPPORTED, HalError
 from iree_hal.executable import Executable, NativeExecutable
 from iree_hal.executor.frame import Frame
 from iree_hal.executor.native import native
@@ -177,13 +177,23 @@ class LocalDevice(Device):
         if len(frames) < frame.keep:
             frames.append(frame)
 
-    def profiling(self, per_dispatch: bool = True) -> AbstractContextManager[Profile]:
-        """See :meth:`iree_hal.device.Device.profiling`; by the executor's tick counter."""
-        return self._profiling(per_dispatch)
+    def profiling(
+        self, per_dispatch: bool = True, *, cpu_time: bool = False
+    ) -> AbstractContextManager[Profile]:
+        """See :meth:`iree_hal.device.Device.profiling`; by the executor's tick counter, or for one thread by
+        its processor time, which costs a system call a command.
+        """
+        if cpu_time and (self.threads > 1 or self.verify):
+            raise HalError(
+                UNSUPPORTED,
+                f"profiling by processor time on {self.threads} threads" + (", verifying" * self.verify),
+                hint="use one thread",
+            )
+        return self._profiling(per_dispatch, cpu_time)
 
     @contextmanager
-    def _profiling(self, per_dispatch: bool) -> Iterator[Profile]:
-        with super()._profiling(per_dispatch) as profile:
+    def _profiling(self, per_dispatch: bool, cpu_time: bool = False) -> Iterator[Profile]:
+        with super()._profiling(per_dispatch, cpu_time) as profile:
             self._watched = True
             try:
                 yield profile

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iree_hal.buffer import Buffer
@@ -17,6 +17,7 @@ from iree_hal.command_buffer import CommandBuffer
 from iree_hal.executor.frame import Frame
 from iree_hal.executor.native import native
 from iree_hal.executor.plan import Plan
+from iree_hal.executor.structs import DONE, ERROR, FLAG_STEP, FLAG_TIME, GROW, HOST_CALL, YIELD
 from iree_hal.profile import Command, Profile
 from iree_hal.recording import Copy, Dispatch, Fill
 
@@ -77,13 +78,17 @@ def execute_timed(
     timed = command_buffer.timed  # type: ignore[attr-defined]
     frames: TimedFrames | PlainFrames = timed if profile.per_dispatch else PlainFrames(command_buffer)
     frame = frames.take()
-    start = time.perf_counter_ns()
+    clock = time.thread_time_ns if profile.cpu_time else time.perf_counter_ns
+    start = clock()
     if device.verify:
         device.execute_verified(device, command_buffer, bindings, params, frame)
+    elif profile.cpu_time and profile.per_dispatch:
+        _run(device, command_buffer, frame, bindings, params, _step)
     else:
-        _run(device, command_buffer, frame, bindings, params)
-    total = time.perf_counter_ns() - start
-    commands = list(times(frame)) if profile.per_dispatch else []
+        _run(device, command_buffer, frame, bindings, params, _through)
+    total = clock() - start
+    per_ms = 1_000_000 if profile.cpu_time else native().ticks_per_ms
+    commands = list(times(frame, per_ms)) if profile.per_dispatch else []
     profile.add(sum(command[3] for command in commands) if commands else max(1, total), commands)
     if not device.verify:
         frames.release(frame)
@@ -95,6 +100,7 @@ def _run(
     frame: Frame,
     bindings: Sequence[Any],
     params: Sequence[int],
+    drive: Callable[[LocalDevice, CommandBuffer, Frame], None],
 ) -> None:
     device.start_workers()
     held: list[Buffer] = []
@@ -104,17 +110,49 @@ def _run(
     except struct.error as error:
         raise device.explain(command_buffer, bindings, params, error) from None
     try:
-        device.finish(command_buffer, frame, native().run(frame.pointer))
+        drive(device, command_buffer, frame)
     except BaseException:
         frame.abandon()
         raise
 
 
-def times(frame: Frame) -> Iterator[Command]:
-    """What :meth:`Profile.add` wants of the commands that the last run of ``frame`` has executed."""
+def _through(device: LocalDevice, command_buffer: CommandBuffer, frame: Frame) -> None:
+    """Run ``frame`` to its end; the executor notes the times."""
+    device.finish(command_buffer, frame, native().run(frame.pointer))
+
+
+def _step(device: LocalDevice, command_buffer: CommandBuffer, frame: Frame) -> None:
+    """Run ``frame`` wave by wave and note the thread's processor time, in nanoseconds, after each."""
+    stamps = frame.times
+    assert stamps is not None
+    frame.state.flags = FLAG_STEP
+    try:
+        stamps[0] = time.thread_time_ns()
+        reached, status = 0, YIELD
+        while status != DONE:
+            status = native().run(frame.pointer)
+            now = time.thread_time_ns()
+            if status == ERROR:
+                raise frame.error()
+            if status == GROW:
+                device.grow(command_buffer, frame)
+                stamps[0] = time.thread_time_ns()
+                continue
+            stamps[reached + 1 : frame.state.wave + 1] = now
+            reached = frame.state.wave
+            if status == HOST_CALL:
+                device.call_host(command_buffer, frame)
+                stamps[reached] = time.thread_time_ns()
+    finally:
+        frame.state.flags = FLAG_TIME
+
+
+def times(frame: Frame, per_ms: int) -> Iterator[Command]:
+    """What :meth:`Profile.add` wants of the commands that the last run of ``frame`` has executed, whose clock
+    ticks so often in a millisecond.
+    """
     assert frame.times is not None
     plan = frame.plan
-    per_ms = native().ticks_per_ms
     stamps, params = frame.times.tolist(), frame.params.tolist()
     for number, (index,) in enumerate(plan.waves):
         command = plan.recording.commands[index]
