@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from iree_codegen import indexing
 from iree_codegen.blocked_image import BLOCK, COLUMN, IMAGE, LANE, ROW, BlockedConvolution
@@ -31,6 +31,7 @@ MOST_AHEAD = 16
 """Lines fetched ahead in one turn of the innermost loop (measured: 32 are slower)."""
 LINE = 16
 """Floats of a cache line."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Reduction:
         return loops, taps
 
 
-def _part(all: Sequence[int], number: int, parts: int) -> Sequence[int]:
+def _part(all: Sequence[Item], number: int, parts: int) -> Sequence[Item]:
     """The ``number``-th of about equal ``parts``."""
     return all[len(all) * number // parts : len(all) * (number + 1) // parts]
 
@@ -137,8 +138,8 @@ class BlockedTiles:
             next_pixels = k.add(at, ahead.further)
             later = k.min(done, (len(places) - side) * lanes) if ahead.rows else 0
             wanted = [
-                (memory, k.add(k.add(row, later), i * lanes), write)
-                for memory, row, write in ahead.rows
+                (image, k.add(k.add(first, later), i * lanes), write)
+                for image, first, write in ahead.rows
                 for i in range(side)
             ]
             for u, tap in enumerate(taps):
@@ -146,8 +147,8 @@ class BlockedTiles:
                     k.prefetch(self.weights, k.add(fetch, line * LINE), locality=2)
                 for pixel in _part(ahead.pixels, u, len(taps)):
                     k.prefetch(memory, k.add(next_pixels, pixel))
-                for other, place, write in _part(wanted, u, len(taps)):
-                    k.prefetch(other, place, write=write)
+                for image, behind, write in _part(wanted, u, len(taps)):
+                    k.prefetch(image, behind, write=write)
                 row = k.add(weights, u * panel.tap)
                 vectors = [
                     k.vload(self.weights, k.add(row, v * panel.vector), lanes) for v in range(panel.vectors)
