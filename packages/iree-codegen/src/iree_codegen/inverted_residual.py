@@ -1,7 +1,7 @@
-"""A dispatch that widens an image in channel blocks, slides a window over it and may narrow it again.
+"""A dispatch that may widen an image in channel blocks, slides a window over it and may narrow it again.
 
-A 1x1 convolution, a depthwise convolution or pooling of what it makes, and possibly another 1x1 convolution
-of that, each with elementwise ops behind. The wide image is used by nothing else.
+A depthwise convolution or pooling with a 1x1 convolution before it, behind it, or both, each with elementwise
+ops behind. The images between them are used by nothing else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class InvertedResidual:
-    expand: Pointwise
+    expand: Pointwise | None
+    """None: the window slides over what is in memory."""
     window: LanewiseWindow
     narrow: Value
     """The window's result with what is fused behind."""
@@ -49,21 +50,25 @@ class InvertedResidual:
 
 def match(dispatch: Dispatch) -> InvertedResidual | None:
     """The dispatch as such a chain; None otherwise, or where sizes are not numbers."""
-    found = [o for o in dispatch.ops if isinstance(o, StructuredOp) and o.reduction_dims]
+    found: list[Any] = [o for o in dispatch.ops if isinstance(o, StructuredOp) and o.reduction_dims]
     if not 2 <= len(found) <= 3 or len(dispatch.results) != 1:
         return None
-    window = window_of(dispatch, found[1])
+    windows = [window_of(dispatch, op) for op in found]
+    at = 0 if windows[0] is not None else 1
+    window = windows[at]
     if window is None:
         return None
-    expand = _pointwise(dispatch, found[0], window.source)
-    if expand is None or dispatch.binding_of(expand.source) is None or not window.source.has_one_use:
+    expand = _pointwise(dispatch, found[0], window.source) if at else None
+    if at and (expand is None or not window.source.has_one_use):
+        return None
+    if dispatch.binding_of(expand.source if expand is not None else window.source) is None:
         return None
     result = dispatch.results[0][0]
-    if len(found) == 2:
-        narrow, project = result, None
-    else:
-        narrow = found[2].inputs[0]
-        project = _pointwise(dispatch, found[2], result)
+    behind = found[at + 1 :]
+    narrow, project = result, None
+    if behind:
+        narrow = behind[0].inputs[0]
+        project = _pointwise(dispatch, behind[0], result) if len(behind) == 1 else None
         if project is None or not narrow.has_one_use:
             return None
     if not is_epilogue(dispatch, window.op, narrow):

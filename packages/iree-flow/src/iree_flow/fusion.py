@@ -144,7 +144,13 @@ def continues_chain(group: Group, op: Any) -> bool:
     if len(windows) == 1 and is_pointwise(windows[0]) and is_lanewise(op):
         shape: tuple[int, ...] = windows[0].results[0].type.shape
         return 4 * math.prod(shape[1:]) >= CHAIN_BYTES
-    return len(windows) == 2 and is_pointwise(windows[0]) and is_lanewise(windows[1]) and is_pointwise(op)
+    if not windows or not is_lanewise(windows[-1]) or not is_pointwise(op):
+        return False
+    if len(windows) == 1:
+        # One that widens the image had better go with the window behind it.
+        out, own = op.inputs[1].type.shape[:2]
+        return bool(out < own) and 4 * math.prod(windows[0].results[0].type.shape[1:]) >= CHAIN_BYTES
+    return len(windows) == 2 and is_pointwise(windows[0])
 
 
 def _slides(op: Any) -> bool:

@@ -32,6 +32,8 @@ class Case:
     """None: half of the window."""
     batch: int | None = 1
     residual: bool = False
+    direct: bool = False
+    """Nothing before the window."""
 
 
 FIVE = "n, b, y, x, l"
@@ -82,9 +84,12 @@ def text(case: Case, lanes: int) -> str:
     hint = f" attrs = {{iree.channels = {case.blocks * lanes - case.missing} : i64}}" if case.missing else ""
     lines = [pointwise("c", "%x", "%w", (x, first, wide), hint), behind("d", "%c", wide)]
     source = "%d"
+    if case.direct:
+        lines = []
+        source = "%x"
     if p:
         source = "%p"
-        lines.append(f"""%p = tensor.pad %d low[0, 0, {p}, {p}, 0] high[0, 0, {p}, {p}, 0] {{
+        lines.append(f"""%p = tensor.pad {"%x" if case.direct else "%d"} low[0, 0, {p}, {p}, 0] high[0, 0, {p}, {p}, 0] {{
     ^bb0(%i0: index, %i1: index, %i2: index, %i3: index, %i4: index):
       tensor.yield %zero : f32
     }} : {wide} to {padded}""")
@@ -105,6 +110,8 @@ def text(case: Case, lanes: int) -> str:
     result = "%g"
     types = [x, first, window, vector]
     names = ["%x", "%w", "%k", "%bias"]
+    if case.direct:
+        types, names = [x, window, vector], ["%x", "%k", "%bias"]
     if case.narrow:
         lines.append(pointwise("q", "%g", "%u", (slid, second, last), ""))
         result, names, types = "%q", [*names, "%u"], [*types, second]
@@ -173,6 +180,8 @@ CASES = {
     "a residual": Case(residual=True, narrow=2),
     "several images": Case(batch=2, size=(7, 8)),
     "images known when called": Case(batch=None, size=(7, 8), stride=2),
+    "nothing before": Case(direct=True, blocks=3, narrow=2, stride=2),
+    "nothing before, several images": Case(direct=True, blocks=3, narrow=1, batch=2, residual=True),
     "one row": Case(size=(1, 9)),
     "many blocks": Case(wide=7, narrow=4, size=(5, 30)),
 }

@@ -1,5 +1,5 @@
-"""``inverted-residual``: a 1x1 convolution, a window over what it makes and possibly another 1x1 convolution,
-strip by strip of the result's rows.
+"""``inverted-residual``: a window over an image with 1x1 convolutions before or behind it, strip by strip of
+the result's rows.
 
 The wide image never reaches memory: for each panel of its blocks the rows that a strip needs are made in
 worker scratch, and the window reads them there. Rows that two strips need are made twice; strips are as high
@@ -54,17 +54,22 @@ class _Emitter:
         self.frame = frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = frame.kernel
         w, expand, project = chain.window, chain.expand, chain.project
-        self.wide = _Shape.of(expand.out_blocks, description.registers)
+        self.wide = _Shape.of(w.blocks, description.registers)
         self.deep = _Shape.of(project.out_blocks, description.registers) if project else self.wide
         self.rows = self._strip()
         self.in_rows = self._rows_under(self.rows)
         size = w.lanes * w.size[1]
         self.plane = self.in_rows * size
-        self.scratch = frame.scratch_view(self.wide.vectors * self.plane, f32)
+        if expand is not None:
+            self.scratch = frame.scratch_view(self.wide.vectors * self.plane, f32)
+            self.expanded = Pixels(frame, expand.op.results[0], expand.final)
+        else:
+            binding = dispatch.binding_of(w.source)
+            assert binding is not None
+            self.scratch = frame.binding_args[binding.index]
         self.tiles = LanewiseTiles(frame, w, description.registers, self.scratch)
         result, destination = dispatch.results[0]
         self.memory = frame.binding_memory(destination)
-        self.expanded = Pixels(frame, expand.op.results[0], expand.final)
         self.narrowed = Pixels(frame, w.op.results[0], chain.narrow)
         self.image: Index = 0
         if project is not None:
@@ -83,33 +88,40 @@ class _Emitter:
         kept = w.blocks * w.out_size[1] if self.chain.project else 0
 
         def n_bytes(rows: int) -> int:
-            pixels = self.wide.vectors * self._rows_under(rows) * w.size[1] + kept * rows
+            wide = self.wide.vectors * self._rows_under(rows) * w.size[1] if self.chain.expand else 0
+            pixels = wide + kept * rows
             return 4 * w.lanes * pixels
 
         most = max(1, -(-height // FEWEST_STRIPS))
-        rows = max((r for r in range(1, most + 1) if n_bytes(r) <= SCRATCH_BYTES), default=1)
+        # Without a wide image nothing is made twice: small strips stay closer.
+        limit = SCRATCH_BYTES if self.chain.expand else SCRATCH_BYTES // 8
+        rows = max((r for r in range(1, most + 1) if n_bytes(r) <= limit), default=1)
         return -(-height // -(-height // rows))
 
     def run(self) -> Kernel:
-        k, w, expand = self.kernel, self.chain.window, self.chain.expand
+        k, w = self.kernel, self.chain.window
         strips = -(-w.out_size[0] // self.rows)
         number: Index = self.frame.ids[0]
         strip = k.mod(number, strips)
         self.image = k.floordiv(number, strips) if w.batch != 1 else 0
         self.low = k.mul(strip, self.rows)
         self.high = k.min(k.add(self.low, self.rows), w.out_size[0])
-        full, rest = divmod(expand.out_blocks, self.wide.vectors)
-        k.loop(0, full, 1, (), lambda p: self._panel(k.mul(p, self.wide.vectors), self.wide.vectors))
-        if rest:
-            self._panel(full * self.wide.vectors, rest)
+        if self.chain.expand is None:
+            k.loop(0, w.blocks, 1, (), self._plane)
+        else:
+            full, rest = divmod(w.blocks, self.wide.vectors)
+            k.loop(0, full, 1, (), lambda p: self._panel(k.mul(p, self.wide.vectors), self.wide.vectors))
+            if rest:
+                self._panel(full * self.wide.vectors, rest)
         if self.chain.project is not None:
             self._project(self.chain.project)
-        why = (
-            f"{self.wide.vectors}x{self.wide.pixels} tiles of the wide image, strips of {self.rows} rows"
-            f"{f', {self.deep.vectors}x{self.deep.pixels} tiles behind' if self.chain.project else ''}"
-        )
+        parts = [f"strips of {self.rows} rows"]
+        if self.chain.expand is not None:
+            parts.insert(0, f"{self.wide.vectors}x{self.wide.pixels} tiles of the wide image")
+        if self.chain.project is not None:
+            parts.append(f"{self.deep.vectors}x{self.deep.pixels} tiles behind")
         count = dim_ops.mul(w.batch, strips)
-        return self.frame.finish([count], self.frame.scratch_bytes, NAME, why)
+        return self.frame.finish([count], self.frame.scratch_bytes, NAME, ", ".join(parts))
 
     # -- the wide image ----------------------------------------------------------------------------
 
@@ -123,15 +135,25 @@ class _Emitter:
         k.loop(begin, end, 1, (), lambda y: self._wide_row(first, vectors, y, k.mul(k.sub(y, top), row)))
 
         def window(v: Index) -> None:
-            self.tiles.block = block = k.add(first, v)
-            self.tiles.base = k.sub(k.mul(v, self.plane), k.mul(top, row))
-            store = self._keep(block) if self.chain.project is not None else self._finish(block)
-            k.loop(self.low, self.high, 1, (), lambda y: self.tiles.row(y, store))
+            self._slide(k.add(first, v), k.sub(k.mul(v, self.plane), k.mul(top, row)))
 
         k.loop(0, vectors, 1, (), window)
 
+    def _plane(self, block: Index) -> None:
+        """The window over a block of the image as it lies in memory."""
+        k, w = self.kernel, self.chain.window
+        number = k.add(k.mul(self.image, w.blocks), block)
+        self._slide(block, k.mul(number, w.size[0] * w.size[1] * w.lanes))
+
+    def _slide(self, block: Index, base: Index) -> None:
+        """The strip's rows of the window's result; ``base``: where row 0 of the image would begin."""
+        self.tiles.block, self.tiles.base = block, base
+        store = self._keep(block) if self.chain.project is not None else self._finish(block)
+        self.kernel.loop(self.low, self.high, 1, (), lambda y: self.tiles.row(y, store))
+
     def _wide_row(self, first: Index, vectors: int, y: Index, target: Index) -> None:
         k, w, expand = self.kernel, self.chain.window, self.chain.expand
+        assert expand is not None
         height, width = w.size
         source = self.frame.dispatch.binding_of(expand.source)
         assert source is not None
