@@ -26,7 +26,7 @@ LOAD_CYCLES = 0.1
 FAR_BYTES = 4.4
 """Bytes a cycle from beyond the second cache, fetched ahead or not."""
 SHOWS = 0.2
-"""The share of that time that shows although it is fetched ahead."""
+"""The share of that time that shows although B is fetched ahead and rows of A are read in order."""
 COPY_CYCLES = 3.0
 """To copy a vector."""
 STAYS = 0.75
@@ -80,8 +80,8 @@ def step_cycles(rows: int, vectors: int, registers: int, *, unaligned: bool = Fa
 def tile_cycles(
     rows: int, vectors: int, depth: int, registers: int, *, unaligned: bool = False, again: bool = False
 ) -> float:
-    """A whole tile; ``again``: its sums are taken from memory first."""
-    sums = rows * vectors * (2 if again else 1)
+    """A whole tile; ``again``: its sums come from memory far away and go back there."""
+    sums = rows * vectors * (5 if again else 1)
     return step_cycles(rows, vectors, registers, unaligned=unaligned) * depth + ENTRY + sums
 
 
@@ -231,7 +231,7 @@ def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
     if schedule.copy_rows:
         copies = groups * product.rows * product.depth / core.lanes * COPY_CYCLES
     b_far = blocks * product.columns * product.depth * core.element_bytes / FAR_BYTES
-    return max(compute, b_far) + SHOWS * b_far + a_far / FAR_BYTES + copies
+    return max(compute, b_far) + SHOWS * (b_far + a_far / FAR_BYTES) + copies
 
 
 __all__ = [
