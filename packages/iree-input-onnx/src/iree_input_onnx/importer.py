@@ -304,7 +304,11 @@ class Importer:
                 return self._call(function, node, opsets, depth, local=True)
             check_schema(node)
             if entry is not None:
-                return self._lower(entry, node)
+                try:
+                    return self._lower(entry, node)
+                except Unsupported:
+                    if not entry.body:
+                        raise
             if subgraphs is not None:
                 return subgraphs(self.emit, node, partial(self._subgraph, node, scope, opsets, depth))
             return self._call(_standard_body(node, tensors), node, opsets, depth, local=False)

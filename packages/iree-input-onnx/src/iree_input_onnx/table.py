@@ -28,7 +28,10 @@ FAMILIES = (
     "indexing",
     "selection",
     "sampling",
+    "regions",
+    "spectral",
     "matmul",
+    "attention",
     "convolution",
     "pooling",
     "normalization",
@@ -42,13 +45,17 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One op of the table; ``notes`` says which cases are not covered (for the coverage page)."""
+    """One op of the table; ``notes`` says which cases are not covered (for the coverage page).
+
+    With ``body`` the standard's function body is taken for what ``lower`` does not support.
+    """
 
     domain: str
     op_type: str
     since: int
     lower: Lowering
     notes: str
+    body: bool = False
 
 
 _TABLE: dict[tuple[str, str], Entry] = {}
@@ -56,13 +63,13 @@ _loaded = False
 
 
 def onnx_op(
-    *op_types: str, since: int = 1, domain: str = "", notes: str = ""
+    *op_types: str, since: int = 1, domain: str = "", notes: str = "", body: bool = False
 ) -> Callable[[Lowering], Lowering]:
     """Register the decorated function for ``op_types`` of ``domain``, from definition ``since`` on."""
 
     def register(function: Lowering) -> Lowering:
         for op_type in op_types:
-            _TABLE[domain, op_type] = Entry(domain, op_type, since, function, notes)
+            _TABLE[domain, op_type] = Entry(domain, op_type, since, function, notes, body)
         return function
 
     return register
