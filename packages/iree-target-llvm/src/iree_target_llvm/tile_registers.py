@@ -57,6 +57,8 @@ class TileRegisters:
         return bytes(data)
 
     def _assign(self, function: Any) -> None:
+        if not any(op.name.startswith("amx.") for op in function.walk()):
+            return
         groups = _Groups()
         groups.visit(function)
         live = sorted(groups.all(), key=lambda g: g.start)

@@ -6,6 +6,7 @@ functions, then the conversions themselves.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from iree_codegen.legalize import (
     trigonometry,
 )
 from iree_codegen.legalize.emit import Emit
+from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import FloatType, VectorType, element_of, f32, f64
 
@@ -100,8 +102,13 @@ def _width(value: Value) -> int:
     return element.width if isinstance(element, FloatType) else 0
 
 
+@functools.lru_cache(maxsize=1 << 12)
+def _narrow_type(type: Type) -> bool:
+    return element_of(type) in narrow.NARROW
+
+
 def _is_narrow(value: Value) -> bool:
-    return element_of(value.type) in narrow.NARROW
+    return _narrow_type(value.type)
 
 
 def _same_kind(type: Any, element: Any) -> Any:
@@ -113,13 +120,15 @@ UNTOUCHED = frozenset({"arith.select", "arith.bitcast", "arith.constant", "arith
 
 def _narrow(op: Op, description: Any) -> None:
     """An arithmetic op on narrow floats -> the op on f32 between conversions."""
-    dialect = op.name.partition(".")[0]
-    if dialect not in ("arith", "math") or op.name in UNTOUCHED:
-        if op.name == "vector.reduction" and _is_narrow(op.operands[0]):
+    name = op.name
+    if not name.startswith(("arith.", "math.")) or name in UNTOUCHED:
+        if name == "vector.reduction" and _is_narrow(op.operands[0]):
             _narrow_operands(op, description)
         return
-    if any(_is_narrow(v) for v in (*op.operands, *op.results)):
-        _narrow_operands(op, description)
+    for value in (*op.operands, *op.results):
+        if _narrow_type(value.type):
+            _narrow_operands(op, description)
+            return
 
 
 def _narrow_operands(op: Op, description: Any) -> None:
