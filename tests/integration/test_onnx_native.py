@@ -31,10 +31,6 @@ REASONS = {
     "element type i4": "kernels address whole bytes; 4-bit integers are packed two a byte",
     "element type ui4": "the same",
     "element type complex": "kernels hold no complex numbers",
-    "reading back an element of type bf16": "the virtual machine has no register for a bf16 that shapes need",
-    "reading back an element of type f16": "the same",
-    "of bf16 on the host": "nor are sizes turned into such numbers there",
-    "of f16 on the host": "the same",
 }
 """What a refusal says -> why."""
 DIFFERENT_BY_DECISION = {

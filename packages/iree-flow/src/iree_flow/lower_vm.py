@@ -19,6 +19,7 @@ from iree_core_ir.ir.types import FloatType, IndexType, IntegerType
 from iree_flow.dialects import stream
 from iree_flow.dim_ranges import named_maxima
 from iree_flow.errors import FlowError
+from iree_flow.narrow_floats import from_bits, rounded, to_bits
 from iree_hal.compiler import dialect as hal
 from iree_hal.compiler.recordings import record
 from iree_vm.artifact import Dim, FunctionSpec
@@ -61,6 +62,15 @@ _BINARY: dict[str, str] = {
 }
 """Host arithmetic with one VM op of the same meaning; ``{t}`` is the register type."""
 
+NARROW = ("f16", "bf16")
+_ROUNDED = frozenset(name for name in _BINARY if name.startswith("math.") or name.endswith("f")) | {
+    "arith.truncf",
+    "arith.sitofp",
+    "arith.uitofp",
+    "arith.constant",
+}
+"""What makes a float that may not fit 16 bits."""
+
 _COMPARE: dict[str, str] = {
     "eq": "cmp.eq.{t}",
     "ne": "cmp.ne.{t}",
@@ -84,10 +94,6 @@ def register_type(type: Any) -> str:
     if isinstance(type, FloatType):
         return "f64" if type.width == 64 else "f32"
     return "ref"
-
-
-def _is_narrow_float(type: Any) -> bool:
-    return isinstance(type, FloatType) and type.width < 32
 
 
 def lower(module: ModuleOp, name: str, specs: Mapping[str, FunctionSpec]) -> HostProgram:
@@ -228,19 +234,15 @@ class _FunctionLowering:
         return found
 
     def _op(self, op: Op) -> None:
-        narrow = next((v.type for v in (*op.operands, *op.results) if _is_narrow_float(v.type)), None)
-        if narrow is not None:
-            raise FlowError(
-                8,
-                f"'{op.name}' of {narrow} on the host",
-                source=op.location.user_text(),
-                cause="registers hold f32 and f64: a narrower number would not be rounded",
-            )
+        types = [v.type for v in (*op.operands, *op.results) if isinstance(v.type, FloatType)]
+        narrow = next((t for t in types if t.width < 32), None)
+        if narrow is not None and str(narrow) not in NARROW:
+            raise FlowError(8, f"'{op.name}' of {narrow} on the host", source=op.location.user_text())
         rule = _RULES.get(op.name)
         if rule is not None:
             result = rule(self, op)
             if op.results:
-                self.values[op.results[0]] = result
+                self.values[op.results[0]] = self._fitted(op, result)
             return
         template = _BINARY.get(op.name)
         if template is None:
@@ -251,7 +253,14 @@ class _FunctionLowering:
                 cause="the op has no meaning in the virtual machine",
             )
         kind = register_type(op.results[0].type)
-        self.values[op.results[0]] = self.builder.op(template.format(t=kind), *self.operands(op))
+        self.values[op.results[0]] = self._fitted(
+            op, self.builder.op(template.format(t=kind), *self.operands(op))
+        )
+
+    def _fitted(self, op: Op, value: Any) -> Any:
+        """Numbers of less than 32 bits are rounded after each op."""
+        name = str(op.results[0].type)
+        return rounded(self.builder, value, name) if name in NARROW and op.name in _ROUNDED else value
 
     def operands(self, op: Op) -> list[Any]:
         return [self.value(v) for v in op.operands]
@@ -370,6 +379,11 @@ def _float_cast(f: _FunctionLowering, op: Op) -> Any:
 def _bitcast(f: _FunctionLowering, op: Op) -> Any:
     a, b = register_type(op.operands[0].type), register_type(op.results[0].type)
     value = f.operands(op)[0]
+    source, target = str(op.operands[0].type), str(op.results[0].type)
+    if source in NARROW and target not in NARROW:
+        return to_bits(f.builder, value, source)
+    if target in NARROW and source not in NARROW:
+        return from_bits(f.builder, value, target)
     return value if a == b else f.builder.op(f"bitcast.{a}.{b}", value)
 
 
@@ -471,6 +485,9 @@ _LOADS = {"i1": "i8.u", "i8": "i8.s", "ui8": "i8.u", "i16": "i16.s", "ui16": "i1
 def _buffer_load(f: _FunctionLowering, op: hal.BufferLoad) -> Any:
     f.host.await_(f.waited())
     name = str(op.result.type)
+    if name in NARROW:
+        bits = f.builder.call("hal.buffer.load.i16.u", f.value(op.buffer), f.value(op.offset))
+        return from_bits(f.builder, bits, name)
     if name not in (*_LOADS, "i32", "i64", "f32", "f64"):
         raise FlowError(8, f"reading back an element of type {name}", source=op.location.user_text())
     return f.builder.call(f"hal.buffer.load.{_LOADS.get(name, name)}", f.value(op.buffer), f.value(op.offset))
