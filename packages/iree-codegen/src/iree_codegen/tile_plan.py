@@ -21,6 +21,8 @@ PARTS = {"high": 2, "medium": 1}
 """``matmul_precision`` -> bf16 numbers that stand for an f32."""
 BLOCK_BYTES = 1 << 20
 """Converted rows of A that a worker keeps, at most: they and the panels at hand stay in the L2 cache."""
+FEWEST_ROWS = 4
+"""With fewer the weights' bytes bound a product, and two bf16 are as many as an f32."""
 SHORTEST = 16
 """Products of fewer terms are not worth converting for."""
 GROUPS = 2
@@ -128,6 +130,8 @@ def plan_tiles(dispatch: Dispatch, description: Any) -> TilePlan | None:
         return None
     depth, columns = base.depth, base.columns
     if not isinstance(depth, int) or not isinstance(columns, int) or depth < SHORTEST:
+        return None
+    if parts == 2 and isinstance(base.rows, int) and base.rows < FEWEST_ROWS:
         return None
     rows, row_tiles = ROWS, 2
     if isinstance(base.rows, int):

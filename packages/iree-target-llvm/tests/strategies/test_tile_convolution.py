@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iree_codegen import packed_window
+from iree_codegen.layouts import constant_layout
 from iree_codegen.tile_panels import (
     pack_tile_filters,
     split,
@@ -86,7 +88,10 @@ CASES = (
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_convolutions_mean_what_the_precision_says(case: Case, precision: str) -> None:
+def test_convolutions_mean_what_the_precision_says(
+    case: Case, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_window, "ON_TILES", frozenset(PRECISIONS))
     description = machine(precision)
     rng = np.random.default_rng(len(str(case)))
     x = rng.standard_normal((case.batch, case.channels, *case.size)).astype(np.float32)
@@ -128,3 +133,9 @@ def test_what_is_unpacked_is_kept_when_packed_again(shape: tuple[int, ...], part
     np.testing.assert_allclose(back, source, rtol=2.0**-8 if parts == 1 else 2.0**-16)
     again = pack_tile_filters([back], parameters, wanted, np.dtype(np.float32))
     np.testing.assert_array_equal(inverse_function("tile-filters")(again, parameters, shape), back)
+
+
+def test_at_high_they_stay_f32() -> None:
+    func = function(CASES[0].text())
+    assert [layout.kind for layout in constant_layout(func, machine("medium"))] == ["tile-filters"]
+    assert all(layout.kind != "tile-filters" for layout in constant_layout(func, machine("high")))
