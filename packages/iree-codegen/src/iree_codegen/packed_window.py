@@ -29,8 +29,8 @@ GROUPS = 2
 PAIR = 2
 """bf16 numbers in a word."""
 ON_TILES = frozenset({"medium"})
-"""Precisions at which convolutions go to tiles. Three products of an image packed twice cost more than sums of
-f32 on blocked images and Winograd's transforms (measured: ResNet-50 87 ms against 55).
+"""Precisions at which convolutions go to tiles. Three products of an image packed twice cost more than f32 on
+blocked images and Winograd's transforms (measured: ResNet-50 87 ms against 55).
 """
 BATCH, FILTER, ROW, COLUMN, CHANNEL, TAP_ROW, TAP_COLUMN = range(7)
 """The loops of the op."""
