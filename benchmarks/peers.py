@@ -123,7 +123,7 @@ def missing(engine: Engine, model: zoo.Model) -> str:
 
 def prepare(name: str, chosen: Sequence[str], cache: Path, parallel: int = 1) -> Prepared:
     """Files of the model, and artefacts of the engines that compile ahead of time."""
-    model = zoo.MODELS[name]
+    model = zoo.ALL[name]
     folder = cache / "peers"
     folder.mkdir(parents=True, exist_ok=True)
     path = zoo.prepare(name, cache)
@@ -422,7 +422,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: " + " ".join(zoo.MODELS))
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: " + " ".join(zoo.ALL))
     parser.add_argument("--cache", type=Path, default=Path("build/models"), help="where files are kept")
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(engines.DEFAULT))
     parser.add_argument("--threads", nargs="+", type=int, default=[1])
@@ -444,9 +444,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--html", type=Path, help="write a page with tables and plots here")
     parser.add_argument("--from-json", type=Path, help="measure nothing, show this report")
     options = parser.parse_args(arguments)
-    if unknown := [name for name in options.models if name not in zoo.MODELS]:
-        parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(zoo.MODELS)}")
-    options.models = options.models or list(zoo.MODELS)
+    if unknown := [name for name in options.models if name not in zoo.ALL]:
+        parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(zoo.ALL)}")
+    options.models = options.models or list(zoo.ALL)
     options.cache = options.cache.resolve()
     return options
 

@@ -65,7 +65,7 @@ def plotted(entries: Sequence[Mapping[str, Any]], threads: int) -> list[str]:
             entry["model"]: {
                 ENGINES[name].title: cell[key] * scale
                 for name, cell in entry["engines"].items()
-                if peers_summary.counts(name, cell)
+                if peers_summary.counts(name, cell, entry["family"])
             }
             for entry in entries
         }

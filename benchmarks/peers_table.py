@@ -45,7 +45,7 @@ def rows(entry: Mapping[str, Any]) -> list[list[str]]:
     for name, cell in entry["engines"].items():
         cpu = cell["cpu_us"]
         notes = [cell["failure"]] if cell["failure"] else []
-        if not cell["failure"] and not peers_summary.counts(name, cell):
+        if not cell["failure"] and not peers_summary.counts(name, cell, entry["family"]):
             notes.append("wrong")
         if name == peer:
             notes.append("best f32 peer")
@@ -81,6 +81,7 @@ TITLES = {
     "all_rounds_wall": "wall, all rounds: best f32 peer / ours",
     "high": "best f32 peer / ours, high",
     "medium": "OpenVINO default / ours, medium",
+    "int8": "best of onnxruntime and OpenVINO / ours, QDQ models",
     "cold": "cold start: onnxruntime / ours",
     "peak": "peak memory: onnxruntime / ours",
 }
@@ -115,7 +116,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 
 
 def _peer(parts: Mapping[str, Any], model: str) -> str:
-    for key in ("f32", "all_rounds_wall"):
+    for key in ("f32", "int8", "all_rounds_wall"):
         if key in parts and model in parts[key]["models"]:
             return ENGINES[parts[key]["models"][model]["peer"]].title
     return ""

