@@ -97,11 +97,14 @@ class Enlarged(Node):
 
     sums: Any = None
     """The product, ``[n][group][f][y][ky][x][kx]``; one group."""
+    biased: Any = None
+    """The sum with a number for each feature, if there is one."""
     mixes = True
 
     @property
     def ops(self) -> list[Op]:
-        return [self.op, self.sums, self.sums.inputs[0].defining_op]
+        biased = [] if self.biased is None else [self.biased]
+        return [self.op, *biased, self.sums, self.sums.inputs[0].defining_op]
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
         _, channels, out, ky, kx = self.sums.inputs[1].type.shape
@@ -113,10 +116,32 @@ class Enlarged(Node):
             n, f, y, x = (AffineDim(i) for i in range(4))
             channel = ((y % ky) * kx + x % kx) * out + f
             reads = [n, channel // blocks.lanes, y // ky, x // kx, channel % blocks.lanes]
-            return _moved(made, blocks.resolver.dims(self.op.result), reads, builder)
+            result = _moved(made, blocks.resolver.dims(self.op.result), reads, builder)
+            return self._with_bias(result, blocks, builder)
         n, b, y, x, lane = (AffineDim(i) for i in range(RANK))
         block = ((y % ky) * kx + x % kx) * blocks.count(out) + b
-        return _moved(made, blocks.dims(self.result), [n, block, y // ky, x // kx, lane], builder)
+        result = _moved(made, blocks.dims(self.result), [n, block, y // ky, x // kx, lane], builder)
+        return self._with_bias(result, blocks, builder)
+
+    def _with_bias(self, image: Value, blocks: ChannelBlocks, builder: Builder) -> Value:
+        if self.biased is None:
+            return image
+        bias, rank = self.biased.inputs[1], image.type.rank
+        zero = AffineConstant(0)
+        reads: list[AffineExpr] = [zero, AffineDim(1), zero, zero, zero, zero]
+        if rank == RANK:
+            bias = blocks.packed_weights(bias, [1], builder)
+            reads.append(AffineDim(RANK - 1))
+        target = blocks.empty(builder, blocks.resolver.dims(image))
+        maps = [AffineMap.identity(rank), AffineMap(rank, 0, reads), AffineMap.identity(rank)]
+
+        def body(inner: Builder, a: Value, b: Value, _out: Value) -> Value:
+            total: Value = inner.create(arith.AddF, a, b).result
+            return total
+
+        made = builder.create(linalg.Generic, [image, bias], [target], maps, [PARALLEL] * rank, body)
+        result: Value = made.results[0]
+        return result
 
     def _weights(self, blocks: ChannelBlocks, builder: Builder, together: bool) -> Value:
         """``[1][c][f][ky][kx]`` as ``[fb][cb][1][1][ci][fi]``.
@@ -162,6 +187,9 @@ _MAKES = AffineMap.select(_LOOPS, range(7))
 
 def _enlarged(op: Any, blocks: ChannelBlocks) -> Node | None:
     sums: Any = op.src.defining_op
+    biased = None
+    if isinstance(sums, linalg.Generic) and _adds_bias(sums):
+        sums, biased = sums.inputs[0].defining_op, sums
     if not isinstance(sums, linalg.Generic) or sums.n_inputs != 2 or len(sums.iterator_types) != _LOOPS:
         return None
     if tuple(sums.indexing_maps) != (_READS, _WEIGHTS, _MAKES) or sums.reduction_dims != (7,):
@@ -182,9 +210,24 @@ def _enlarged(op: Any, blocks: ChannelBlocks) -> Node | None:
     if result.type.shape != (n, out, height * ky, width * kx):
         return None
     if out * 2 >= blocks.lanes:
-        return Enlarged(op, (image,), result, sums)
+        return Enlarged(op, (image,), result, sums, biased)
     # A few channels would fill blocks with little: they leave the blocks here.
-    return Enlarged(op, (image,), None, sums) if math.prod((out, ky, kx)) <= 4 * blocks.lanes else None
+    return (
+        Enlarged(op, (image,), None, sums, biased) if math.prod((out, ky, kx)) <= 4 * blocks.lanes else None
+    )
+
+
+def _adds_bias(op: Any) -> bool:
+    """A number for each feature is added to ``[n][group][f][y][ky][x][kx]``."""
+    if len(op.iterator_types) != 7 or op.n_inputs != 2 or op.reduction_dims:
+        return False
+    if [inner.name for inner in op.body][:-1] != ["arith.addf"] or constant_of(op.inputs[1]) is None:
+        return False
+    if set(next(iter(op.body)).operands) != set(op.body.args[:2]):
+        return False
+    identity, zero = AffineMap.identity(7), AffineConstant(0)
+    bias = AffineMap(7, 0, [AffineDim(1), AffineDim(2), zero, zero, zero, zero])
+    return bool(tuple(op.indexing_maps) == (identity, bias, identity) and op.inputs[0].has_one_use)
 
 
 __all__ = ["Enlarged", "Repeated", "resized"]
