@@ -33,6 +33,10 @@ class Refuse:
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
         return None
 
+    @staticmethod
+    def find_distributions(context=None):
+        return []  # distributions are not in folders alone now, so importlib.metadata is asked
+
 
 def find_distributions(*args, **kwargs):
     return [d for d in REAL(*args, **kwargs) if d.name != HIDDEN]
