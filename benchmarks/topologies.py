@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import types
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,8 @@ def save(traced: Traced, target: Path) -> None:
     import torch
 
     buffer = io.BytesIO()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about torch's own
         program = torch.onnx.export(
             traced.module,
             traced.arguments,
