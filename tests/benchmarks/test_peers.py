@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-import peers  # noqa: E402
-import peers_page  # noqa: E402
-import peers_summary  # noqa: E402
-import peers_table  # noqa: E402
-import plots  # noqa: E402
-import terminal  # noqa: E402
-import workers  # noqa: E402
+import peers
+import peers_page
+import peers_summary
+import peers_table
+import plots
+import terminal
+import workers
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import iree_flow
 import iree_vm
 
-ort = pytest.importorskip("onnxruntime")
 HEADS, SIZE = 2, 8
 WIDTH = HEADS * SIZE
 

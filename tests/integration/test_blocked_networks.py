@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 import iree_flow
 import iree_vm
 from iree_flow import blocked_regions
-
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("iree_target_llvm")
 
 helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
 

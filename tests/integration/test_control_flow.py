@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from control_models import HEAD, MODELS, build
 from onnx import parser
@@ -20,8 +21,6 @@ import iree_flow
 import iree_hal
 import iree_vm
 from iree_input_onnx.testing import run_model
-
-onnxruntime = pytest.importorskip("onnxruntime")
 
 
 def by_onnxruntime(model: onnx.ModelProto, calls: Any) -> list[Any]:

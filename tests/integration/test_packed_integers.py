@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -12,8 +13,6 @@ from onnx import helper, numpy_helper
 import iree_flow
 import iree_vm
 from iree_base.errors import IreeError
-
-ml_dtypes = pytest.importorskip("ml_dtypes")
 
 
 def model(dims: Any, weights: Any = None) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import networks
 import numpy as np
+import onnxruntime
 import pytest
 
 import iree_flow
@@ -16,7 +17,6 @@ from iree_core_ir.text.parser import parse_module
 from iree_flow.phase_file import constants_path
 from iree_flow.pipeline import PHASE_NAMES
 
-onnxruntime = pytest.importorskip("onnxruntime")
 INTERPRETED = PHASE_NAMES[: PHASE_NAMES.index("stream") + 1]
 SEEDS = (1, 2, 3)
 

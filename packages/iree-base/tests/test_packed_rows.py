@@ -6,8 +6,6 @@ import pytest
 from iree_base.element_types import element_type
 from iree_base.packed_rows import pack_rows, packed_bytes, unpack_rows
 
-pytest.importorskip("ml_dtypes")
-
 
 @pytest.mark.parametrize("name", ["i4", "ui4"])
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 4), (3, 5), (2, 3, 7), (0, 5), (3, 0), (0,)])

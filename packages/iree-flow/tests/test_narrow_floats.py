@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 from iree_flow.narrow_floats import from_bits, rounded, to_bits
 
-ml_dtypes = pytest.importorskip("ml_dtypes")
 DTYPES = {"f16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
 
 

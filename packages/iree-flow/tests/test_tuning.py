@@ -14,7 +14,7 @@ from iree_flow import tuning
 from iree_flow.chosen_description import OWN, TUNED
 from iree_flow.tuning import Choice
 
-pytest.importorskip("iree_target_llvm")
+pytest.importorskip("iree_target_llvm", reason="kernels that differ take a target with choices")
 
 PRODUCT = """
 func.func @main(%x: tensor<64x96xf32> {iree.name = "x"}) -> tensor<64x160xf32> {
@@ -118,7 +118,7 @@ def test_measuring_runs_on_the_device(variants: None) -> None:
 
 
 def test_a_target_that_offers_nothing_is_left_alone(measured: list[list[str]]) -> None:
-    pytest.importorskip("iree_target_reference")
+    pytest.importorskip("iree_target_reference", reason="a target is a package of its own")
     assert not iree_flow.compile(PRODUCT, target="reference", tune=True).report.tuning
     assert measured == []
 

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from iree_input_onnx.testing import run_model
@@ -10,7 +11,6 @@ from iree_input_onnx.testing import run_model
 
 def by_onnxruntime(model, arrays):
     """Outputs of onnxruntime, None where it has no kernel for the model."""
-    onnxruntime = pytest.importorskip("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

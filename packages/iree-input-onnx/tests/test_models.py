@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from iree_input_onnx.testing import ImportedModel
@@ -59,7 +60,6 @@ def probed(path, rng):
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("name", MODELS)
 def test_numbers_are_those_of_onnxruntime(name, dynamic):
-    onnxruntime = pytest.importorskip("onnxruntime")
     path = CACHE / f"{name}.onnx"
     if not path.exists():
         pytest.skip(f"{path} is not there")

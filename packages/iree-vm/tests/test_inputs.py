@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from vm_models import add_model, dynamic_model, random, tensor
@@ -165,7 +166,6 @@ def test_booleans_are_made_0_or_1() -> None:
 
 
 def test_sub_byte_integers_are_packed() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     view = convert("i4", np.array([1, -1, 7], ml_dtypes.int4))
     assert view.shape == (3,)
     assert view.buffer.array.tolist() == [0xF1, 0x07]

@@ -91,6 +91,21 @@ def resolve(texts: Iterable[str], signature: Signature) -> dict[str, Array]:
     return {slot.name: values[slot.name] for slot in signature.inputs if slot.name in values}
 
 
+def complete(
+    texts: Iterable[str], signature: Signature, seed: int, *, seed_given: bool = False
+) -> dict[str, Array]:
+    """All inputs: those of ``texts``, and seeded values for the others (see :func:`fill`).
+
+    Raises CliError 4 where the user gave a seed that nothing needs, and what :func:`resolve` and :func:`fill`
+    raise.
+    """
+    values = resolve(texts, signature)
+    if seed_given and len(values) == len(signature.inputs):
+        raise CliError(4, "--seed", cause="every input is given")
+    fill(values, signature, seed)
+    return values
+
+
 def require_all(values: Mapping[str, Array], signature: Signature) -> None:
     """Raise CliError 7 unless every input has a value."""
     missing = [slot for slot in signature.inputs if slot.name not in values]

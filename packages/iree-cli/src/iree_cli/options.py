@@ -68,6 +68,19 @@ def input_option(function: F) -> F:
     )(function)
 
 
+def seed_option(function: F) -> F:
+    """What :func:`iree_cli.inputs.complete` takes."""
+    return click.option(
+        "--seed", type=int, default=0, show_default=True, help="For inputs that are not given."
+    )(function)
+
+
+def warmup_option(function: F) -> F:
+    return click.option(
+        "--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Calls before that."
+    )(function)
+
+
 def complete_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Drivers; once ``://`` is begun, the paths of devices."""
     try:

@@ -15,7 +15,9 @@ KEYS = [f"{i:02x}" * 20 for i in range(4)]
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A cache of four kernels of 1000 bytes, the first used longest ago, among files of somebody else."""
-    pytest.importorskip("iree_codegen")
+    pytest.importorskip(
+        "iree_codegen", reason="the compiler, whose cache this is, is an extra of this package"
+    )
     monkeypatch.setenv("IREE_CACHE_DIR", str(tmp_path))
     now = time.time()
     for i, key in enumerate(KEYS):

@@ -22,8 +22,8 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def product(tmp_path_factory):
     """An artefact with a product whose size is only known at run time."""
-    iree_flow = pytest.importorskip("iree_flow")
-    pytest.importorskip("iree_target_llvm")
+    iree_flow = pytest.importorskip("iree_flow", reason="the compiler is an extra of this package")
+    pytest.importorskip("iree_target_llvm", reason="a target is a package of its own")
     text = """
     func.func @main(%x: tensor<?x32xf32> {iree.name = "x"}) -> tensor<?x64xf32> {
       %c0 = arith.constant 0 : index

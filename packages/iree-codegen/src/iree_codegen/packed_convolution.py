@@ -7,6 +7,7 @@ them while they are hot.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ UNROLL = 2
 WORD = 4
 
 
-class PackedConvolution:
+class PackedConvolution(ABC):
     """Subclasses say what a word holds and how a tile is computed."""
 
     def __init__(
@@ -51,16 +52,17 @@ class PackedConvolution:
         self.pieces = self.kernel.view(scratch, offset, words * plan.group, element)
         self.image = self.kernel.view(scratch, offset, words, word)
 
+    @abstractmethod
     def words(self, pieces: Sequence[Value]) -> Sequence[Value]:
         """The words of a vector of pixels, a vector of elements for each part; ``pieces``: by channel."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tile(self, panel: Index, pixel: Index) -> None:
         """Compute the sums of a panel of filters for the pixels of a tile."""
-        raise NotImplementedError
 
+    @abstractmethod
     def functions(self) -> list[Op]:
-        raise NotImplementedError
+        """What tiles call."""
 
     def emit(self, name: str) -> Kernel:
         plan, k = self.plan, self.kernel

@@ -5,6 +5,7 @@ Workgroups take images and channels; a tile is a few output rows times one vecto
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Generic
 
 from iree_codegen.dispatch import Dispatch
@@ -25,7 +26,7 @@ WRITTEN_OUT = 72
 MAX_ROWS = 8
 
 
-class SlidingTiles(Generic[Size]):
+class SlidingTiles(ABC, Generic[Size]):
     """Base of the emitters; ``emit_channel`` fills in one plane."""
 
     def __init__(self, dispatch: Dispatch, description: Any, window: Window[Size]) -> None:
@@ -49,9 +50,9 @@ class SlidingTiles(Generic[Size]):
         """The first element of the input plane."""
         self.weights: list[Value] | None = None
 
+    @abstractmethod
     def emit_channel(self) -> None:
-        """Loops over one plane of the result. What each subclass is there for."""
-        raise NotImplementedError(type(self).__name__)
+        """Loops over one plane of the result: what each subclass is there for."""
 
     def run(self, positions: int, plane: Index) -> Kernel:
         """The kernel; ``positions``: of an output plane, about; ``plane``: elements of an input plane."""

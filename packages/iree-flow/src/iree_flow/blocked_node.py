@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ def is_image(value: Value) -> bool:
 
 
 @dataclass
-class Node:
+class Node(ABC):
     """One op that can work on blocks."""
 
     op: Any
@@ -48,9 +49,9 @@ class Node:
         """The ops it stands for."""
         return [self.op]
 
+    @abstractmethod
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
         """Make the op on blocks; returns the image in blocks, or what replaces the op's result."""
-        raise NotImplementedError(type(self).__name__)
 
     def products(self, lanes: int) -> tuple[int, int]:
         """Products of a convolution for each pixel it makes: useful ones, and those of empty lanes."""

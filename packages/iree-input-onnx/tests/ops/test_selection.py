@@ -1,6 +1,7 @@
 """Results as long as the data says, and reads between elements, against onnxruntime."""
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from iree_input_onnx.testing import one_node, run_model
@@ -13,7 +14,6 @@ def images(*shape):
 
 
 def check(model, arrays, tolerance=1e-5):
-    onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     wanted = session.run(None, dict(zip(names, arrays, strict=True)))

@@ -1,6 +1,7 @@
 """Fourier transforms against numpy, pooled boxes against onnxruntime."""
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from iree_input_onnx.testing import one_node, run_model
@@ -55,7 +56,6 @@ def test_stft(windowed, onesided):
 @pytest.mark.parametrize("ratio", [0, 2])
 @pytest.mark.parametrize("reduction", ["avg", "max"])
 def test_roi_align(mode, ratio, reduction):
-    onnxruntime = pytest.importorskip("onnxruntime")
     x = numbers(2, 3, 9, 11)
     rois = np.array([[0, 0, 8, 8], [2.5, 1, 20, 17.5], [-9, -9, 3, 4], [5, 5, 5.2, 5.1]], np.float32)
     inputs = {"x": x, "rois": rois, "batch": np.array([0, 1, 1, 0], np.int64)}

@@ -369,9 +369,7 @@ def test_batches(best: Any, batch: int | None, kernel: int, size: Any) -> None:
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2), (7, 2), (7, 4)])
 @pytest.mark.parametrize(("channels", "out_channels"), [(1, 16), (3, 64), (4, 40)])
 def test_stems(description: Any, kernel: int, stride: int, channels: int, out_channels: int) -> None:
-    lanes = description.vector_bits // 32
-    if channels >= lanes:
-        pytest.skip("no stem with so few lanes")
+    channels = min(channels, description.vector_bits // 32 - 1)  # from a whole block on it is no stem
     case = Case(channels, out_channels, (21, 37), (kernel,) * 2, (stride,) * 2, epilogue="relu", stem=True)
     same(replace(case, pads=(kernel // 2,) * 4), description)
     same(case, description)

@@ -44,10 +44,10 @@ def measure(call: Callable[[], object], calls: int | None, seconds: float, warmu
 @options.artifact_argument
 @options.function_option
 @options.input_option
-@click.option("--seed", type=int, default=0, show_default=True, help="For inputs that are not given.")
+@options.seed_option
 @click.option("--calls", type=click.IntRange(min=1), help="Measure so many calls instead of a time.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Or so long.")
-@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Calls before that.")
+@options.warmup_option
 @options.execution_options
 @options.json_option
 @options.print_config_option
@@ -80,10 +80,7 @@ def command(
     if print_config:
         options.print_config(ctx, {"function_name": program.signature.name}, as_json=as_json)
         return
-    values = inputs.resolve(texts, program.signature)
-    if options.given(ctx, "seed") and len(values) == len(program.signature.inputs):
-        raise CliError(4, "--seed", cause="every input is given")
-    inputs.fill(values, program.signature, seed)
+    values = inputs.complete(texts, program.signature, seed, seed_given=options.given(ctx, "seed"))
 
     start = time.perf_counter()
     call = program.load(device=device, threads=threads, verify=verify)

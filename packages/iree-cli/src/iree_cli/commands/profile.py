@@ -20,9 +20,9 @@ REPLACEMENT = click.FloatRange(min=0, min_open=True)
 @options.artifact_argument
 @options.function_option
 @options.input_option
-@click.option("--seed", type=int, default=0, show_default=True, help="For inputs that are not given.")
+@options.seed_option
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True, help="Measured calls.")
-@click.option("--warmup", type=click.IntRange(min=0), default=3, show_default=True, help="Calls before that.")
+@options.warmup_option
 @click.option("--statistic", type=click.Choice(list(STATISTICS)), default="median", show_default=True,
               help="What of the rounds is shown.")  # fmt: skip
 @click.option("--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
@@ -83,10 +83,7 @@ def command(
     if print_config:
         options.print_config(ctx, {"function_name": program.signature.name}, as_json=as_json)
         return
-    values = inputs.resolve(texts, program.signature)
-    if options.given(ctx, "seed") and len(values) == len(program.signature.inputs):
-        raise CliError(4, "--seed", cause="every input is given")
-    inputs.fill(values, program.signature, seed)
+    values = inputs.complete(texts, program.signature, seed, seed_given=options.given(ctx, "seed"))
 
     call, module = program.load_module(device=device, threads=threads, verify=verify)
     measured = measure(module.device, lambda: call(values), rounds, warmup, clock == "cpu")
@@ -121,16 +118,21 @@ def command(
     table.show(report, each=each, top=top)
 
 
-def _peaks(device: Any, threads: int, again: bool, flops: float | None, bandwidth: float | None) -> Any:
+def _peaks(
+    device: Device, threads: int, again: bool, flops: float | None, bandwidth: float | None
+) -> Peaks | None:
+    """What the user says of the device, else what is measured; None where that cannot be had."""
     from iree_hal.peaks import Peaks, measure_peaks
 
-    found = None
-    if flops is None or bandwidth is None:
-        found = measure_peaks(device, threads=threads, again=again)
-    if found is None and (flops is None or bandwidth is None):
+    if flops is not None and bandwidth is not None:
+        return Peaks(1e9 * flops, ((0, 1e9 * bandwidth),))
+    found = measure_peaks(device, threads=threads, again=again)
+    if found is None:
         return None
-    rates = ((0, 1e9 * bandwidth),) if bandwidth is not None else found.bandwidths  # type: ignore[union-attr]
-    return Peaks(1e9 * flops if flops is not None else found.flops, rates)  # type: ignore[union-attr]
+    return Peaks(
+        found.flops if flops is None else 1e9 * flops,
+        found.bandwidths if bandwidth is None else ((0, 1e9 * bandwidth),),
+    )
 
 
 def _write(report: Report, trace: Path | None, html: Path | None) -> None:

@@ -157,8 +157,7 @@ def verify_source(path: Path, plan: Plan, target: str | None, against: Path | No
     source = Source.compile(path, **plan.arguments, **({} if target is None else {"target": target}))
     functions = signatures.from_functions(source.functions)
     signature = signatures.choose(functions, plan.function_name, what="the source")
-    values = inputs.resolve(plan.texts, signature)
-    inputs.fill(values, signature, plan.seed)
+    values = inputs.complete(plan.texts, signature, plan.seed)
     objects = None if against is None else _digests(against)
     rows = []
     kernels: Any = "always" if plan.kernels else "differing"

@@ -8,7 +8,7 @@ from typing import Any
 
 from iree_cli import console
 from iree_cli.profiles.report import Line, Report
-from iree_cli.profiles.table import RIGHT, cells, summary
+from iree_cli.profiles.table import COLUMNS, RIGHT, cells, summary
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; }
@@ -40,8 +40,6 @@ for (const table of document.querySelectorAll('table')) {
   }));
 }
 """
-
-_COLUMNS = (*RIGHT, "bound by", "dispatch", "strategy", "nodes")
 
 
 def page(report: Report) -> str:
@@ -90,7 +88,7 @@ def _slice(line: Line) -> str:
 
 
 def _table(lines: tuple[Line, ...]) -> str:
-    head = "".join(f"<th{_side(column)}>{html.escape(column)}</th>" for column in _COLUMNS)
+    head = "".join(f"<th{_side(column)}>{html.escape(column)}</th>" for column in COLUMNS)
     rows = "\n".join(f"<tr>{_row(line)}</tr>" for line in lines)
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table>"
 
@@ -100,7 +98,7 @@ def _row(line: Line) -> str:
     values = (line.nanoseconds, line.share, line.count, line.flops_rate, line.bytes_rate, bound, line.reached)
     texts = [*cells(line)[:-1], ", ".join(line.sources)]
     result = []
-    for number, (column, text) in enumerate(zip(_COLUMNS, texts, strict=True)):
+    for number, (column, text) in enumerate(zip(COLUMNS, texts, strict=True)):
         value = f' data-value="{values[number] or 0}"' if number < len(values) else ""
         side = ' class="wide"' if column == "nodes" else _side(column)
         mark = (

@@ -11,6 +11,7 @@ from iree_cli import console
 from iree_cli.profiles.report import Line, Report
 
 RIGHT = ("us", "share", "x", "GFLOP/s", "GB/s", "floor us", "reached")
+COLUMNS = (*RIGHT, "bound by", "dispatch", "strategy", "nodes")
 
 
 def show(report: Report, *, each: bool, top: int | None) -> None:
@@ -22,7 +23,7 @@ def show(report: Report, *, each: bool, top: int | None) -> None:
         shown = [line for line in lines if line in slowest] if each else slowest
     stdout = console.stdout()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in (*RIGHT, "bound by", "dispatch", "strategy", "nodes"):
+    for title in COLUMNS:
         table.add_column(
             title,
             justify="right" if title in RIGHT else "left",
@@ -44,7 +45,7 @@ def show(report: Report, *, each: bool, top: int | None) -> None:
 
 
 def cells(line: Line) -> list[str]:
-    """The texts of a row."""
+    """The texts of a row, one for each of ``COLUMNS``."""
     reached = line.reached
     return [
         f"{line.nanoseconds / 1e3:,.1f}",
