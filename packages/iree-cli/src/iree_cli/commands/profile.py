@@ -12,6 +12,8 @@ from iree_cli.errors import CliError
 from iree_cli.profiles import table
 from iree_cli.profiles.measure import STATISTICS, measure
 from iree_cli.profiles.report import Report, make_report
+from iree_hal import Device
+from iree_hal.peaks import Peaks, measure_peaks
 
 REPLACEMENT = click.FloatRange(min=0, min_open=True)
 
@@ -122,8 +124,6 @@ def _peaks(
     device: Device, threads: int, again: bool, flops: float | None, bandwidth: float | None
 ) -> Peaks | None:
     """What the user says of the device, else what is measured; None where that cannot be had."""
-    from iree_hal.peaks import Peaks, measure_peaks
-
     if flops is not None and bandwidth is not None:
         return Peaks(1e9 * flops, ((0, 1e9 * bandwidth),))
     found = measure_peaks(device, threads=threads, again=again)
