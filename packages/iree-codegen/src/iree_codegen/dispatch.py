@@ -7,7 +7,8 @@ arguments, one each. ``iree.dims`` on a tensor argument names the arguments that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,11 @@ class Binding:
     constant: bool
     dims: tuple[Dim, ...]
     packed: str | None = None
-    """How the constant was transformed by the layout hook (its parameters as text); None when untouched."""
+    """How the layout hook has the constant transformed (kind and parameters as JSON); None when untouched."""
+
+    def is_packed(self, kind: str, parameters: Mapping[str, Any]) -> bool:
+        """True of a constant that lies in memory as the transform ``kind`` makes it."""
+        return self.packed is not None and json.loads(self.packed) == {"kind": kind, "parameters": parameters}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ that order. Where there is padding the rows are copied to scratch once; else the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -50,7 +49,7 @@ def blocked_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     plan = choose(c, description) if packed is None else _plan(c, description)
     if packed is not None:
         kind, wanted, _ = _packing(c, plan)
-        if json.loads(packed) != {"kind": kind, "parameters": wanted}:
+        if not c.weights.is_packed(kind, wanted):
             return None
     if isinstance(plan, Strips):
         return blocked_winograd(dispatch, description, c, plan)

@@ -5,7 +5,6 @@ A word holds four channels of a pixel. Pixels are loaded as vectors, filters bro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,8 +36,7 @@ def integer_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     plan = plan_integer_window(dispatch, description)
     if plan is None:
         return None
-    wanted = {"kind": INTEGER_FILTERS, "parameters": filter_parameters(plan.filters_per_tile)}
-    if plan.weights.packed is None or json.loads(plan.weights.packed) != wanted:
+    if not plan.weights.is_packed(INTEGER_FILTERS, filter_parameters(plan.filters_per_tile)):
         return None
     return _Emitter(dispatch, description, plan).emit(NAME)
 

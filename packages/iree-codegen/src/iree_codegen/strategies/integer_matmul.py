@@ -7,7 +7,6 @@ through a group of panels. A tile's sums go to scratch; the epilogue reads them 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from iree_codegen import dims as dim_ops
@@ -43,10 +42,7 @@ def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
 
 def integer_matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
     plan = plan_integers(dispatch, description)
-    if plan is None:
-        return None
-    given = plan.b.binding.packed
-    if given is None or json.loads(given) != {"kind": INTEGER_PANELS, "parameters": integer_layout(plan)[1]}:
+    if plan is None or not plan.b.binding.is_packed(INTEGER_PANELS, integer_layout(plan)[1]):
         return None
     return _Emitter(dispatch, description, plan).emit()
 

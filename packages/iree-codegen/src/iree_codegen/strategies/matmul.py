@@ -11,7 +11,6 @@ scratch, from which the epilogue reads them while they are hot.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,15 +54,14 @@ def matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
     if plan.layout == PACKED and plan.b is not None:
         wanted = panel_layout(plan)
         assert wanted is not None
-        given = plan.b.binding.packed
-        if given is None:
+        if plan.b.binding.packed is None:
             # The constant was not laid out for us: read it as it is.
             direct = plan.b.address.coefficient(plan.root.vars[plan.n]) == 1
             plan.layout = ROWS if direct else SCRATCH
             read_rows_in_place(plan, description)
             if plan.layout == SCRATCH and not plan.fits_scratch:
                 return None
-        elif json.loads(given) != {"kind": PANELS, "parameters": wanted[1]}:
+        elif not plan.b.binding.is_packed(PANELS, wanted[1]):
             return None
     return _Emitter(dispatch, description, plan).emit()
 

@@ -11,7 +11,6 @@ read before it is written, and the sums of the earlier stages wait in scratch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -171,8 +170,7 @@ class _Emitter:
         value = op.weights[stage]
         binding = self.dispatch.binding_of(value)
         if binding is not None and binding.packed is not None:
-            wanted = {"kind": GATE_PANELS, "parameters": self.shape.parameters(stage)}
-            assert json.loads(binding.packed) == wanted
+            assert binding.is_packed(GATE_PANELS, self.shape.parameters(stage))
             return self.frame.binding_args[binding.index]
         gates, width = op.stage_gates(stage), self.shape.width(stage)
         panels = -(-self.size // width)

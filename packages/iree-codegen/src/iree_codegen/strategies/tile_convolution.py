@@ -6,7 +6,6 @@ of a tap are a step. With two parts the image is packed twice: what bf16 holds o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,8 +45,8 @@ def tile_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     plan = plan_tile_window(dispatch, description)
     if plan is None:
         return None
-    wanted = {"kind": TILE_FILTERS, "parameters": tile_filter_parameters(plan.filters_per_tile, plan.parts)}
-    if plan.weights.packed is None or json.loads(plan.weights.packed) != wanted:
+    parameters = tile_filter_parameters(plan.filters_per_tile, plan.parts)
+    if not plan.weights.is_packed(TILE_FILTERS, parameters):
         return None
     return _Emitter(dispatch, description, plan).emit(NAME)
 

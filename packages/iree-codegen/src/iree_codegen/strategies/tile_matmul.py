@@ -7,7 +7,6 @@ reads them there while they are hot and stores the results.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from iree_codegen import dims as dim_ops
@@ -44,10 +43,7 @@ def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
 
 def tile_matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
     plan = plan_tiles(dispatch, description)
-    if plan is None:
-        return None
-    given = plan.b.binding.packed
-    if given is None or json.loads(given) != {"kind": TILE_PANELS, "parameters": tile_layout(plan)[1]}:
+    if plan is None or not plan.b.binding.is_packed(TILE_PANELS, tile_layout(plan)[1]):
         return None
     return _Emitter(dispatch, description, plan).emit()
 
