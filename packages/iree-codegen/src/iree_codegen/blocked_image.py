@@ -18,10 +18,9 @@ from iree_codegen.contraction import product_operands
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Var
-from iree_codegen.window import fill_number, number_of
+from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, ops_behind, unpadded
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
-from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
 CHANNELS = "iree.channels"
@@ -115,7 +114,7 @@ def match(dispatch: Dispatch, description: Any) -> BlockedConvolution | None:
         return None
     if any(v.type.element_type is not f32 for v in op.operands):
         return None
-    if fill_number(op.outputs[0]) != 0.0 or not _is_epilogue(dispatch, op):
+    if fill_number(op.outputs[0]) != 0.0 or not is_epilogue(dispatch, op, indexed=True):
         return None
     for image, weights in ((0, 1), (1, 0)):
         axes = _Axes.of(dispatch, op, image, weights, lanes)
@@ -235,10 +234,10 @@ class _Axes:
 
     def convolution(self, dispatch: Dispatch) -> BlockedConvolution | None:
         op, steps = self.op, self.steps
-        outer = _source(op.operands[self.image], self.spatial)
+        outer = unpadded(op.operands[self.image], 0.0, self.spatial)
         if outer is None:
             return None
-        source, before, padded = outer
+        source, before, behind = outer
         binding = dispatch.binding_of(source)
         weights = dispatch.binding_of(op.operands[self.weights])
         if binding is None or weights is None or not op.operands[self.weights].has_one_use:
@@ -264,8 +263,8 @@ class _Axes:
             op, binding, weights, _extent(self.batch), self.lanes, stem, channels, blocks,
             _extent(self.block), pair([dims[a] for a in self.spatial], 1),
             pair([_extent(s.loop) for s in axes], 1), pair([_extent(s.window) for s in axes], 1),
-            pair([s.stride for s in axes], 1), pair([s.dilation for s in axes], 1), pair(before, 0), padded,
-            tuple(self.kinds), self._is_flat(dispatch), _epilogue_cost(dispatch, op),
+            pair([s.stride for s in axes], 1), pair([s.dilation for s in axes], 1), pair(before, 0),
+            any((*before, *behind)), tuple(self.kinds), self._is_flat(dispatch), epilogue_cost(dispatch, op),
         )  # fmt: skip
 
     def _is_flat(self, dispatch: Dispatch) -> bool:
@@ -275,7 +274,7 @@ class _Axes:
             return False
         if self.kinds[-3:-1] == [COLUMN, ROW]:
             return False
-        for own in _behind(dispatch, self.op):
+        for own in ops_behind(dispatch, self.op):
             for inner in own.body:
                 if inner.name == "linalg.index" and inner.attributes["dim"].value in places:
                     return False
@@ -315,61 +314,6 @@ def _step(form: Affine, reduced: set[Var]) -> _Step | None:
     loop, stride = parts.get(False, (None, 1))
     window, dilation = parts.get(True, (None, 1))
     return _Step(loop, stride, window, dilation)
-
-
-def _source(value: Value, spatial: Sequence[int]) -> tuple[Value, list[int], bool] | None:
-    """(unpadded image, padding before it along ``spatial``, whether there is any)."""
-    pad: Any = value.defining_op
-    if pad is None:
-        return value, [0] * len(spatial), False
-    if pad.name != "tensor.pad" or not value.has_one_use:
-        return None
-    if number_of(pad.regions[0].block.terminator.operands[0]) != 0.0:
-        return None
-    low, high = pad.mixed_low, pad.mixed_high
-    if not all(isinstance(n, int) and n >= 0 for n in (*low, *high)):
-        return None
-    if any(n for axis, pair in enumerate(zip(low, high, strict=True)) if axis not in spatial for n in pair):
-        return None
-    return pad.operands[0], [low[a] for a in spatial], any(low) or any(high)
-
-
-def _is_epilogue(dispatch: Dispatch, op: Any) -> bool:
-    """Everything that reads the sums does so at its own place, up to the one result of the dispatch."""
-    result = op.results[0]
-    identity = AffineMap.identity(result.type.rank)
-    reached = {result}
-    for own in dispatch.ops:
-        reads = [v for v in own.operands if v in reached]
-        if not reads:
-            continue
-        if not isinstance(own, StructuredOp) or set(own.iterator_types) != {"parallel"}:
-            return False
-        if len(own.results) != 1 or own.results[0].type.shape != result.type.shape:
-            return False
-        maps = own.indexing_maps
-        if maps[own.n_inputs] is not identity or any(v in own.outputs for v in reads):
-            return False
-        if any(maps[i] is not identity for i, v in enumerate(own.inputs) if v in reached):
-            return False
-        reached.add(own.results[0])
-    return dispatch.results[0][0] in reached
-
-
-def _behind(dispatch: Dispatch, op: Any) -> list[Any]:
-    return [
-        own
-        for own in dispatch.ops
-        if own is not op and isinstance(own, StructuredOp) and own.name != "linalg.fill"
-    ]
-
-
-def _epilogue_cost(dispatch: Dispatch, op: Any) -> int:
-    cost = 1
-    for own in _behind(dispatch, op):
-        cost += len(own.inputs)
-        cost += sum(20 if inner.name.startswith("math.") else 1 for inner in own.body)
-    return cost
 
 
 def flops(c: BlockedConvolution, images: int) -> int:

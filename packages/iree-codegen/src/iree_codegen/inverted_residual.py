@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from iree_codegen.dispatch import Binding, Dispatch
-from iree_codegen.lanewise_window import LanewiseWindow, fill_number, is_epilogue, window_of
+from iree_codegen.lanewise_window import LanewiseWindow, window_of
+from iree_codegen.window import fill_number, is_epilogue
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Value
@@ -71,7 +72,7 @@ def match(dispatch: Dispatch) -> InvertedResidual | None:
         project = _pointwise(dispatch, behind[0], result) if len(behind) == 1 else None
         if project is None or not narrow.has_one_use:
             return None
-    if not is_epilogue(dispatch, window.op, narrow):
+    if not is_epilogue(dispatch, window.op, narrow, indexed=True):
         return None
     return InvertedResidual(expand, window, narrow, project)
 
@@ -93,7 +94,7 @@ def _pointwise(dispatch: Dispatch, op: Any, final: Value) -> Pointwise | None:
         return None
     weights = dispatch.binding_of(op.inputs[1])
     extents = dispatch.loop_dims(op)
-    if weights is None or weights.packed is not None or not is_epilogue(dispatch, op, final):
+    if weights is None or weights.packed is not None or not is_epilogue(dispatch, op, final, indexed=True):
         return None
     _, out_blocks, _, _, lanes, blocks, kh, kw, inner = extents
     if not all(isinstance(n, int) and n > 0 for n in extents[1:]) or (kh, kw) != (1, 1) or inner != lanes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
+from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, unpadded
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.operation import Value
@@ -65,7 +66,7 @@ def match(dispatch: Dispatch) -> tuple[LanewiseWindow, Value, Value | None] | No
         total, image = whole.op.results[0], whole.source
         if image not in results:
             return None
-    return (window, image, total) if is_epilogue(dispatch, window.op, image) else None
+    return (window, image, total) if is_epilogue(dispatch, window.op, image, indexed=True) else None
 
 
 def is_total(window: LanewiseWindow) -> bool:
@@ -97,13 +98,14 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     start = fill_number(op.outputs[0])
     if start is None or (kind == PRODUCT and start != 0.0):
         return None
-    outer = _source(op.inputs[0], start)
+    outer = unpadded(op.inputs[0], start, (2, 3))
     if outer is None:
         return None
+    source, before, _ = outer
     weights = dispatch.binding_of(op.inputs[1])
     if weights is None and kind == PRODUCT:
         return None
-    dims, out = dispatch.dims(outer[0]), dispatch.dims(op.results[0])
+    dims, out = dispatch.dims(source), dispatch.dims(op.results[0])
     kernel = dispatch.loop_dims(op)[5:]
     numbers = (*dims[1:], *out[1:], *kernel)
     if not all(isinstance(n, int) and n > 0 for n in numbers):
@@ -112,9 +114,9 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     blocks: Any = dims[1]
     lanes: Any = dims[4]
     return LanewiseWindow(
-        op, kind, outer[0], weights if kind == PRODUCT else None, dims[0], blocks, lanes,
+        op, kind, source, weights if kind == PRODUCT else None, dims[0], blocks, lanes,
         tuple(sizes[0]), tuple(sizes[1]), tuple(sizes[2]), (rows[0], columns[0]), (rows[1], columns[1]),
-        outer[1], start, epilogue_cost(dispatch, op),
+        (before[0], before[1]), start, epilogue_cost(dispatch, op),
     )  # fmt: skip
 
 
@@ -146,71 +148,4 @@ def _step(expr: AffineExpr, loop: int, window: int) -> tuple[int, int] | None:
     return (found[loop], found[window]) if set(found) == {loop, window} else None
 
 
-def _source(value: Value, outside: float) -> tuple[Value, tuple[int, int]] | None:
-    """The image without padding, and the rows and columns before it."""
-    pad: Any = value.defining_op
-    if pad is None or pad.name != "tensor.pad":
-        return value, (0, 0)
-    if not value.has_one_use:
-        return None
-    if number_of(pad.regions[0].block.terminator.operands[0]) != outside:
-        return None
-    low, high = pad.mixed_low, pad.mixed_high
-    if not all(isinstance(n, int) and n >= 0 for n in (*low, *high)):
-        return None
-    if any(low[axis] or high[axis] for axis in (0, 1, 4)):
-        return None
-    return pad.operands[0], (int(low[2]), int(low[3]))
-
-
-def fill_number(value: Value) -> float | None:
-    """The number that fills ``value`` everywhere."""
-    fill = value.defining_op
-    return number_of(fill.operands[0]) if fill is not None and fill.name == "linalg.fill" else None
-
-
-def number_of(value: Value) -> float | None:
-    """The number that ``value`` is, when it is a constant."""
-    constant = value.defining_op
-    attribute: Any = constant.attributes.get("value") if constant is not None else None
-    number = getattr(attribute, "value", None)
-    return float(number) if isinstance(number, (int, float)) else None
-
-
-def is_epilogue(dispatch: Dispatch, op: Any, end: Value) -> bool:
-    """All that reads the result of ``op`` does so at its own place, up to ``end``, which only others read."""
-    result = op.results[0]
-    identity = AffineMap.identity(result.type.rank)
-    reached = {result}
-    for own in dispatch.ops:
-        reads = [v for v in own.operands if v in reached]
-        if not reads:
-            continue
-        if end in reads:
-            if len(reads) > 1:
-                return False
-            continue
-        if not isinstance(own, StructuredOp) or set(own.iterator_types) != {"parallel"}:
-            return False
-        if len(own.results) != 1 or own.results[0].type.shape != result.type.shape:
-            return False
-        maps = own.indexing_maps
-        if maps[own.n_inputs] is not identity or any(v in own.outputs for v in reads):
-            return False
-        if any(maps[i] is not identity for i, v in enumerate(own.inputs) if v in reached):
-            return False
-        reached.add(own.results[0])
-    return end in reached
-
-
-def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
-    """Rough instructions per vector of the ops behind ``op``."""
-    cost = 1
-    for own in dispatch.ops:
-        if own is not op and isinstance(own, StructuredOp) and own.name != "linalg.fill":
-            cost += len(own.inputs)
-            cost += sum(20 if inner.name.startswith("math.") else 1 for inner in own.body)
-    return cost
-
-
-__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "is_epilogue", "is_total", "match", "window_of"]
+__all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "is_total", "match", "window_of"]

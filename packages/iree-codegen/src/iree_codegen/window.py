@@ -132,10 +132,12 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window[Dim] | None:
     start = fill_number(op.outputs[0])
     if start is None or (start != 0.0 and not pooling) or not is_epilogue(dispatch, op):
         return None
-    outer = _source(op.inputs[0], start)
+    rank = op.inputs[0].type.rank
+    outer = unpadded(op.inputs[0], start, range(rank - (2 if rank > 3 else 1), rank))
     if outer is None:
         return None
-    source, before, padded = outer
+    source, before = outer[0], tuple(outer[1])
+    padded = source is not op.inputs[0]
     binding, weights = dispatch.binding_of(source), dispatch.binding_of(op.inputs[1])
     if binding is None or (weights is None and not pooling):
         return None
@@ -170,22 +172,25 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window[Dim] | None:
     )  # fmt: skip
 
 
-def _source(value: Value, outside: float) -> tuple[Value, tuple[int, ...], bool] | None:
-    """(unpadded image, spatial padding before it, whether there is any)."""
+def unpadded(
+    value: Value, outside: float, spatial: Sequence[int]
+) -> tuple[Value, list[int], list[int]] | None:
+    """The image that ``value`` pads with ``outside``, and the padding before and behind it along the axes
+    ``spatial``; ``value`` itself and zeros where nothing pads it. None: it is padded otherwise.
+    """
     pad: Any = value.defining_op
-    if pad is None:
-        return value, (0,) * (2 if value.type.rank > 3 else 1), False
-    if pad.name != "tensor.pad" or not value.has_one_use:
+    if pad is None or pad.name != "tensor.pad":
+        return value, [0] * len(spatial), [0] * len(spatial)
+    if not value.has_one_use:
         return None
     if number_of(pad.regions[0].block.terminator.operands[0]) != outside:
         return None
     low, high = pad.mixed_low, pad.mixed_high
-    spatial = 2 if value.type.rank > 3 else 1
     if not all(isinstance(n, int) and n >= 0 for n in (*low, *high)):
         return None
-    if any((*low[:-spatial], *high[:-spatial])):
+    if any(low[axis] or high[axis] for axis in range(len(low)) if axis not in spatial):
         return None
-    return pad.operands[0], tuple(low[-spatial:]), True
+    return pad.operands[0], [low[a] for a in spatial], [high[a] for a in spatial]
 
 
 def fill_number(value: Value) -> float | None:
@@ -195,6 +200,7 @@ def fill_number(value: Value) -> float | None:
 
 
 def number_of(value: Value) -> float | None:
+    """The number that ``value`` is, when it is a constant."""
     constant = value.defining_op
     attribute: Any = constant.attributes.get("value") if constant is not None else None
     number = getattr(attribute, "value", None)
@@ -204,8 +210,12 @@ def number_of(value: Value) -> float | None:
 # -- what is fused behind ---------------------------------------------------------------------------
 
 
-def is_epilogue(dispatch: Dispatch, op: Any) -> bool:
-    """Everything that reads the result does so at its own place, up to the one result of the dispatch."""
+def is_epilogue(dispatch: Dispatch, op: Any, end: Value | None = None, *, indexed: bool = False) -> bool:
+    """Everything that reads the result does so at its own place, up to the one result of the dispatch.
+
+    Or up to ``end``, which others may read, if nothing else of what leads there. ``indexed``: ops that ask
+    for their place are taken, too.
+    """
     result = op.results[0]
     shape = result.type.shape
     identity = AffineMap.identity(len(shape))
@@ -214,7 +224,13 @@ def is_epilogue(dispatch: Dispatch, op: Any) -> bool:
         reads = [v for v in own.operands if v in reached]
         if not reads:
             continue
-        if not isinstance(own, StructuredOp) or set(own.iterator_types) != {"parallel"} or own.has_index:
+        if end in reads:
+            if len(reads) > 1:
+                return False
+            continue
+        if not isinstance(own, StructuredOp) or set(own.iterator_types) != {"parallel"}:
+            return False
+        if own.has_index and not indexed:
             return False
         if len(own.results) != 1 or own.results[0].type.shape != shape:
             return False
@@ -224,10 +240,10 @@ def is_epilogue(dispatch: Dispatch, op: Any) -> bool:
         if any(maps[i] is not identity for i, v in enumerate(own.inputs) if v in reached):
             return False
         reached.add(own.results[0])
-    return dispatch.results[0][0] in reached
+    return (dispatch.results[0][0] if end is None else end) in reached
 
 
-def _behind(dispatch: Dispatch, op: Op) -> list[Any]:
+def ops_behind(dispatch: Dispatch, op: Op) -> list[Any]:
     return [
         own
         for own in dispatch.ops
@@ -239,7 +255,7 @@ def is_flat(dispatch: Dispatch, op: Any) -> bool:
     """True when the epilogue reads nothing that varies within a row or column alone."""
     rank = op.results[0].type.rank
     spatial = {rank - 1, rank - 2} if rank > 3 else {rank - 1}
-    for own in _behind(dispatch, op):
+    for own in ops_behind(dispatch, op):
         for value, map in zip(own.inputs, own.indexing_maps, strict=False):
             if not isinstance(value.type, TensorType) or map is AffineMap.identity(rank):
                 continue
@@ -251,7 +267,7 @@ def is_flat(dispatch: Dispatch, op: Any) -> bool:
 def epilogue_cost(dispatch: Dispatch, op: Any) -> int:
     """Rough instructions per vector of the ops behind ``op``."""
     cost = 1
-    for own in _behind(dispatch, op):
+    for own in ops_behind(dispatch, op):
         cost += len(own.inputs)
         for inner in own.body:
             cost += 20 if inner.name.startswith("math.") else 1
@@ -269,6 +285,7 @@ def total_groups(w: Window[Any], blocks: Dim) -> Dim:
 
 
 __all__: Sequence[str] = [
-    "DENSE", "DEPTHWISE", "MAX_POOL", "SLIDING", "SUM_POOL", "Place", "Window", "epilogue_cost", "images",
-    "is_epilogue", "is_flat", "match", "total_groups",
+    "DENSE", "DEPTHWISE", "MAX_POOL", "SLIDING", "SUM_POOL", "Place", "Window", "epilogue_cost",
+    "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "total_groups",
+    "unpadded",
 ]  # fmt: skip
