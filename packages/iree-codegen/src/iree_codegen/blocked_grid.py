@@ -11,6 +11,8 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from iree_codegen import cost_model
+
 SMALL_PLANE = 64
 """Planes of up to so many pixels are one band of lists of pixels."""
 WIDEST = 14
@@ -55,10 +57,8 @@ class Grid:
 
 def balanced(n: int, most: int) -> list[tuple[int, int]]:
     """``n`` in parts of up to ``most``: (size, how many), sizes one apart."""
-    parts = -(-n // most)
-    small, large = divmod(n, parts)
-    found = [(small + 1, large), (small, parts - large)]
-    return [(size, count) for size, count in found if count]
+    larger, small, rest = cost_model.balanced(n, most)
+    return [(size, count) for size, count in ((small + 1, larger), (small, rest)) if count]
 
 
 def _row(columns: int, most: int) -> tuple[Tiles, ...]:

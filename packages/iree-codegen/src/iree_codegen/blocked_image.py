@@ -255,10 +255,7 @@ class _Axes:
         axes = [steps[a] for a in self.spatial]
         blocks: int = _extent(self.channel)
         stem = self.inner is None
-        channels = blocks if stem else blocks * self.lanes
-        hint: Any = op.attributes.get(CHANNELS)
-        if hint is not None and not stem and channels - self.lanes < hint.value <= channels:
-            channels = int(hint.value)
+        channels = blocks if stem else channels_there(op, blocks, self.lanes)
         return BlockedConvolution(
             op, binding, weights, _extent(self.batch), self.lanes, stem, channels, blocks,
             _extent(self.block), pair([dims[a] for a in self.spatial], 1),
@@ -285,6 +282,13 @@ class _Axes:
                 if any(e.dims_used() & places for e in map.results):
                     return False
         return True
+
+
+def channels_there(op: Any, blocks: int, lanes: int) -> int:
+    """Input channels of a convolution, as far as it says how many of its last block are there."""
+    hint: Any = op.attributes.get(CHANNELS)
+    channels = blocks * lanes
+    return int(hint.value) if hint is not None and channels - lanes < hint.value <= channels else channels
 
 
 def _extent(var: Var | None) -> Any:

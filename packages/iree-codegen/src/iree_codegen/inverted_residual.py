@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from iree_codegen.blocked_image import channels_there
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.lanewise_window import LanewiseWindow, window_of
 from iree_codegen.window import fill_number, is_epilogue
@@ -17,8 +18,6 @@ from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
-CHANNELS = "iree.channels"
-"""On a convolution: input channels that are there; the lanes behind them are zero."""
 LOOPS = 9
 
 
@@ -100,10 +99,7 @@ def _pointwise(dispatch: Dispatch, op: Any, final: Value) -> Pointwise | None:
     if not all(isinstance(n, int) and n > 0 for n in extents[1:]) or (kh, kw) != (1, 1) or inner != lanes:
         return None
     assert isinstance(blocks, int) and isinstance(out_blocks, int) and isinstance(lanes, int)
-    hint: Any = op.attributes.get(CHANNELS)
-    channels = blocks * lanes
-    if hint is not None and channels - lanes < hint.value <= channels:
-        channels = int(hint.value)
+    channels = channels_there(op, blocks, lanes)
     return Pointwise(op, op.inputs[0], weights, blocks, channels, out_blocks, lanes, final)
 
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from iree_codegen import indexing
+from iree_codegen.blocked_grid import WIDEST, balanced
 from iree_codegen.elements import Point
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import KernelFrame
@@ -23,11 +24,9 @@ Store = Callable[[Sequence[Value], Index, Index], None]
 """``(values, row, column)``: takes the finished vectors of channels of neighbours in a row."""
 
 
-def row_tiles(width: int, most: int) -> list[tuple[int, int]]:
+def _row_tiles(width: int, most: int) -> list[tuple[int, int]]:
     """A row in tiles as (start, stop), widths at most one apart, the wider ones first."""
-    count = -(-width // most)
-    small, wider = divmod(width, count)
-    sizes = [small + 1] * wider + [small] * (count - wider)
+    sizes = [size for size, count in balanced(width, most) for _ in range(count)]
     return list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
 
 
@@ -62,14 +61,14 @@ class LanewiseTiles:
         self.frame, self.window, self.source = frame, window, source
         self.kernel = frame.kernel
         # Sums, a row of weights and one pixel are in registers.
-        self.widest = max(1, min(14, registers - min(window.kernel[1], 8) - 4))
+        self.widest = max(1, min(WIDEST, registers - min(window.kernel[1], 8) - 4))
         self.base: Index = 0
         self.block: Index = 0
 
     def row(self, y: Index, store: Store) -> None:
         """Output row ``y``: tiles that lie inside are loops."""
         k = self.kernel
-        tiles = row_tiles(self.window.out_size[1], self.widest)
+        tiles = _row_tiles(self.window.out_size[1], self.widest)
         i = 0
         while i < len(tiles):
             start, stop = tiles[i]
@@ -138,4 +137,4 @@ class LanewiseTiles:
         return k.binary("arith.maximumf" if w.kind == MAXIMUM else "arith.addf", total, value)
 
 
-__all__ = ["LanewiseTiles", "Pixels", "Store", "row_tiles"]
+__all__ = ["LanewiseTiles", "Pixels", "Store"]

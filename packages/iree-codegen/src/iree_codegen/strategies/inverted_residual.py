@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from iree_codegen import dims as dim_ops
+from iree_codegen.blocked_grid import WIDEST, balanced
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.inverted_residual import InvertedResidual, Pointwise, match
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
-from iree_codegen.lanewise_tiles import LanewiseTiles, Pixels, Store, row_tiles
+from iree_codegen.lanewise_tiles import LanewiseTiles, Pixels, Store
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -45,7 +46,7 @@ class _Shape:
     @staticmethod
     def of(blocks: int, registers: int) -> _Shape:
         vectors = 3 if registers >= 32 and (blocks % 3 == 0 or blocks > 4) else min(blocks, 2)
-        return _Shape(vectors, min(14, (registers - 1 - vectors) // vectors))
+        return _Shape(vectors, min(WIDEST, (registers - 1 - vectors) // vectors))
 
 
 class _Emitter:
@@ -232,14 +233,11 @@ class _Emitter:
 
     def _tiles(self, width: int, most: int, tile: Any) -> None:
         """``tile(column, count)`` along a row; neighbours of one width are a loop."""
-        tiles = row_tiles(width, most)
-        i = 0
-        while i < len(tiles):
-            count, j = tiles[i][1] - tiles[i][0], i + 1
-            while j < len(tiles) and tiles[j][1] - tiles[j][0] == count:
-                j += 1
-            self.kernel.loop(tiles[i][0], tiles[j - 1][1], count, (), lambda x, count=count: tile(x, count))
-            i = j
+        at = 0
+        for count, times in balanced(width, most):
+            end = at + count * times
+            self.kernel.loop(at, end, count, (), lambda x, count=count: tile(x, count))
+            at = end
 
     def _sums(
         self, c: Pointwise, memory: Value, start: Index, plane: int, first: Index, vectors: int, count: int
