@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from iree_core_ir.dialects import tensor
 from iree_core_ir.ir.attributes import Type
@@ -23,6 +24,8 @@ Run = Callable[[Any, Sequence[Tensor]], list[Tensor]]
 """A subgraph and its inputs -> its outputs, lowered at the builder. Raises Unsupported where it has none."""
 MAX_CARRIED = 8
 """Tensors of integers or booleans of up to so many elements pass as scalars of the host."""
+FIXED, HOST, TENSOR = "fixed", "host", "tensor"
+"""The kinds of what passes: known on both sides of the border, numbers of the host, a tensor."""
 
 
 class RanksDiffer(Unsupported):
@@ -41,17 +44,17 @@ def on_host(e: Emitter, t: Tensor) -> bool:
     return t.scalars is not None or e.array(t) is not None
 
 
-def host_types(t: Tensor) -> list[Type]:
+def _host_types(t: Tensor) -> list[Type]:
     return [i1 if t.element.kind == "b" else index] * (t.n_elements or 0)
 
 
-def host_values(e: Emitter, t: Tensor) -> list[Value]:
+def _host_values(e: Emitter, t: Tensor) -> list[Value]:
     if t.element.kind == "b":
         return [e.scalar(s, I1).value for s in e.scalars(t)]
     return [e.index(s) for s in e.dims(t)]
 
 
-def from_host(e: Emitter, like: Tensor, values: Sequence[Value]) -> Tensor:
+def _from_host(e: Emitter, like: Tensor, values: Sequence[Value]) -> Tensor:
     """The host tensor of ``values``, of the shape and element type of ``like``."""
     shape = like.static_shape
     assert shape is not None
@@ -74,7 +77,7 @@ def same(e: Emitter, a: Tensor, b: Tensor) -> bool:
     return not any(isinstance(s, Scalar) for s in (*first, *second)) and first == second
 
 
-def merged(node: Node, shapes: Sequence[Sequence[Dim | None]], mark: int) -> list[Dim | None]:
+def _merged(node: Node, shapes: Sequence[Sequence[Dim | None]], mark: int) -> list[Dim | None]:
     """The dims that agree and that mean something outside; None for others."""
     if len({len(shape) for shape in shapes}) > 1:
         ranks = " and ".join(str(len(shape)) for shape in shapes)
@@ -91,7 +94,7 @@ def tensor_type(t: Tensor, shape: Sequence[Dim | None]) -> TensorType:
     return TensorType([d if isinstance(d, int) else DYNAMIC for d in shape], ir_type(t.element))
 
 
-def bound(e: Emitter, like: Tensor, shape: Sequence[Dim | None], value: Value) -> Tensor:
+def _bound(e: Emitter, like: Tensor, shape: Sequence[Dim | None], value: Value) -> Tensor:
     """A tensor that came out of a region or over a branch; dims that are not known are its own."""
     dims: list[Dim] = []
     for axis, dim in enumerate(shape):
@@ -123,6 +126,66 @@ def kept_if_done(*blocks: Block) -> Iterator[None]:
     except Exception:
         discard(*blocks)
         raise
+
+
+@dataclass
+class Carried:
+    """A variable of a loop or an output of a conditional: how it passes.
+
+    ``init`` is the value it has as ``fixed``, and what it is like as any other kind.
+    """
+
+    init: Tensor
+    kind: str = FIXED
+    shape: list[Dim | None] = field(default_factory=list)
+
+    @classmethod
+    def either(cls, e: Emitter, node: Node, sides: Sequence[Tensor], mark: int) -> Self:
+        """One of two values, which a condition chooses."""
+        a, b = sides
+        if a.element != b.element:
+            raise node.error(f"an output is {a.element.name} or {b.element.name}")
+        if a is b:
+            return cls(a)
+        if on_host(e, a) and same(e, a, b):
+            return cls(Tensor.host(e.scalars(a), a.static_shape or (), a.element))
+        if a.shape == b.shape and on_host(e, a) and on_host(e, b):
+            return cls(a, HOST)
+        return cls(a, TENSOR, _merged(node, [a.shape, b.shape], mark))
+
+    @property
+    def types(self) -> list[Type]:
+        if self.kind == FIXED:
+            return []
+        return _host_types(self.init) if self.kind == HOST else [tensor_type(self.init, self.shape)]
+
+    def bind(self, e: Emitter, values: Sequence[Value]) -> Tensor:
+        """The value inside the region or behind it."""
+        if self.kind == FIXED:
+            return self.init
+        if self.kind == HOST:
+            return _from_host(e, self.init, values)
+        return _bound(e, self.init, self.shape, values[0])
+
+    def values(self, e: Emitter, t: Tensor) -> list[Value]:
+        """What ``t`` passes."""
+        if self.kind == FIXED:
+            return []
+        return _host_values(e, t) if self.kind == HOST else [cast(e, t, tensor_type(t, self.shape))]
+
+    def widen(self, e: Emitter, node: Node, now: Tensor, before: Tensor, mark: int) -> bool:
+        """Make room for ``now``, which the body made of ``before``; tells whether that was needed."""
+        if now.element != self.init.element:
+            raise node.error(f"a variable is {self.init.element.name} and then {now.element.name}")
+        if self.kind == FIXED and (now is before or same(e, now, before)):
+            return False
+        if self.kind != TENSOR and now.shape == self.init.shape and on_host(e, self.init) and on_host(e, now):
+            changed, self.kind = self.kind != HOST, HOST
+            return changed
+        shape = _merged(node, [self.shape if self.kind == TENSOR else self.init.shape, now.shape], mark)
+        changed = self.kind != TENSOR or shape != self.shape
+        self.kind, self.shape = TENSOR, shape
+        return changed
 
 
 def truth(e: Emitter, t: Tensor) -> bool | Scalar:

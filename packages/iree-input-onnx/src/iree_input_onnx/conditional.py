@@ -7,23 +7,9 @@ from functools import partial
 from typing import Any
 
 from iree_core_ir.dialects import cf, scf
-from iree_core_ir.ir.operation import Block, Region, Value
-from iree_input_onnx.carried import (
-    Run,
-    bound,
-    cast,
-    discard,
-    from_host,
-    host_types,
-    host_values,
-    kept_if_done,
-    merged,
-    on_host,
-    same,
-    tensor_type,
-    truth,
-)
-from iree_input_onnx.dims import Dim, known_at
+from iree_core_ir.ir.operation import Block, Region
+from iree_input_onnx.carried import Carried, Run, discard, kept_if_done, truth
+from iree_input_onnx.dims import known_at
 from iree_input_onnx.elements import I1
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import INVALID_NODE, OnnxError
@@ -92,17 +78,17 @@ def _chosen(
     if len(sides) == 1:
         nothing = [_nothing_like(e, t, mark) for t in sides[0]]
         sides = [nothing if isinstance(given, OnnxError) else given for given in found]
-    outputs = [_Chosen(e, node, a, b, mark) for a, b in zip(*sides, strict=True)]
-    for number, block in enumerate(blocks):
+    outputs = [Carried.either(e, node, pair, mark) for pair in zip(*sides, strict=True)]
+    for given, block in zip(sides, blocks, strict=True):
         with e.inside(block):
-            values = [v for output in outputs for v in output.values(e, number)]
+            values = [v for output, t in zip(outputs, given, strict=True) for v in output.values(e, t)]
             e.builder.create(scf.Yield, values)
     types = [type for output in outputs for type in output.types]
     op = e.builder.insert(scf.If((condition.value,), types, {}, [Region([block]) for block in blocks]))
     rest = list(op.results)
     results = []
     for output in outputs:
-        results.append(output.result(e, rest[: len(output.types)]))
+        results.append(output.bind(e, rest[: len(output.types)]))
         rest = rest[len(output.types) :]
     return results
 
@@ -114,41 +100,3 @@ def _stop(e: Emitter, error: OnnxError) -> None:
 def _nothing_like(e: Emitter, t: Tensor, mark: int) -> Tensor:
     """What stands for ``t`` where it is never computed."""
     return e.splat(0, [dim if known_at(dim, mark) else 0 for dim in t.shape], t.element)
-
-
-class _Chosen:
-    """One output of If: the same either way, a few numbers of the host, or a tensor."""
-
-    def __init__(self, e: Emitter, node: Node, then: Tensor, otherwise: Tensor, mark: int) -> None:
-        self.sides = (then, otherwise)
-        if then.element != otherwise.element:
-            raise node.error(f"an output is {then.element.name} or {otherwise.element.name}")
-        self.fixed: Tensor | None = None
-        if then is otherwise:
-            self.fixed = then
-        elif on_host(e, then) and same(e, then, otherwise):
-            self.fixed = Tensor.host(e.scalars(then), then.static_shape or (), then.element)
-        self.host = then.shape == otherwise.shape and on_host(e, then) and on_host(e, otherwise)
-        self.shape: list[Dim | None] = []
-        self.types: list[Any] = []
-        if self.fixed is not None:
-            return
-        if self.host:
-            self.types = host_types(then)
-        else:
-            self.shape = merged(node, [then.shape, otherwise.shape], mark)
-            self.types = [tensor_type(then, self.shape)]
-
-    def values(self, e: Emitter, number: int) -> list[Value]:
-        """What side ``number`` yields."""
-        if self.fixed is not None:
-            return []
-        t = self.sides[number]
-        return host_values(e, t) if self.host else [cast(e, t, self.types[0])]
-
-    def result(self, e: Emitter, values: Sequence[Value]) -> Tensor:
-        if self.fixed is not None:
-            return self.fixed
-        if self.host:
-            return from_host(e, self.sides[0], values)
-        return bound(e, self.sides[0], self.shape, values[0])

@@ -18,21 +18,7 @@ from iree_core_ir.dialects import arith, scf, tensor
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Region, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType, i1, index
-from iree_input_onnx.carried import (
-    Run,
-    bound,
-    cast,
-    discard,
-    from_host,
-    host_types,
-    host_values,
-    kept_if_done,
-    merged,
-    on_host,
-    same,
-    tensor_type,
-    truth,
-)
+from iree_input_onnx.carried import Carried, Run, cast, discard, kept_if_done, tensor_type, truth
 from iree_input_onnx.dims import Dim, known_at, maximum, product
 from iree_input_onnx.elements import I1, I64, ir_type
 from iree_input_onnx.emit import Emitter
@@ -41,51 +27,6 @@ from iree_input_onnx.node import Node
 from iree_input_onnx.reader import MAX_RANK
 from iree_input_onnx.scalars import Scalar
 from iree_input_onnx.values import Tensor
-
-FIXED, HOST, TENSOR = "fixed", "host", "tensor"
-
-
-@dataclass
-class Carried:
-    """A variable of a loop: how it goes round."""
-
-    init: Tensor
-    kind: str = FIXED
-    shape: list[Dim | None] = field(default_factory=list)
-
-    @property
-    def types(self) -> list[Any]:
-        if self.kind == FIXED:
-            return []
-        return host_types(self.init) if self.kind == HOST else [tensor_type(self.init, self.shape)]
-
-    def bind(self, e: Emitter, values: Sequence[Value]) -> Tensor:
-        """The variable inside, or behind the loop."""
-        if self.kind == FIXED:
-            return self.init
-        if self.kind == HOST:
-            return from_host(e, self.init, values)
-        return bound(e, self.init, self.shape, values[0])
-
-    def values(self, e: Emitter, t: Tensor) -> list[Value]:
-        """What ``t`` passes as the variable."""
-        if self.kind == FIXED:
-            return []
-        return host_values(e, t) if self.kind == HOST else [cast(e, t, self.types[0])]
-
-    def widen(self, e: Emitter, node: Node, now: Tensor, before: Tensor, mark: int) -> bool:
-        """Make room for ``now``, which the body made of ``before``; tells whether that was needed."""
-        if now.element != self.init.element:
-            raise node.error(f"a variable is {self.init.element.name} and then {now.element.name}")
-        if self.kind == FIXED and (now is before or same(e, now, before)):
-            return False
-        if self.kind != TENSOR and now.shape == self.init.shape and on_host(e, self.init) and on_host(e, now):
-            changed, self.kind = self.kind != HOST, HOST
-            return changed
-        shape = merged(node, [self.shape if self.kind == TENSOR else self.init.shape, now.shape], mark)
-        changed = self.kind != TENSOR or shape != self.shape
-        self.kind, self.shape = TENSOR, shape
-        return changed
 
 
 @dataclass
@@ -119,7 +60,7 @@ class Loop:
     backwards: Sequence[bool] = ()
     declared: Sequence[Any] = ()
     """Per collected output the shape that the body declares, 0 where it says nothing."""
-    upper: Dim = 0
+    upper: Dim = field(default=0, init=False)
     """Of a loop that only counts: the trips, 0 when there is no first."""
 
     def lower(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -173,9 +114,7 @@ class Loop:
                     collected.append(part)
                     values += more
                 if not counted:
-                    cond = e.number(True, I1) if known in (None, True) else known
-                    cond = e.number(False, I1) if cond is False else cond
-                    assert isinstance(cond, Scalar)
+                    cond = known if isinstance(known, Scalar) else e.number(known is not False, I1)
                     following = e.builder.create(arith.AddI, block.args[0], e.index(1)).result
                     values = [following, cond.value, *values]
                 e.builder.create(scf.Yield, values)

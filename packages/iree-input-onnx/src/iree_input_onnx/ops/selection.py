@@ -13,12 +13,13 @@ from iree_core_ir.dialects import linalg_ext
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Value
+from iree_input_onnx.carried import Carried
 from iree_input_onnx.dims import Dim, minimum, product
 from iree_input_onnx.elements import F32, I1, I64
 from iree_input_onnx.emit import PARALLEL, REDUCTION, Emitter, body_index, extract
 from iree_input_onnx.errors import Unsupported
 from iree_input_onnx.indexing import normalize_axis
-from iree_input_onnx.loops import Carried, Loop
+from iree_input_onnx.loops import Loop
 from iree_input_onnx.node import Node
 from iree_input_onnx.ops.cast import convert
 from iree_input_onnx.ops.indexing import take
