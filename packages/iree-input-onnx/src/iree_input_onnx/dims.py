@@ -312,9 +312,13 @@ class DimSpace:
             else:
                 found = self._sum(dim, builder)
             self._values[dim] = found
-            if self.undo is not None:
-                self.undo(lambda: self._forget(dim))
+            self.forget_later(lambda: self._forget(dim))
         return found
+
+    def forget_later(self, forget: Callable[[], None]) -> None:
+        """Call ``forget`` behind the region that ops go into, if there is one."""
+        if self.undo is not None:
+            self.undo(forget)
 
     def _forget(self, dim: Dim) -> None:
         self._values.pop(dim, None)
@@ -348,8 +352,7 @@ class DimSpace:
             else:
                 operands = [self.value(operand, builder) for operand in atom.operands]
                 atom.value = builder.insert(_OPS[atom.kind](operands[0], operands[1])).result
-            if self.undo is not None:
-                self.undo(atom.forget)
+            self.forget_later(atom.forget)
         return atom.value
 
     @property

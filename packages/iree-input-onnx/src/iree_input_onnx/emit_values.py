@@ -49,7 +49,6 @@ class ValueEmitter:
         """A TensorProto of the model and its name -> constant tensor."""
         self.space = DimSpace()
         self._broadcast: dict[tuple[Dim, Dim], Dim] = {}
-        self._forgotten: list[list[Callable[[], None]]] = []
 
     # -- regions -----------------------------------------------------------------------------
 
@@ -61,21 +60,18 @@ class ValueEmitter:
         afterwards: they do not reach further.
         """
         forgotten: list[Callable[[], None]] = []
-        self._forgotten.append(forgotten)
-        self.space.undo = forgotten.append
+        outer, self.space.undo = self.space.undo, forgotten.append
         try:
             with self.builder.into(block):
                 yield
         finally:
-            self._forgotten.pop()
-            self.space.undo = self._forgotten[-1].append if self._forgotten else None
+            self.space.undo = outer
             for forget in reversed(forgotten):
                 forget()
 
     def forget_later(self, forget: Callable[[], None]) -> None:
         """Call ``forget`` at the end of the region that is being written, if there is one."""
-        if self._forgotten:
-            self._forgotten[-1].append(forget)
+        self.space.forget_later(forget)
 
     # -- dims --------------------------------------------------------------------------------
 
