@@ -56,7 +56,7 @@ def attention(e: Emitter, node: Node) -> list[Tensor | None]:
     assert isinstance(heads, int) and isinstance(shared, int) and isinstance(depth, int)
     if shared < 1 or heads % shared:
         raise node.error(f"{heads} heads share {shared}")
-    group = H.__floordiv__(heads // shared) if heads != shared else H
+    group = H // (heads // shared) if heads != shared else H
     batch, queries, keys = query.shape[0], query.shape[axes[1]], key.shape[axes[1]]
 
     def at(head: AffineExpr, *rest: AffineExpr) -> AffineMap:
