@@ -31,6 +31,7 @@ class CliError(IreeError):
         12: "verification found differences",
         13: "there is no such plugin",
         14: "the model cannot be run without its inputs' sizes",
+        15: "there is no such cache",
         100: "this is a bug in iree, not in your input",
     }
     exit_codes: ClassVar[dict[int, int]] = {12: EXIT_ARTIFACT, 14: EXIT_RUNTIME, 100: EXIT_BUG}

@@ -82,7 +82,9 @@ def test_sizes_and_times_that_are_none(folder, capsys, arguments):
 
 def test_an_unknown_cache_names_those_there_are(folder, capsys):
     assert main.run(["cache", "clear", "nothing"]) != 0
-    assert "kernels" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "there is no such cache" in told
+    assert "kernels" in told
     assert left(folder) == KEYS
 
 

@@ -14,7 +14,7 @@ from iree_cli import console, discovery, options
 from iree_cli.errors import CliError
 
 HOOK = "iree_caches"
-_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
 _PERIODS = {"": 86400.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -24,7 +24,7 @@ def command() -> None:
 
 
 def caches(names: Sequence[str] = ()) -> dict[str, DiskCache]:
-    """The caches of this installation by name; only ``names`` where there are any. Raises CliError 11."""
+    """The caches of this installation by name; only ``names`` where there are any. Raises CliError 15."""
     found: dict[str, DiskCache] = {}
     for group in discovery.HOSTS:
         plugins = discovery.manager(group)
@@ -37,7 +37,7 @@ def caches(names: Sequence[str] = ()) -> dict[str, DiskCache]:
                 continue  # what is not usable here keeps nothing here
     unknown = [name for name in names if name not in found]
     if unknown:
-        raise CliError(11, unknown[0], cause="the caches are " + (", ".join(sorted(found)) or "none"))
+        raise CliError(15, unknown[0], cause="the caches are " + (", ".join(sorted(found)) or "none"))
     return {name: found[name] for name in sorted(found) if not names or name in names}
 
 
