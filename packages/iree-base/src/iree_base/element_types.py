@@ -107,9 +107,7 @@ def from_dtype(dtype: np.dtype[Any] | type[Any]) -> ElementType:
     if found is not None:
         return found
     if not _EXTRA:
-        for row in reversed(_ROWS):
-            extra = ELEMENT_TYPES[row[0]]
-            _EXTRA.setdefault(extra.dtype, extra)
+        _EXTRA.update((row.dtype, row) for row in ELEMENT_TYPES.values())
     try:
         return _EXTRA[key]
     except KeyError:

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from iree_base.element_types import ElementType
 
 Array = np.ndarray[Any, Any]
-Bytes = npt.NDArray[np.uint8]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def row_bytes(length: int, element: ElementType) -> int:
