@@ -17,10 +17,8 @@ import json
 import os
 import pstats
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,7 +30,7 @@ import zoo
 from engines import peak_bytes
 from peers_table import number
 from topologies import replace
-from workers import Watch, environment
+from workers import Failure, environment, run
 
 BUDGETS = {"resnet50": 5.0, "bert_base": 5.0, "mobilenetv2": 4.0}
 """CPU seconds that a cold compile may take."""
@@ -54,6 +52,7 @@ class Row:
     warm_wall_s: float = float("nan")
     peak_bytes: int = 0
     weight_bytes: int = 0
+    """Of the model's file, which is little else."""
     artifact_bytes: int = 0
     kernels: int = 0
     recompiled: int = 0
@@ -108,24 +107,12 @@ class Compiled:
 
 
 def compile_apart(onnx: Path, artifact: Path, model: zoo.Model, kernels: Path) -> Compiled:
-    """Compile in a new process with its cache of kernels in ``kernels``. Raises RuntimeError."""
+    """Compile in a new process with its cache of kernels in ``kernels``. Raises Failure."""
     shapes = json.dumps(model.input_shapes)
     command = [sys.executable, __file__, "--one", str(onnx), str(artifact), shapes]
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        start = time.monotonic()
-        settings = {**environment(1, kernels), "IREE_CACHE_DIR": str(kernels)}
-        process = subprocess.Popen(command, stdout=output, stderr=errors, env=settings)
-        watch = Watch(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.monotonic() - start
-        peak = watch.end()
-        errors.seek(0)
-        output.seek(0)
-        if process.returncode:
-            raise RuntimeError((errors.read().strip().splitlines() or ["failed"])[-1])
-        told = json.loads(output.read())
-        return Compiled(usage.ru_utime + usage.ru_stime, wall, max(peak, told["peak_bytes"]), told)
+    done = run(command, {**environment(1, kernels), "IREE_CACHE_DIR": str(kernels)})
+    told = json.loads(done.output)
+    return Compiled(done.cpu_s, done.wall_s, max(done.peak_bytes, told["peak_bytes"]), told)
 
 
 # -- measuring --------------------------------------------------------------------------------------
@@ -154,16 +141,11 @@ def altered(path: Path, target: Path) -> Path:
     return target
 
 
-def weight_bytes(path: Path) -> int:
-    """Of all initializers, those of subgraphs too; the file's size is next to nothing else."""
-    return path.stat().st_size
-
-
 def measure(model: zoo.Model, options: argparse.Namespace) -> Row:
     """Both compiles, ``options.times`` each; medians."""
     row = Row(model.name)
     path = zoo.prepare(model.name, options.cache)
-    row.weight_bytes = weight_bytes(path)
+    row.weight_bytes = path.stat().st_size
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         place = Path(folder)
         other = altered(path, place / "renamed.onnx")
@@ -280,7 +262,7 @@ def main() -> int:
             continue
         try:
             rows.append(measure(zoo.MODELS[name], options))
-        except RuntimeError as error:
+        except (Failure, RuntimeError) as error:
             rows.append(Row(name, failure=str(error)))
         print("  ".join(cells(rows[-1])), file=sys.stderr, flush=True)
     if options.profile:

@@ -286,7 +286,6 @@ class Turns:
     cpu: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
     quiet_wall: list[float] = field(default_factory=list)
-    quiet_cpu: list[float] = field(default_factory=list)
 
 
 def plan(worker: workers.Worker, seconds: float) -> Turns:
@@ -315,13 +314,12 @@ def rounds(
             turns[name] = plan(worker, options.turn)
         except workers.Failure as failure:
             prepared.cells[name].failure = str(failure)
-            del running[name]
+            running.pop(name).close()
     deadline = time.monotonic() + options.patience
     found: list[tuple[list[float], dict[str, dict[str, list[float]]]]] = []
     calm = 0
-    while len(found) < options.rounds or (calm < options.quiet and time.monotonic() < deadline):
-        if quiet is None and len(found) >= options.rounds:
-            break
+    wanted = options.quiet if quiet else 0
+    while len(found) < options.rounds or (calm < wanted and time.monotonic() < deadline):
         before = quiet.rates() if quiet else []
         order = list(running)
         shift = len(found) % max(1, len(order))
@@ -333,8 +331,7 @@ def rounds(
                 times[name] = worker.ask(f"time {turns[name].calls} {turns[name].samples}")
             except workers.Failure as failure:
                 prepared.cells[name].failure = str(failure)
-                del running[name]
-                worker.close()
+                running.pop(name).close()
                 continue
             worker.pause()
         after = quiet.rates() if quiet else []
@@ -348,7 +345,6 @@ def rounds(
             turns[name].wall += sample["wall_ns"]
             if silent:
                 turns[name].quiet_wall += sample["wall_ns"]
-                turns[name].quiet_cpu += sample["cpu_ns"]
     for name, worker in running.items():
         cell, turn = prepared.cells[name], turns[name]
         if turn.cpu:

@@ -83,6 +83,33 @@ def children(pid: int) -> list[int]:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """What a process took, those it waited for included, and what it printed."""
+
+    cpu_s: float
+    wall_s: float
+    peak_bytes: int
+    output: str
+
+
+def run(command: Sequence[str], settings: Mapping[str, str]) -> Finished:
+    """Run ``command`` in the environment ``settings``. Raises Failure with the last line of its errors."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        start = time.monotonic()
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=settings)
+        watch = Watch(process.pid)
+        _, status, usage = os.wait4(process.pid, 0)
+        peak = watch.end()  # not ru_maxrss, in which what started the process counts
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - start
+        if process.returncode:
+            errors.seek(0)
+            raise Failure(_last_line(errors.read(), process.returncode))
+        output.seek(0)
+        return Finished(usage.ru_utime + usage.ru_stime, wall, peak, output.read())
+
+
+@dataclass(frozen=True)
 class Build:
     """What compiling ahead of time took: CPU seconds and peak bytes, worker processes included."""
 
@@ -105,20 +132,8 @@ def build(
         str(artifact),
         json.dumps(shapes or {}),
     ]
-    with tempfile.TemporaryFile("w+") as errors:
-        start = time.monotonic()
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=errors, env=environment(1, cache)
-        )
-        watch = Watch(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)
-        peak = watch.end()  # not ru_maxrss, in which what started the process counts
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.monotonic() - start
-        if process.returncode:
-            errors.seek(0)
-            raise Failure(_last_line(errors.read(), process.returncode))
-    return Build(usage.ru_utime + usage.ru_stime, wall, peak, artifact.stat().st_size)
+    done = run(command, environment(1, cache))
+    return Build(done.cpu_s, done.wall_s, done.peak_bytes, artifact.stat().st_size)
 
 
 def _last_line(text: str, code: int) -> str:
@@ -144,7 +159,7 @@ class Worker:
             env=environment(threads, cache),
         )
         try:
-            self.first = self._receive(patience)
+            self.first = self.receive(patience)
         except BaseException:
             self.close()
             raise
@@ -159,7 +174,7 @@ class Worker:
     def ask(self, request: str, patience: float = 300) -> dict[str, Any]:
         """Send one request, return the answer. Raises Failure."""
         self.send(request)
-        return self._receive(patience)
+        return self.receive(patience)
 
     def send(self, request: str) -> None:
         assert self._process.stdin is not None
@@ -169,9 +184,7 @@ class Worker:
             raise Failure(self._why()) from None
 
     def receive(self, patience: float = 300) -> dict[str, Any]:
-        return self._receive(patience)
-
-    def _receive(self, patience: float) -> dict[str, Any]:
+        """The next answer. Raises Failure."""
         output = self._process.stdout
         assert output is not None
         with selectors.DefaultSelector() as selector:
