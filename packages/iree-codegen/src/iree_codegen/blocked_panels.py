@@ -7,7 +7,7 @@ lanes behind the last channel. The last panel holds what vectors are left.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,17 +28,38 @@ def packed_size(parameters: Mapping[str, Any]) -> int:
     return int(blocks * parameters["channels"] * kh * kw * lanes)
 
 
+def _panels(flat: Array, shape: Sequence[int], vectors: int) -> Iterator[tuple[Array, slice]]:
+    """The full panels of ``flat``, then what is left: views ``[panel][vector][...][fi]``, and which of
+    ``shape[fb][...][fi]`` they hold."""
+    fb, *depth, lanes = shape
+    size, full = math.prod(shape[1:]), fb // vectors * vectors
+    for own, width in ((slice(0, full), vectors), (slice(full, fb), fb - full)):
+        if own.start < own.stop:
+            part = flat[own.start * size : own.stop * size].reshape(-1, *depth, width, lanes)
+            yield np.moveaxis(part, -2, 1), own
+
+
+def to_panels(rows: Array, vectors: int, dtype: np.dtype[Any]) -> Array:
+    """``rows[fb][...][fi]`` as panels ``[...][vectors][fi]``, one behind the other."""
+    result = np.empty(rows.size, dtype)
+    for panels, own in _panels(result, rows.shape, vectors):
+        panels[...] = rows[own].reshape(panels.shape)
+    return result
+
+
+def from_panels(panels: Array, shape: Sequence[int], vectors: int) -> Array:
+    """The ``shape[fb][...][fi]`` that ``to_panels`` made ``panels`` of."""
+    rows = np.empty(shape, panels.dtype)
+    for part, own in _panels(panels.reshape(-1), shape, vectors):
+        rows[own] = part.reshape(rows[own].shape)
+    return rows
+
+
 def _unpack(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
     fb, cb, kh, kw, ci, lanes = parameters["shape"]
     vectors, channels = parameters["vectors"], parameters["channels"]
-    full = fb // vectors
-    size = channels * kh * kw * vectors * lanes
-    flat = np.asarray(array).reshape(-1)
-    parts = [flat[: full * size].reshape(full, -1, vectors, lanes).transpose(0, 2, 1, 3)]
-    if fb % vectors:
-        parts.append(flat[full * size :].reshape(1, -1, fb % vectors, lanes).transpose(0, 2, 1, 3))
-    rows = np.concatenate([p.reshape(-1, channels * kh * kw, lanes) for p in parts])
-    result = np.zeros((fb, cb, kh, kw, ci, lanes), flat.dtype)
+    rows = from_panels(np.asarray(array), (fb, channels * kh * kw, lanes), vectors)
+    result = np.zeros((fb, cb, kh, kw, ci, lanes), rows.dtype)
     whole = channels // ci
     split = whole * kh * kw * ci
     result[:, :whole] = rows[:, :split].reshape(fb, whole, kh, kw, ci, lanes)
@@ -51,21 +72,12 @@ def _unpack(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -
 def pack_blocked(
     sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
-    fb, _, kh, kw, ci, lanes = parameters["shape"]
-    vectors, channels = parameters["vectors"], parameters["channels"]
+    fb, _, _, _, ci, lanes = parameters["shape"]
+    channels = parameters["channels"]
     weights = np.asarray(sources[0]).reshape(parameters["shape"])
     whole = channels // ci
     rows = [weights[:, :whole].reshape(fb, -1, lanes)]
     if channels % ci:
         rows.append(weights[:, whole, :, :, : channels % ci].reshape(fb, -1, lanes))
-    depth = channels * kh * kw
     joined = np.concatenate(rows, axis=1) if len(rows) > 1 else rows[0]
-    result = np.empty(math.prod(shape), dtype)
-    full = fb // vectors
-    split = full * vectors * depth * lanes
-    panels = joined[: full * vectors].reshape(full, vectors, depth, lanes).transpose(0, 2, 1, 3)
-    result[:split].reshape(full, depth, vectors, lanes)[...] = panels
-    if fb % vectors:
-        rest = joined[full * vectors :].transpose(1, 0, 2)
-        result[split:].reshape(depth, fb % vectors, lanes)[...] = rest
-    return result.reshape(shape)
+    return to_panels(joined, parameters["vectors"], dtype).reshape(shape)

@@ -6,12 +6,12 @@ for every 3x3 ``g``. The last panel holds what vectors are left.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from iree_codegen.blocked_panels import from_panels, to_panels
 from iree_codegen.winograd_panels import G
 from iree_core_ir.constant_transforms import constant_transform
 
@@ -29,15 +29,7 @@ def _unpack(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -
     """The weights again, up to the rounding of the transform."""
     fb, cb, kh, kw, ci, lanes = parameters["shape"]
     vectors, channels = parameters["vectors"], parameters["channels"]
-    flat = np.asarray(array, np.float64).reshape(-1)
-    full = fb // vectors
-    split = full * vectors * POINTS * channels * lanes
-    points = np.empty((fb, POINTS, channels, lanes))
-    panels = flat[:split].reshape(full, POINTS, channels, vectors, lanes)
-    points[: full * vectors] = panels.transpose(0, 3, 1, 2, 4).reshape(-1, POINTS, channels, lanes)
-    if fb % vectors:
-        rest = flat[split:].reshape(POINTS, channels, fb % vectors, lanes)
-        points[full * vectors :] = rest.transpose(2, 0, 1, 3)
+    points = from_panels(np.asarray(array, np.float64), (fb, POINTS, channels, lanes), vectors)
     back = np.linalg.pinv(np.kron(G, G))
     taps = np.einsum("tp,fpcl->ftcl", back, points)
     result = np.zeros((fb, kh * kw, cb * ci, lanes), np.asarray(array).dtype)
@@ -52,16 +44,8 @@ def pack_blocked_winograd(
     sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
     fb, cb, kh, kw, ci, lanes = parameters["shape"]
-    vectors, channels = parameters["vectors"], parameters["channels"]
+    channels = parameters["channels"]
     weights = np.asarray(sources[0]).reshape(parameters["shape"]).transpose(2, 3, 0, 1, 4, 5)
     taps = weights.reshape(kh * kw, -1).astype(np.float64)
     points = (np.kron(G, G) @ taps).astype(dtype).reshape(POINTS, fb, cb * ci, lanes)[:, :, :channels]
-    result = np.empty(math.prod(shape), dtype)
-    full = fb // vectors
-    split = full * vectors * POINTS * channels * lanes
-    panels = points[:, : full * vectors].reshape(POINTS, full, vectors, channels, lanes)
-    result[:split].reshape(full, POINTS, channels, vectors, lanes)[...] = panels.transpose(1, 0, 3, 2, 4)
-    if fb % vectors:
-        rest = points[:, full * vectors :].transpose(0, 2, 1, 3)
-        result[split:].reshape(POINTS, channels, fb % vectors, lanes)[...] = rest
-    return result.reshape(shape)
+    return to_panels(points.swapaxes(0, 1), parameters["vectors"], dtype).reshape(shape)
