@@ -8,7 +8,7 @@ between products.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -105,6 +105,27 @@ class BlockedTiles:
         self.vars = {kind: Var(kind, extents.get(kind, c.lanes)) for kind in (*extents, LANE)}
         self.forms = tuple(indexing.of(self.vars[kind]) for kind in c.axes)
         self.image: Index = 0
+
+    # -- panels ----------------------------------------------------------------------------------------
+
+    def panels(self, share: Index, shares: int, vectors: int, panel: Callable[[Index, int], None]) -> None:
+        """``panel(number, vectors)`` for each panel of weights of a share; the last one may be narrower."""
+        k = self.kernel
+        full, rest = divmod(self.convolution.out_blocks, vectors)
+        per_share = -(-(full + (rest > 0)) // shares)
+        first = k.mul(share, per_share)
+        last: Index = k.min(k.add(first, per_share), full)
+        if shares == 1:
+            first, last = 0, full
+        elif full == per_share * shares:
+            last = k.add(first, per_share)
+        k.loop(first, last, 1, (), lambda number: panel(number, vectors))
+        if not rest:
+            return
+        if shares == 1:
+            panel(full, rest)
+        else:
+            k.if_(k.compare("eq", share, full // per_share), lambda: panel(full, rest))
 
     # -- sums ------------------------------------------------------------------------------------------
 

@@ -125,18 +125,7 @@ class _Emitter(BlockedTiles):
         self.image = k.floordiv(rest, n_strips) if c.batch != 1 else 0
         self.first_row = k.mul(strip, s.rows)
         self._transform_input()
-        full, rest_vectors = divmod(c.out_blocks, s.vectors)
-        per_share = -(-(full + (rest_vectors > 0)) // s.shares)
-        first: Index = k.mul(share, per_share)
-        last: Index = k.min(k.add(first, per_share), full)
-        if s.shares == 1:
-            first, last = 0, full
-        k.loop(first, last, 1, (), lambda panel: self._panel(panel, s.vectors))
-        if rest_vectors and s.shares == 1:
-            self._panel(full, rest_vectors)
-        elif rest_vectors:
-            own = k.compare("eq", share, full // per_share)
-            k.if_(own, lambda: self._panel(full, rest_vectors))
+        self.panels(share, s.shares, s.vectors, self._panel)
         groups = dim_ops.mul(c.batch, n_strips * s.shares)
         sizes = "+".join(f"{size}x{count}" for size, count in balanced(self.n, s.pixels))
         why = f"Winograd F(2x2,3x3), {s.vectors} vectors of channels x {sizes} tiles, {s.rows} rows a strip"

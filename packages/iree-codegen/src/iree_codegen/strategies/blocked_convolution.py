@@ -8,6 +8,7 @@ that order. Where there is padding the rows are copied to scratch once; else the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_grid import Tiles
 from iree_codegen.blocked_image import BlockedConvolution, match
 from iree_codegen.blocked_panels import BLOCKED_PANELS, blocked_panels, packed_size
-from iree_codegen.blocked_plan import Plan, choose, gathered_rows, input_columns, input_rows
+from iree_codegen.blocked_plan import FLOAT_BYTES, Plan, choose, gathered_rows, input_columns, input_rows
 from iree_codegen.blocked_rows import Rows, copy_rows, gather_rows, thin_rows
 from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
 from iree_codegen.blocked_winograd import Strips, blocked_winograd, plan_winograd
@@ -31,7 +32,6 @@ from iree_core_ir.target import ConstantLayout
 
 __all__ = ["NAME", "blocked_convolution", "layout"]
 
-FLOAT_BYTES = 4
 WINOGRAD_GAIN = 0.9
 """Winograd is taken where the model promises at most this share of the direct form's cycles."""
 NEAR_WEIGHTS = 128 << 10
@@ -128,7 +128,7 @@ class _Emitter(BlockedTiles):
         if plan.chunk:
             pixels = plan.bands * grid.height * grid.columns
             self.sums_memory = self.frame.scratch_view(pixels * plan.vectors * c.lanes, f32)
-        self._panels(share)
+        self.panels(share, plan.shares, plan.vectors, self._panel)
         groups = dim_ops.mul(c.batch, plan.blocks * plan.shares)
         sizes = "+".join(f"{len(t.pixels)}x{t.count}" for t in grid.band)
         why = (
@@ -137,26 +137,6 @@ class _Emitter(BlockedTiles):
             f"{', rows copied' if plan.copies(c) else ''}"
         )
         return self.frame.finish([groups], self.frame.scratch_bytes, NAME, why)
-
-    def _panels(self, share: Index) -> None:
-        """The workgroup's panels of weights, one after the other."""
-        k, c, plan = self.kernel, self.convolution, self.plan
-        full, rest = divmod(c.out_blocks, plan.vectors)
-        total = full + (rest > 0)
-        per_share = -(-total // plan.shares)
-        first = k.mul(share, per_share)
-        last: Index = k.min(k.add(first, per_share), full)
-        if plan.shares == 1:
-            first, last = 0, full
-        elif full % per_share == 0 and not rest:
-            last = k.add(first, per_share)
-        k.loop(first, last, 1, (), lambda number: self._panel(number, plan.vectors))
-        if not rest:
-            return
-        if plan.shares == 1:
-            self._panel(full, rest)
-        else:
-            k.if_(k.compare("eq", share, plan.shares - 1), lambda: self._panel(full, rest))
 
     def _panel(self, number: Index, vectors: int) -> None:
         k, c, plan = self.kernel, self.convolution, self.plan
@@ -310,9 +290,7 @@ class _Emitter(BlockedTiles):
             return Ahead()
         reduction = Reduction(blocks, 0, c.kernel, (0, 0), c.inner)
         loops, taps = reduction.turns()
-        turns = 1
-        for count, _ in loops:
-            turns *= count
+        turns = math.prod(count for count, _ in loops)
         size = turns * len(taps) * panel.tap
         n_tiles = sum(t.count for t in plan.grid.band) * plan.bands
         lines = min(MOST_AHEAD, max(1, -(-size // LINE // (turns * n_tiles))))
