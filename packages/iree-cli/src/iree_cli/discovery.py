@@ -9,13 +9,17 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Callable, Iterator
-from importlib.metadata import Distribution, EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 import iree_hal
+from iree_base.entry_points import EntryPoint, entry_points
 from iree_base.errors import PluginError
 from iree_base.plugins import PluginManager, PluginRecord
 from iree_cli import main
 from iree_hal import Diagnosis
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 HOSTS = {"iree.compiler": "iree_core_ir", "iree.runtime": "iree_hal"}
 

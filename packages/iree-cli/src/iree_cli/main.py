@@ -1,7 +1,7 @@
 """The ``iree`` script: subcommands by name, loaded when used; every failure one line and an exit status.
 
 Subcommands are the table below and whatever the entry-point group ``iree.cli`` adds (a click command each).
-Importing this module imports click alone, so that completion and ``--version`` answer at once.
+Importing this module imports little but click, so that completion and ``--version`` answer at once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
 
 import click
 import click.shell_completion
+
+from iree_base.entry_points import EntryPoint, entry_points
 
 GROUP = "iree.cli"
 COMPLETE = "_IREE_COMPLETE"
