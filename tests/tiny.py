@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,26 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+class Graph:
+    """A graph that grows node by node; results and weights are named by their numbers."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[TensorProto] = []
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A node of one result, whose name is returned."""
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, value: Any) -> str:
+        """The name of a new weight."""
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
 
 
 def save(

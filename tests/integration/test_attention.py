@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+import tiny
+from onnx import TensorProto, helper
 
 import iree_flow
 import iree_vm
@@ -17,30 +18,12 @@ HEADS, SIZE = 2, 8
 WIDTH = HEADS * SIZE
 
 
-class Graph:
-    """Nodes of a graph, each result named by its number."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, value: Any) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
-        return name
-
-
 def model(style: str, batch: Any, length: Any) -> Any:
     """Three products and their biases, heads to the front, scores, mask, softmax, heads back, a product.
 
     ``style``: where the scale is and how keys are turned.
     """
-    g, rng = Graph(), np.random.default_rng(0)
+    g, rng = tiny.Graph(), np.random.default_rng(0)
 
     def random(*shape: int) -> Any:
         return rng.standard_normal(shape).astype(np.float32)
@@ -70,29 +53,8 @@ def model(style: str, batch: Any, length: Any) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
 
     inputs = [value("x", batch, length, WIDTH), value("mask", batch, 1, 1, length)]
-    graph = helper.make_graph(g.nodes, "attention", inputs, [value(y, batch, length, WIDTH)], g.constants)
+    graph = helper.make_graph(g.nodes, "attention", inputs, [value(y, batch, length, WIDTH)], g.weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-def strategies(path: Any) -> list[str]:
-    """The strategy of each kernel of an artefact."""
-    import json
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive:
-        debug = json.loads(archive.read("debug.json"))
-    found: list[str] = []
-
-    def walk(part: Any) -> None:
-        if isinstance(part, dict):
-            found.extend(v for k, v in part.items() if k == "strategy" and isinstance(v, str))
-            part = list(part.values())
-        if isinstance(part, list):
-            for inner in part:
-                walk(inner)
-
-    walk(debug)
-    return found
 
 
 @pytest.mark.parametrize("style", ["scores scaled", "turned at once", "both scaled"])
@@ -104,8 +66,9 @@ def test_one_dispatch_gives_what_onnxruntime_gives(
     onnx.checker.check_model(made)
     path = tmp_path / "model.vmfb"
     iree_flow.compile(made, target="llvm-cpu", output=str(path), jobs=1)
-    assert "attention" in strategies(path)
     module = iree_vm.load(str(path))
+    dispatches = module.artifact.debug_info(module.variant).dispatches.values()
+    assert "attention" in [dispatch.strategy for dispatch in dispatches]
     session = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(1)
     for b in [batch] if isinstance(batch, int) else [1, 3]:

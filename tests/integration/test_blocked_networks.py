@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tiny
 
 import iree_flow
 import iree_vm
@@ -16,26 +17,15 @@ from iree_flow import blocked_regions
 helper, FLOAT = onnx.helper, onnx.TensorProto.FLOAT
 
 
-class Network:
+class Network(tiny.Graph):
     """An ONNX graph that grows layer by layer; sizes of the last image are kept."""
 
     def __init__(self, rng: np.random.Generator, batch: Any) -> None:
+        super().__init__()
         self.rng = rng
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
         self.size = [int(n) for n in rng.integers(9, 30, 2)]
         self.input = helper.make_tensor_value_info("x", FLOAT, [batch, 3, *self.size])
         self.value, self.channels = "x", 3
-
-    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        name = f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, array: Any) -> str:
-        name = f"w{len(self.weights)}"
-        self.weights.append(onnx.numpy_helper.from_array(np.asarray(array), name))
-        return name
 
     def normal(self, *shape: int) -> str:
         scale = np.sqrt(np.prod(shape[1:], dtype=int))
