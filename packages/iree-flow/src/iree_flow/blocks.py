@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iree_core_ir.dialects import cf
 from iree_core_ir.ir.builder import Builder
-from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_flow.errors import FlowError
 
 
@@ -46,6 +46,15 @@ def arguments_of(op: Op) -> list[list[Value]]:
 def edges(block: Block) -> list[Edge]:
     """The edges that leave a block."""
     return [Edge(block, number) for number in range(len(arguments_of(block.terminator)))]
+
+
+def incoming_edges(region: Region) -> dict[Block, list[Edge]]:
+    """Per block the edges that lead to it; nothing for one that none does."""
+    incoming: dict[Block, list[Edge]] = {}
+    for block in region.blocks:
+        for edge in edges(block):
+            incoming.setdefault(edge.target, []).append(edge)
+    return incoming
 
 
 def replace_branch(op: Op, arguments: Sequence[Sequence[Value]]) -> Op:
@@ -95,4 +104,12 @@ def split_edges(block: Block, wanted: Sequence[Edge]) -> None:
     op.erase()
 
 
-__all__ = ["Edge", "arguments_of", "edges", "extend_edge", "replace_branch", "split_edges"]
+__all__ = [
+    "Edge",
+    "arguments_of",
+    "edges",
+    "extend_edge",
+    "incoming_edges",
+    "replace_branch",
+    "split_edges",
+]

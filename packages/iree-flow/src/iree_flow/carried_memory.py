@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.ir.operation import Block, BlockArgument, Region, Value
 from iree_core_ir.ir.types import TensorType
-from iree_flow.blocks import Edge, edges
+from iree_flow.blocks import Edge, incoming_edges
 from iree_flow.stream_storage import ALIASES, WORK, is_part, root_of
 
 
@@ -55,10 +55,7 @@ def _made(block: Block) -> set[Value]:
 
 def owned_arguments(region: Region, carried: Sequence[BlockArgument], liveness: Liveness) -> set[Value]:
     """The tensors among ``carried`` whose memory their block owns."""
-    incoming: dict[Block, list[Edge]] = {}
-    for block in region.blocks:
-        for edge in edges(block):
-            incoming.setdefault(edge.target, []).append(edge)
+    incoming = incoming_edges(region)
     owned: set[Value] = set(carried)
     changed = True
     while changed:

@@ -19,7 +19,7 @@ from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.types import IndexType, TensorType, index
 from iree_core_ir.pass_manager import Pass, PassContext
-from iree_flow.blocks import edges, extend_edge
+from iree_flow.blocks import Edge, extend_edge, incoming_edges
 from iree_flow.dialects import flow
 
 
@@ -220,10 +220,7 @@ def return_early(region: Region) -> None:
 
 def carry_sizes(region: Region) -> None:
     """Give every block the sizes of the tensors that it takes over a branch."""
-    incoming: dict[Block, list[Any]] = {}
-    for block in region.blocks:
-        for edge in edges(block):
-            incoming.setdefault(edge.target, []).append(edge)
+    incoming = incoming_edges(region)
     for block in region.blocks[1:]:
         for position, arg in enumerate(list(block.args)):
             if isinstance(arg.type, TensorType) and not arg.type.is_static and not _is_tied(arg):
@@ -234,7 +231,7 @@ def _is_tied(arg: Value) -> bool:
     return any(isinstance(user, flow.TensorTieShape) for user in arg.uses)
 
 
-def _carry(block: Block, position: int, incoming: Sequence[Any]) -> None:
+def _carry(block: Block, position: int, incoming: Sequence[Edge]) -> None:
     arg = block.args[position]
     axes = [axis for axis, size in enumerate(arg.type.shape) if size < 0]
     for edge in incoming:
