@@ -26,4 +26,10 @@ def description_of(executable: flow.Executable, target: Any, description: Any) -
     return description if label is None else variants_of(target, description)[label.value]
 
 
-__all__ = ["OWN", "TUNED", "description_of", "variants_of"]
+def executable_format(target: Any, description: Any) -> str:
+    """The format of the target's objects for the machine that it was asked to compile for."""
+    of = getattr(target, "format_of", None)
+    return str(target.format if of is None else of(description))
+
+
+__all__ = ["OWN", "TUNED", "description_of", "executable_format", "variants_of"]

@@ -26,7 +26,7 @@ from iree_core_ir.ir.operation import Block, Region
 from iree_core_ir.ir.types import TensorType, i8, i64
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
-from iree_flow.chosen_description import description_of
+from iree_flow.chosen_description import description_of, executable_format
 from iree_flow.dialects import flow
 from iree_flow.report import DispatchRow
 from iree_flow.session import Session
@@ -51,18 +51,8 @@ def compile_executables(module: ModuleOp, session: Session) -> None:
         op.erase()
 
 
-def executable_format(session: Session) -> str:
-    """The format of the target's objects for the machine that it was asked to compile for."""
-    of = getattr(session.target, "format_of", None)
-    return str(session.target.format if of is None else of(session.description))
-
-
-def _function(op: flow.Executable) -> FuncOp:
-    return next(f for f in op.module.regions[0].block if isinstance(f, FuncOp))
-
-
 def _request(op: flow.Executable, session: Session) -> DispatchRequest:
-    function = _function(op)
+    function = op.function
     name: Any = function.attributes["sym_name"]
     text = print_op(op.module, locations=False)
     description = description_of(op, session.target, session.description)
@@ -90,7 +80,7 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
     nodes = sources(op.location)
     strategy = str(compiled.report.get("strategy", ""))
     why = str(compiled.report.get("why", ""))
-    work = StringAttr(json.dumps(_work(_function(op))))
+    work = StringAttr(json.dumps(_work(op.function)))
     body = Block()
     for export in compiled.exports:
         body.append(
@@ -124,7 +114,7 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
     attributes: dict[str, Attribute] = {
         "sym_name": name,
         "target": StringAttr(session.target.name),
-        "format": StringAttr(executable_format(session)),
+        "format": StringAttr(executable_format(session.target, session.description)),
         "features": ArrayAttr([StringAttr(f) for f in compiled.features]),
         "data": DenseResourceAttr(key, TensorType([len(compiled.data)], i8)),
     }

@@ -31,7 +31,7 @@ from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.types import IndexType
 from iree_core_ir.target import ConstantLayout, DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
-from iree_flow.chosen_description import OWN, variants_of
+from iree_flow.chosen_description import OWN, executable_format, variants_of
 from iree_flow.dialects import flow
 from iree_flow.packed_arguments import mark_packed
 
@@ -82,7 +82,7 @@ class Tuner:
         result: dict[flow.Executable, Choice] = {}
         missing: dict[flow.Executable, str] = {}
         for executable in executables:
-            function = _function(executable)
+            function = executable.function
             if not self.variants or not _is_static(function):
                 result[executable] = Choice()
                 continue
@@ -101,16 +101,13 @@ class Tuner:
             choice = Choice()
             if len(distinct) > 1:
                 device = device or iree_hal.create_device(self.target.driver, threads=1)
-                choice = measure(_function(executable), distinct, self._format(), device)
+                format = executable_format(self.target, self.description)
+                choice = measure(executable.function, distinct, format, device)
             result[executable] = choice
             written += self._write(missing[executable], choice)
         if written and self.cache:
             self.database.settle(written)
         return result
-
-    def _format(self) -> str:
-        of = getattr(self.target, "format_of", None)
-        return str(self.target.format if of is None else of(self.description))
 
     # -- candidates ----------------------------------------------------------------------------------
 
@@ -123,7 +120,7 @@ class Tuner:
     def _candidate(self, executable: flow.Executable, label: str, description: Any) -> Candidate:
         """The dispatch as ``apply-constant-layouts`` would make it for ``description``."""
         twin = executable.clone()
-        function = _function(twin)
+        function = twin.function
         layouts = list(self.target.constant_layout(function, description))
         constants = {b.argument for b in Dispatch(function).bindings if b.constant}
         layouts = [layout for layout in layouts if layout.argument in constants]
@@ -181,10 +178,6 @@ class Tuner:
             return 0
         data = json.dumps({"label": choice.label, "seconds": choice.seconds}).encode()
         return len(data) if self.database.write(f"{key[:2]}/{key}", data) else 0
-
-
-def _function(executable: flow.Executable) -> FuncOp:
-    return next(f for f in executable.module.regions[0].block if isinstance(f, FuncOp))
 
 
 def _is_static(function: FuncOp) -> bool:

@@ -39,8 +39,9 @@ from iree_core_ir.ir.operation import Op
 from iree_core_ir.ir.types import FloatType, IndexType, TensorType
 from iree_core_ir.target import DispatchRequest, ExecutableObject
 from iree_core_ir.text.printer import print_op
+from iree_flow.chosen_description import executable_format
 from iree_flow.dialects import flow
-from iree_flow.executables import executable_format, sources
+from iree_flow.executables import sources
 from iree_flow.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -135,7 +136,7 @@ def recorded_calls(
     for executable in module.regions[0].block:
         if not isinstance(executable, flow.Executable):
             continue
-        body = next(f for f in executable.module.regions[0].block if isinstance(f, FuncOp))
+        body = executable.function
         arguments = recorder.first.get(body)
         if arguments is None:
             continue
@@ -201,7 +202,7 @@ def verify_call(
         )
         check.strategy = str(compiled.report.get("strategy", ""))
         check.data = compiled.data
-        native = values.run_native(compiled, executable_format(session), device)
+        native = values.run_native(compiled, executable_format(session.target, session.description), device)
         check.workgroups = values.workgroup_count(compiled)
         slack = LOOSER.get(getattr(session.description, "matmul_precision", ""), 1.0)
         _compare(check, "linalg", "native", expected, native, slack)

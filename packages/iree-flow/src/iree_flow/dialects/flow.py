@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import (
     Attribute,
@@ -79,6 +80,11 @@ class Executable(
     def module(self) -> Op:
         """The inner ``builtin.module``."""
         return next(op for op in self.body.block if op.name == "builtin.module")
+
+    @property
+    def function(self) -> FuncOp:
+        """The function of the dispatch."""
+        return next(op for op in self.module.regions[0].block if isinstance(op, FuncOp))
 
     @classmethod
     def parse(cls, parser: Any) -> Executable:

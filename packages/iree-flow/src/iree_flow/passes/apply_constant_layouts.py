@@ -36,7 +36,7 @@ class ApplyConstantLayouts(Pass):
         for name, users in dispatches.items():
             executable = symbols.lookup(name)
             assert isinstance(executable, flow.Executable)
-            function = next(f for f in executable.module.regions[0].block if isinstance(f, FuncOp))
+            function = executable.function
             target = context.options["target"]
             description = description_of(executable, target, context.options["description"])
             for layout in target.constant_layout(function, description):
