@@ -57,6 +57,16 @@ def origin(
         found = before
 
 
+def only_way(value: Value, stop: Value) -> bool:
+    """Each value on the way from ``value`` back to ``stop``, where it comes from, has one user."""
+    while value.has_one_use:
+        if value is stop:
+            return True
+        op: Any = value.defining_op
+        value = op.operands[0]
+    return False
+
+
 def _before(op: Any, at: Element, factors: bool, splittable: Collection[Var]) -> Element | None:
     if isinstance(op, linalg.Generic):
         return _generic(op, at, factors)

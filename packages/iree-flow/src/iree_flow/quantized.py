@@ -50,7 +50,7 @@ def _moves(value: Value) -> tuple[Value, list[Any]] | None:
     return value, moves
 
 
-def centred(value: Value, constants: ConstantStore) -> Quantized | None:
+def centred(value: Value) -> Quantized | None:
     """How a tensor of i32 is 8-bit integers less their zero point; None when it is not."""
     found = _moves(value)
     if found is None:

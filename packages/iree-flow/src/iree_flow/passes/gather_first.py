@@ -27,9 +27,9 @@ class GatherFirst(Pass):
     def run(self, module: Op, context: PassContext) -> None:
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
-                names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
-                    _block(block, DimResolver(block, names))
+                    _block(block, resolver)
 
 
 def _block(block: Block, resolver: DimResolver) -> None:

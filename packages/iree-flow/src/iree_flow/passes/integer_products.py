@@ -23,6 +23,7 @@ from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType, f32, i8, i32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dims import DimResolver
+from iree_flow.moved_elements import is_zero_filled
 from iree_flow.quantized import Quantized, array_of, centred, moved, moved_array, quantized
 from iree_flow.symbolic_dims import argument_dim_names
 
@@ -43,13 +44,12 @@ class IntegerProducts(Pass):
             return
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
-                names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
-                    _block(block, context, names)
+                    _block(block, context, resolver)
 
 
-def _block(block: Block, context: PassContext, names: Any) -> None:
-    resolver = DimResolver(block, names)
+def _block(block: Block, context: PassContext, resolver: DimResolver) -> None:
     unsigned: dict[Value, Value] = {}
     for op in list(block):
         if op.name in COLUMNS:
@@ -63,15 +63,16 @@ class _Product:
     op: Any
     context: PassContext
     image: Quantized
-    weights: Quantized
     integers: Array
-    """The weights' integers as the op reads them."""
+    """The weights as the op reads them."""
+    weights: Value | None
+    """The tensor of ``integers``; None where they stand in the program some other way."""
     scales: Array
     """By column."""
 
     @classmethod
     def of(cls, op: Any, context: PassContext) -> _Product | None:
-        if not _starts_at_zero(op):
+        if not is_zero_filled(op.outputs[0]):
             return None
         if op.outputs[0].type.element_type is i32:
             return cls._of_integers(op, context)
@@ -101,12 +102,13 @@ class _Product:
             return None
         if op.name != "linalg.matmul" and DYNAMIC in op.inputs[0].type.shape:
             return None
-        return cls(op, context, image, weights, integers, by_column[:, 0].astype(np.float32))
+        stands = None if weights.moves else weights.source
+        return cls(op, context, image, integers, stands, by_column[:, 0].astype(np.float32))
 
     @classmethod
     def _of_integers(cls, op: Any, context: PassContext) -> _Product | None:
         """The same of integers of which the zero points are taken already: a sum of i32 without scales."""
-        image = centred(op.inputs[0], context.constants)
+        image = centred(op.inputs[0])
         integers = array_of(op.inputs[1], context.constants)
         if (
             image is None
@@ -125,9 +127,8 @@ class _Product:
             or not 0 <= image.zero_point + 128 * image.signed <= 255
         ):
             return None
-        narrow = Quantized(op.inputs[1], True, 1.0, 0, [None])
         ones = np.ones(integers.shape[COLUMNS[op.name][1]], np.float32)
-        return cls(op, context, image, narrow, integers.astype(np.int8), ones)
+        return cls(op, context, image, integers.astype(np.int8), None, ones)
 
     def rewrite(self, resolver: DimResolver, unsigned: dict[Value, Value]) -> None:
         op = self.op
@@ -141,9 +142,7 @@ class _Product:
                 unsigned[source] = _shifted(source)
             source = unsigned[source]
         image = moved(source, self.image.moves, zero_point, builder)
-        weights = self.weights.source
-        if self.weights.moves:
-            weights = self._constant(self.integers, builder)
+        weights = self._constant(self.integers, builder) if self.weights is None else self.weights
         sizes = resolver.dims(op.outputs[0])
         zero = builder.insert(arith.Constant.of(0, i32)).result
         start = linalg.fill(builder, zero, builder.create(tensor.Empty, list(sizes), i32).result)
@@ -195,14 +194,6 @@ class _Product:
         key = self.context.constants.add_array(np.ascontiguousarray(array), str(element))
         type = TensorType(array.shape, element)
         return builder.insert(arith.Constant.make(DenseResourceAttr(key, type))).result
-
-
-def _starts_at_zero(op: Any) -> bool:
-    fill = op.outputs[0].defining_op
-    if fill is None or fill.name != "linalg.fill":
-        return False
-    scalar = fill.operands[0].defining_op
-    return isinstance(scalar, arith.Constant) and getattr(scalar.attributes["value"], "value", None) == 0
 
 
 def _shifted(source: Value) -> Value:

@@ -28,7 +28,14 @@ from iree_core_ir.ir.types import TensorType, f32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
 from iree_flow.dims import DimResolver
-from iree_flow.moved_elements import Element, as_expression, is_zero_filled, origin, read_by_axes
+from iree_flow.moved_elements import (
+    Element,
+    as_expression,
+    is_zero_filled,
+    only_way,
+    origin,
+    read_by_axes,
+)
 from iree_flow.symbolic_dims import argument_dim_names
 
 
@@ -40,9 +47,8 @@ class JoinSiblings(Pass):
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
-            names = argument_dim_names(function)
+            resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
             for block in function.regions[0].blocks:
-                resolver = DimResolver(block, names)
                 for op in block.ops:
                     if isinstance(op, Attention):
                         _Joiner(op, resolver, context.constants).run()
@@ -185,16 +191,6 @@ class _Joiner:
             return attribute.key
         assert isinstance(attribute, DenseElementsAttr)
         return self.constants.add_array(attribute.to_array(), "f32")
-
-
-def only_way(value: Value, stop: Value) -> bool:
-    """Each value on the way from ``value`` back to ``stop`` has one user."""
-    while value.has_one_use:
-        if value is stop:
-            return True
-        op: Any = value.defining_op
-        value = op.operands[0]
-    return False
 
 
 def _constant(value: Value) -> DenseResourceAttr | DenseElementsAttr | None:

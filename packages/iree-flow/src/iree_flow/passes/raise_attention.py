@@ -8,8 +8,8 @@ A mask that depends on queries and keys is turned so that it runs along the quer
 ones are shared by all layers. A row that is masked wholly and whose values are not finite may give 0 instead
 of NaN.
 
-Only for targets that compute an attention as one (``Target.fused_ops``); for others an attention becomes
-products and a softmax again.
+Only for targets that compute an attention as one (``TargetWishes.fused_ops``); for others an attention
+becomes products and a softmax again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from iree_codegen.contraction import product_operands
 from iree_codegen.indexing import Affine, Var
 from iree_core_ir.dialects import linalg, linalg_ext, tensor
 from iree_core_ir.dialects import linalg_scalars as scalars
+from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dialects.linalg_ext_attention import Attention
 from iree_core_ir.dialects.linalg_structured import StructuredOp
@@ -41,6 +42,7 @@ from iree_flow.moved_elements import (
     as_expression,
     constant_number,
     is_zero_filled,
+    only_way,
     origin,
     read_by_axes,
 )
@@ -62,11 +64,11 @@ class RaiseAttention(Pass):
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
+            resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
             for block in function.regions[0].blocks:
                 if not wanted:
                     lower_attention(block)
                     continue
-                resolver = DimResolver(block, argument_dim_names(function))
                 for op in block.ops:
                     if isinstance(op, StructuredOp):
                         raise_attention(op, resolver)
@@ -196,17 +198,6 @@ def _mentions_any(forms: Sequence[Affine], var: Var) -> bool:
     return any(_mentions(form, var) for form in forms)
 
 
-def _alone(value: Value, stop: Value) -> bool:
-    """Each value on the way from ``value`` back to ``stop`` has one user."""
-    while True:
-        if not value.has_one_use:
-            return False
-        if value is stop:
-            return True
-        op: Any = value.defining_op
-        value = op.operands[0]
-
-
 def _softmax(
     match: _Match, value: Value, forms: tuple[Affine, ...], splittable: set[Var]
 ) -> tuple[linalg_ext.Softmax, tuple[Affine, ...]] | None:
@@ -214,7 +205,7 @@ def _softmax(
     at = Element(value, forms)
     while True:
         found = origin(at.value, at.forms, splittable=splittable)
-        if not _alone(at.value, found.value):
+        if not only_way(at.value, found.value):
             return None
         op: Any = found.value.defining_op
         if isinstance(op, linalg_ext.Softmax):
@@ -251,7 +242,7 @@ def _zeroes_nan(op: linalg.Generic) -> bool:
         return False
     if any(v is not argument for v in test.operands):
         return False
-    unordered = test.name == "arith.cmpf" and test.attributes["predicate"].value in (13, 14)
+    unordered = test.name == "arith.cmpf" and CMPF_PREDICATES[test.predicate.value] in ("une", "uno")
     return test.name == "math.isnan" or unordered
 
 
@@ -262,7 +253,7 @@ def _scores(
     at = Element(softmax.inputs[0], forms)
     while True:
         found = origin(at.value, at.forms, factors=True, splittable=splittable)
-        if not _alone(at.value, found.value):
+        if not only_way(at.value, found.value):
             return None
         match.factor *= found.factor
         op: Any = found.value.defining_op
