@@ -202,10 +202,16 @@ class Importer:
                     results = self._node(proto, label, scope, opsets, depth, attributes or {})
                 except RanksDiffer as differ:
                     # What follows is lowered for either branch: outputs of the graph are of one rank again.
-                    rest = partial(
-                        self._rest, protos[position + 1 :], scope, opsets, prefix, depth, attributes, wanted
+                    behind = partial(
+                        self.nodes,
+                        protos[position + 1 :],
+                        opsets=opsets,
+                        prefix=prefix,
+                        depth=depth,
+                        attributes=attributes,
+                        wanted=wanted,
                     )
-                    self._for_either(differ.node, rest, scope, opsets, depth, wanted)
+                    self._for_either(differ.node, behind, scope, opsets, depth, wanted)
                     return
             for name, value in itertools.zip_longest(proto.output, results):
                 if name:
@@ -218,18 +224,18 @@ class Importer:
     def _for_either(
         self,
         node: Node,
-        rest: Callable[[Node, Sequence[Tensor]], list[Tensor]],
+        behind: Callable[[Scope], None],
         scope: Scope,
         opsets: Mapping[str, int],
         depth: int,
         wanted: Sequence[str],
     ) -> None:
-        """Bind ``wanted``, which ``rest`` computes from the outputs of an If."""
+        """Bind ``wanted``, which ``behind`` computes in a scope that has the outputs of an If."""
         run = partial(self._subgraph, node, scope, opsets, depth)
         names = [name for name in dict.fromkeys(wanted) if name not in scope.names]
         values: Sequence[Bound]
         try:
-            values = lower_if_and_rest(self.emit, node, run, partial(rest, node))
+            values = lower_if_and_rest(self.emit, node, run, partial(self._rest, node, behind, scope, names))
         except _Poisoned:
             values = [POISON] * len(names)
         except Unsupported as reason:
@@ -240,24 +246,20 @@ class Importer:
 
     def _rest(
         self,
-        protos: Sequence[Any],
-        scope: Scope,
-        opsets: Mapping[str, int],
-        prefix: str,
-        depth: int,
-        attributes: Mapping[str, Any] | None,
-        wanted: Sequence[str],
         node: Node,
+        behind: Callable[[Scope], None],
+        scope: Scope,
+        names: Sequence[str],
         outputs: Sequence[Tensor],
     ) -> list[Tensor]:
-        """What the nodes behind ``node`` make of its outputs: what of ``wanted`` was not there before."""
+        """What ``behind`` binds to ``names`` where ``node`` has these outputs."""
         inner = Scope(scope)
         for name, value in zip(node.proto.output, outputs, strict=False):
             if name:
                 inner.bind(name, value, node.label)
         recorded = len(self.unsupported)
-        self.nodes(protos, inner, opsets, prefix, depth, attributes, wanted)
-        found = [inner.names.get(name) for name in dict.fromkeys(wanted) if name not in scope.names]
+        behind(inner)
+        found = [inner.names.get(name) for name in names]
         if len(self.unsupported) > recorded or POISON in found:
             raise _Poisoned
         if not all(isinstance(t, Tensor) for t in found):
