@@ -50,6 +50,12 @@ class Root:
             for v, d in zip(self.result_vars, self.result_dims, strict=True)
         )
 
+    @property
+    def contiguous(self) -> Var | None:
+        """The variable along which the results are contiguous; None when they are one element."""
+        dims = zip(reversed(self.result_vars), reversed(self.result_dims), strict=True)
+        return next((var for var, dim in dims if dim != 1), None)
+
 
 def product_operands(op: Any) -> tuple[int, int] | None:
     """Operand numbers of the factors when the body is ``out + a * b`` in f32 or f64; None otherwise."""

@@ -16,7 +16,7 @@ from iree_base.element_types import element_type
 from iree_base.postfix import Number
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
-from iree_codegen.dispatch import READ, Dispatch
+from iree_codegen.dispatch import READ, READWRITE, Dispatch
 from iree_codegen.errors import CodegenError
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.operation import BlockArgument, Op, Value
@@ -95,7 +95,7 @@ def work_of(dispatch: Dispatch) -> DispatchWork:
     constants: Dim = 0
     read: Dim = 0
     for binding in dispatch.bindings:
-        if binding.access not in (READ, "readwrite"):
+        if binding.access not in (READ, READWRITE):
             continue
         nbytes = dim_ops.mul(_elements_read(dispatch, binding.value), _width(binding.value))
         if binding.constant:

@@ -9,7 +9,7 @@ contiguous along the vectorised variable, and leaves one address computation at 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -241,6 +241,17 @@ class Bindings:
         if lane_var is None:
             return Bindings(self.kernel, merged, self.lane_var, self.lanes, self.lanes_aligned)
         return Bindings(self.kernel, merged, lane_var, lanes, aligned)
+
+    def numbered(self, number: Index, loops: Sequence[tuple[Var, Dim]]) -> Bindings:
+        """These bindings and the places of ``loops`` (variable, extent) at ``number``; the last one is the
+        fastest."""
+        k = self.kernel
+        values: dict[Var, Index] = {}
+        for place, (var, dim) in reversed(list(enumerate(loops))):
+            extent = k.dim(dim)
+            values[var] = k.mod(number, extent) if place else number
+            number = k.floordiv(number, extent)
+        return self.child(values)
 
     # -- how a form varies over the lanes -----------------------------------------------------
 

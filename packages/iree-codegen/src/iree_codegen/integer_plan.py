@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from iree_codegen import dims as dim_ops
-from iree_codegen import indexing
 from iree_codegen.contraction import Root, direct_access, find_root, operand_forms
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.integer_panels import GROUP, panel_parameters
-from iree_codegen.matmul_plan import Operand, panel_axes
+from iree_codegen.matmul_plan import Operand, direct_operand, panel_axes
 from iree_codegen.tiles import choose_tile
 from iree_core_ir.ir.types import i8, i32
 
@@ -126,18 +125,14 @@ def plan_integers(dispatch: Dispatch, description: Any) -> IntegerPlan | None:
     if not getattr(description, "integer_dots", False):
         return None
     root = find_root(dispatch, is_integer_product)
-    if root is None or weights_of(dispatch, root) is None:
+    if root is None:
+        return None
+    b = direct_operand(dispatch, root, 1)
+    if b is None or not b.binding.constant:
         return None
     maps = root.op.indexing_maps
     if not maps[0].is_projected_permutation:
         return None
-    found = direct_access(dispatch, root.op.operands[1], operand_forms(root, 1))
-    binding = weights_of(dispatch, root)
-    assert found is not None and binding is not None
-    address = indexing.linearize(found[1], binding.dims)
-    if any(v.definition is not None or v not in root.vars for v, _ in address.terms):
-        return None
-    b = Operand(binding, address)
     of_a, of_b = (frozenset().union(*[e.dims_used() for e in m.results]) for m in maps[:2])
     parallel = [i for i in root.op.parallel_dims if root.extents[i] != 1]
     rows = [i for i in parallel if i in of_a and i not in of_b]
@@ -150,10 +145,9 @@ def plan_integers(dispatch: Dispatch, description: Any) -> IntegerPlan | None:
     if any(e == 0 for e in extents) or not all(isinstance(extents[i], int) for i in (n, *k)):
         return None
     axes = panel_axes(root, b, n, k)
-    if axes is None or any(binding.dims[axis] != 1 for axis in axes[0]):
+    if axes is None or any(b.binding.dims[axis] != 1 for axis in axes[0]):
         return None
-    last = next((i for i in reversed(range(len(root.result_dims))) if root.result_dims[i] != 1), None)
-    if last is None or root.result_vars[last] is not root.vars[n]:
+    if root.contiguous is not root.vars[n]:
         return None
     depth = dim_ops.total([extents[i] for i in k])
     assert isinstance(depth, int)

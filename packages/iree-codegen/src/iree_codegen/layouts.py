@@ -25,16 +25,12 @@ from iree_core_ir.target import ConstantLayout
 def constant_layout(func: Any, description: Any) -> Sequence[ConstantLayout]:
     """The layouts that the strategy taking ``func`` asks for."""
     dispatch = Dispatch(decomposed(func))
-    for strategy in (tile_convolution, tile_matmul, integer_convolution, integer_matmul):
-        of_products = strategy.layout(dispatch, description)
-        if of_products is not None:
-            return (of_products,)
-    of_blocks = blocked_convolution.layout(dispatch, description)
-    if of_blocks is not None:
-        return (of_blocks,)
-    of_convolution = convolution.layout(dispatch, description)
-    if of_convolution is not None:
-        return (of_convolution,)
+    for strategy in (
+        tile_convolution, tile_matmul, integer_convolution, integer_matmul, blocked_convolution, convolution,
+    ):  # fmt: skip
+        layout = strategy.layout(dispatch, description)
+        if layout is not None:
+            return (layout,)
     of_recurrence = recurrence.layouts(dispatch, description)
     if of_recurrence is not None:
         return of_recurrence

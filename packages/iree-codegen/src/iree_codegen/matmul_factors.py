@@ -137,22 +137,9 @@ class MatmulFactors:
         assert plan.b is not None
         memory = self.frame.binding_args[plan.b.binding.index]
         if plan.layout == PACKED:
-            axes = panel_axes(self.root, plan.b, plan.n, plan.k)
-            assert axes is not None
-            dims = plan.b.binding.dims
             depth, columns = plan.depth, plan.columns
             assert isinstance(depth, int) and isinstance(columns, int)
-            n_panels = -(-columns // plan.width)
-            strides = dim_ops.strides(dims)
-            position: Index = 0
-            for axis in axes[0]:
-                if dims[axis] == 1:
-                    continue
-                loop = next(
-                    i for i, v in enumerate(self.root.vars) if plan.b.address.coefficient(v) == strides[axis]
-                )
-                position = k.add(k.mul(position, k.dim(dims[axis])), at.values[self.root.vars[loop]])
-            position = k.add(k.mul(position, n_panels), panel)
+            position = k.add(first_panel(at, plan, -(-columns // plan.width)), panel)
             start = k.add(k.mul(position, depth * plan.width), k.mul(chunk.start, plan.width))
             return Factor(memory, start), packed_steps
         variables = [self.root.vars[i] for i in plan.k]
@@ -249,6 +236,23 @@ class MatmulFactors:
         k.loop(first, end, 1, (), one_row)
 
 
+def first_panel(at: Bindings, plan: MatmulPlan, panels: int) -> Index:
+    """The number of the first panel of the matrix that the batch stands at, in a packed B of matrices of
+    ``panels`` each."""
+    assert plan.b is not None
+    axes = panel_axes(plan.root, plan.b, plan.n, plan.k)
+    assert axes is not None
+    k, dims = at.kernel, plan.b.binding.dims
+    strides = dim_ops.strides(dims)
+    position: Index = 0
+    for axis in axes[0]:
+        if dims[axis] == 1:
+            continue
+        var = next(v for v in plan.root.vars if plan.b.address.coefficient(v) == strides[axis])
+        position = k.add(k.mul(position, k.dim(dims[axis])), at.values[var])
+    return k.mul(position, panels)
+
+
 def merged_levels(
     extents: Sequence[Dim], a_steps: Sequence[Dim], b_steps: Sequence[Dim]
 ) -> list[tuple[Dim, Dim, Dim]]:
@@ -266,4 +270,4 @@ def merged_levels(
     return levels or [(1, 0, 0)]
 
 
-__all__ = ["Chunk", "MatmulFactors", "Rows", "merged_levels"]
+__all__ = ["Chunk", "MatmulFactors", "Rows", "first_panel", "merged_levels"]

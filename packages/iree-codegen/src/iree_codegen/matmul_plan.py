@@ -121,8 +121,8 @@ def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
         return None
     if any(i not in used[0] or i not in used[1] for i in k):
         return None
-    a = _operand(dispatch, root, a_operand)
-    b = _operand(dispatch, root, b_operand)
+    a = direct_operand(dispatch, root, a_operand)
+    b = direct_operand(dispatch, root, b_operand)
     layout = _layout(root, dispatch, n, k, b_operand, b, lanes)
     depth = dim_ops.total([extents[i] for i in k])
     if a is None and not isinstance(depth, int):
@@ -204,7 +204,7 @@ def _column_loop(root: Root, lanes: int) -> int | None:
     return found[0]
 
 
-def _operand(dispatch: Dispatch, root: Root, number: int) -> Operand | None:
+def direct_operand(dispatch: Dispatch, root: Root, number: int) -> Operand | None:
     """The factor as elements of an argument at a linear address; None when it is computed."""
     found = direct_access(dispatch, root.op.operands[number], operand_forms(root, number))
     if found is None:

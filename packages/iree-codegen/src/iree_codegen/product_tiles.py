@@ -5,7 +5,7 @@ Rows and columns of the result are a tile's base plus the place inside the tile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from iree_codegen import dims as dim_ops
@@ -43,15 +43,7 @@ class ProductTiles:
         self.m_base, self.m_in = Var("m0"), Var("m", rows)
         self.n_base, self.n_in = Var("n0"), Var("n", width)
         self.tile = self.frame.scratch_view(rows * width, root.op.outputs[0].type.element_type)
-        inner = next(
-            (
-                v
-                for v, d in zip(reversed(root.result_vars), reversed(root.result_dims), strict=True)
-                if d != 1
-            ),
-            None,
-        )
-        self.store_masks = description.masks and inner is root.vars[n]
+        self.store_masks = description.masks and root.contiguous is root.vars[n]
         """Results that are not contiguous along the columns have no masked store."""
 
     def forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
@@ -68,6 +60,21 @@ class ProductTiles:
                 part = indexing.of(self.n_base) + indexing.of(self.n_in)
             replaced = replaced + part.scaled(coefficient)
         return replaced
+
+    def each_term(
+        self, at: Bindings, loops: Sequence[int], lanes: int, once: Callable[[Point], None]
+    ) -> None:
+        """``once`` at every place of the reduction ``loops`` (by number), ``lanes`` of the last together."""
+        k, (loop, *inner) = self.kernel, loops
+        var, extent = self.root.vars[loop], k.dim(self.root.extents[loop])
+        if inner:
+            k.loop(0, extent, 1, (), lambda i: self.each_term(at.child({var: i}), inner, lanes, once))
+            return
+
+        def some(i: Index, count: int, mask: Value | None = None) -> None:
+            once(Point(at.child({var: i}, var if count > 1 else None, count), mask))
+
+        vector_loop(k, 0, extent, lanes, self.description.masks, some)
 
     def epilogue(self, at: Bindings, rows: Index, columns: Index) -> None:
         """Store the results of so many rows and columns of the tile at ``at``'s bases."""

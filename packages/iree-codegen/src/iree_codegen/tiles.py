@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iree_codegen.cost_model import LATENCY, accumulators_fit, balanced, partial_sums, tile_cycles
+from iree_codegen.cost_model import accumulators_fit, balanced, partial_sums, tile_cycles
 
 TWO_HEIGHTS = 1.006
 """Tiles of one height are taken where they are as fast as this: there is half the code to make."""
@@ -43,4 +43,4 @@ def choose_tile(
     return best[1]
 
 
-__all__ = ["LATENCY", "Tile", "choose_tile"]
+__all__ = ["Tile", "choose_tile"]

@@ -12,15 +12,15 @@ from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen.attention_plan import AttentionPlan, Operand, plan_attention
+from iree_codegen.cost_model import LATENCY, balanced
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.indexing import Bindings, Var
+from iree_codegen.indexing import Bindings
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.micro_kernel import ARGUMENT, Loop, MicroKernel, MicroKernels, Number
 from iree_codegen.online_softmax import INFINITY, Adjust, OnlineSoftmax, Statistics
 from iree_codegen.strategies.transpose import transpose_block
-from iree_codegen.tiles import LATENCY
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32, i1, i32, index
 
@@ -57,12 +57,8 @@ class _Emitter:
         number: Index = self.frame.ids[0]
         first = 0 if blocks == 1 else k.mul(k.mod(number, k.dim(blocks)), step)
         number = k.floordiv(number, k.dim(blocks))
-        values: dict[Var, Index] = dict.fromkeys(plan.vars, 0)
-        for loop in reversed(plan.batch):
-            extent = k.dim(plan.extents[loop])
-            values[plan.vars[loop]] = number if loop == plan.batch[0] else k.mod(number, extent)
-            number = k.floordiv(number, extent)
-        self.at = Bindings(k).child(values)
+        batch = [(plan.vars[i], plan.extents[i]) for i in plan.batch]
+        self.at = Bindings(k, dict.fromkeys(plan.vars, 0)).numbered(number, batch)
         rows = plan.n_rows
         rest = rows % step if isinstance(rows, int) else None
         if rest == 0:
@@ -248,13 +244,10 @@ class _Block:
 
         most = plan.tile_rows(self.vectors, plan.chunk)
         if isinstance(count, int):
-            # All tiles have ``rows`` rows or one less.
-            n_tiles = -(-count // most)
-            rows = -(-count // n_tiles)
-            larger = count - (rows - 1) * n_tiles
-            k.loop(0, larger, 1, (), lambda t: tile(k.mul(t, rows), rows))
-            rest = larger * rows
-            k.loop(0, n_tiles - larger, 1, (), lambda t: tile(k.add(k.mul(t, rows - 1), rest), rows - 1))
+            larger, rows, rest = balanced(count, most)
+            done = larger * (rows + 1)
+            k.loop(0, larger, 1, (), lambda t: tile(k.mul(t, rows + 1), rows + 1))
+            k.loop(0, rest, 1, (), lambda t: tile(k.add(k.mul(t, rows), done), rows))
             return
 
         def tiles() -> None:

@@ -20,9 +20,7 @@ from iree_codegen.integer_panels import GROUP, INTEGER_PANELS, panel_shape
 from iree_codegen.integer_plan import IntegerPlan, integer_layout, plan_integers
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
-from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.product_tiles import ProductTiles
-from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, i8, i32
 from iree_core_ir.target import ConstantLayout
 
@@ -118,17 +116,7 @@ class _Emitter(ProductTiles):
         place = [indexing.of(self.m_in), *[indexing.of(self.root.vars[i]) for i in plan.k]]
         base = at.child({self.m_base: m_first})
 
-        def nest(level: int, at: Bindings) -> None:
-            var = self.root.vars[plan.k[level]]
-            extent = k.dim(self.root.extents[plan.k[level]])
-            if level < len(plan.k) - 1:
-                k.loop(0, extent, 1, (), lambda i: nest(level + 1, at.child({var: i})))
-                return
+        def once(point: Point) -> None:
+            self.elements.store(self.elements.element(operand, forms, point), memory, place, point)
 
-            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
-                point = Point(at.child({var: j}, var if lanes > 1 else None, lanes), mask)
-                self.elements.store(self.elements.element(operand, forms, point), memory, place, point)
-
-            vector_loop(k, 0, extent, lanes, self.description.masks, once)
-
-        k.loop(0, rows, 1, (), lambda i: nest(0, base.child({self.m_in: i})))
+        k.loop(0, rows, 1, (), lambda i: self.each_term(base.child({self.m_in: i}), plan.k, lanes, once))

@@ -21,7 +21,7 @@ from iree_codegen.cost_model import LINE_BYTES, balanced, partial_sums, units_of
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
-from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.indexing import Affine, Bindings
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
@@ -89,8 +89,7 @@ class _Emitter(MatmulFactors):
     def __init__(self, dispatch: Dispatch, description: Any, plan: MatmulPlan) -> None:
         super().__init__(dispatch, description, plan)
         root, schedule = plan.root, plan.schedule
-        dims = zip(reversed(root.result_vars), reversed(root.result_dims), strict=True)
-        contiguous = next((v for v, d in dims if d != 1), None) is root.vars[plan.n]
+        contiguous = root.contiguous is root.vars[plan.n]
         self.store_masks = description.masks and contiguous
         """Results that are not contiguous along the columns have no masked store."""
         self.in_registers = (
@@ -138,12 +137,7 @@ class _Emitter(MatmulFactors):
         panels = dim_ops.ceildiv(plan.columns, plan.width)
         group, number = k.mod(number, k.dim(groups)), k.floordiv(number, k.dim(groups))
         block, number = k.mod(number, k.dim(blocks)), k.floordiv(number, k.dim(blocks))
-        values: dict[Var, Index] = {}
-        for loop in reversed(plan.batch):
-            extent = k.dim(self.root.extents[loop])
-            values[self.root.vars[loop]] = number if loop == plan.batch[0] else k.mod(number, extent)
-            number = k.floordiv(number, extent)
-        at = Bindings(k).child(values)
+        at = Bindings(k).numbered(number, [(self.root.vars[i], self.root.extents[i]) for i in plan.batch])
         first = k.mul(block, k.dim(per_block)) if blocks != 1 else 0
         end = k.add(first, k.dim(per_block))
         if blocks == 1:
@@ -207,12 +201,16 @@ class _Emitter(MatmulFactors):
         at = at.child({self.n_base: start})
         if plan.layout == SCRATCH:
             self.pack_panel(at)
-        masks: tuple[Value | None, ...] = ()
-        if self.masks and not plan.whole_panels and (plan.masked or self.in_registers):
+
+        def lanes_there() -> tuple[Value | None, ...]:
             valid = k.sub(k.dim(plan.columns), start)
-            masks = tuple(
+            return tuple(
                 k.mask_below(k.add(valid, -v * plan.lanes), plan.lanes) for v in range(plan.tile.vectors)
             )
+
+        masks: tuple[Value | None, ...] = ()
+        if self.masks and not plan.whole_panels and (plan.masked or self.in_registers):
+            masks = lanes_there()
         follows = None
         if plan.layout == PACKED:
             follows = self._follows(at, chunk, p, first_panel, end_panel)
@@ -222,10 +220,7 @@ class _Emitter(MatmulFactors):
             return
         # Masked loads are slow here: only where B's rows do end inside.
         whole = k.compare("sle", k.add(n0, plan.width), k.dim(plan.columns))
-        valid = k.sub(k.dim(plan.columns), start)
-        masks = tuple(
-            k.mask_below(k.add(valid, -v * plan.lanes), plan.lanes) for v in range(plan.tile.vectors)
-        )
+        masks = lanes_there()
         k.if_(
             whole,
             lambda: self._tiles(at, rows, chunk, replace(panel, masked=False)),

@@ -16,6 +16,7 @@ from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
+from iree_codegen.cost_model import LATENCY
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Point
 from iree_codegen.gate_panels import GATE_PANELS, gate_panel_shape
@@ -24,7 +25,6 @@ from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.scalars import ScalarEvaluator
-from iree_codegen.tiles import LATENCY
 from iree_core_ir.dialects.linalg_ext_recurrence import Recurrence
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType, index

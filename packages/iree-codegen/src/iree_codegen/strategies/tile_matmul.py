@@ -14,16 +14,14 @@ from iree_codegen import indexing
 from iree_codegen.contraction import operand_forms
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
-from iree_codegen.indexing import Bindings, Var
+from iree_codegen.indexing import Bindings
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
-from iree_codegen.loop_emitter import vector_loop
-from iree_codegen.matmul_plan import panel_axes
+from iree_codegen.matmul_factors import first_panel
 from iree_codegen.product_tiles import ProductTiles, bf16_parts
 from iree_codegen.tile_kernel import LINE, WORDS, Factor, TileKernel, build
 from iree_codegen.tile_panels import COLUMNS, DEPTH, TILE_PANELS, tile_panel_shape
 from iree_codegen.tile_plan import TilePlan, plan_tiles, tile_layout
-from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, VectorType, bf16, f32
 from iree_core_ir.target import ConstantLayout
 
@@ -77,20 +75,15 @@ class _Emitter(ProductTiles):
         number: Index = self.frame.ids[0] if total != 1 else 0
         block, number = k.mod(number, k.dim(plan.blocks)), k.floordiv(number, k.dim(plan.blocks))
         part, number = k.mod(number, groups), k.floordiv(number, groups)
-        values: dict[Var, Index] = {}
-        for loop in reversed(base.batch):
-            extent = k.dim(self.root.extents[loop])
-            values[self.root.vars[loop]] = number if loop == base.batch[0] else k.mod(number, extent)
-            number = k.floordiv(number, extent)
+        at = Bindings(k).numbered(number, [(self.root.vars[i], self.root.extents[i]) for i in base.batch])
         m_first = k.mul(block, plan.block)
         rows: Index = k.min(k.sub(k.dim(base.rows), m_first), plan.block)
         if isinstance(base.rows, int) and base.rows % plan.block == 0:
             rows = plan.block
-        at = Bindings(k).child(values)
         self._convert(at, m_first, rows)
         first = k.mul(part, group)
         last = k.add(first, group) if panels % group == 0 else k.min(k.add(first, group), panels)
-        b_start = self._b_start(at)
+        b_start = first_panel(at, base, panels)
 
         def panel(p: Index) -> None:
             inner = at.child({self.n_base: k.mul(p, plan.width)})
@@ -102,23 +95,6 @@ class _Emitter(ProductTiles):
         self.frame.private = [self.function.func]
         shape = f"{plan.row_tiles}x{plan.column_tiles} tiles of {plan.rows} rows, {plan.parts} bf16 a number"
         return self.frame.finish([total], self.frame.scratch_bytes, NAME, shape)
-
-    def _b_start(self, at: Bindings) -> Index:
-        """The number of the first panel of this workgroup's matrix."""
-        plan, k = self.plan, self.kernel
-        axes = panel_axes(self.root, plan.b, plan.base.n, plan.base.k)
-        assert axes is not None
-        dims = plan.b.binding.dims
-        strides = dim_ops.strides(dims)
-        position: Index = 0
-        for axis in axes[0]:
-            if dims[axis] == 1:
-                continue
-            loop = next(
-                i for i, v in enumerate(self.root.vars) if plan.b.address.coefficient(v) == strides[axis]
-            )
-            position = k.add(k.mul(position, k.dim(dims[axis])), at.values[self.root.vars[loop]])
-        return k.mul(position, plan.panels)
 
     # -- A ----------------------------------------------------------------------------------------------
 
@@ -133,21 +109,11 @@ class _Emitter(ProductTiles):
         place = [indexing.of(self.m_in), *[indexing.of(self.root.vars[i]) for i in plan.base.k]]
         base = at.child({self.m_base: m_first})
 
-        def nest(level: int, at: Bindings) -> None:
-            var = self.root.vars[plan.base.k[level]]
-            extent = k.dim(self.root.extents[plan.base.k[level]])
-            if level < len(plan.base.k) - 1:
-                k.loop(0, extent, 1, (), lambda i: nest(level + 1, at.child({var: i})))
-                return
-
-            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
-                point = Point(at.child({var: j}, var if lanes > 1 else None, lanes), mask)
-                value = k.splat(self.elements.element(operand, forms, point), lanes)
-                parts = bf16_parts(k, value, lanes, plan.parts)
-                for part, target in zip(parts, (memory, second), strict=False):
-                    self.elements.store(part, target, place, point)
-
-            vector_loop(k, 0, extent, self.lanes, self.description.masks, once)
+        def once(point: Point) -> None:
+            value = k.splat(self.elements.element(operand, forms, point), point.lanes)
+            parts = bf16_parts(k, value, point.lanes, plan.parts)
+            for part, target in zip(parts, (memory, second), strict=False):
+                self.elements.store(part, target, place, point)
 
         def row(i: Index) -> None:
             if plan.depth % DEPTH:
@@ -156,7 +122,7 @@ class _Emitter(ProductTiles):
                 for part in range(plan.parts):
                     for lane in range(0, DEPTH, self.lanes):
                         k.vstore(zero, self.a_rows, k.add(end, part * self.part_offset - DEPTH + lane))
-            nest(0, base.child({self.m_in: i}))
+            self.each_term(base.child({self.m_in: i}), plan.base.k, self.lanes, once)
 
         k.loop(0, rows, 1, (), row)
 
