@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_codegen.blocked_image import CHANNELS
 from iree_core_ir.dialects import linalg
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.attributes import IntegerAttr
@@ -17,8 +18,6 @@ from iree_flow.channel_blocks import RANK, ChannelBlocks
 from iree_flow.dims import Dim
 
 PARALLEL, REDUCTION = "parallel", "reduction"
-CHANNELS = "iree.channels"
-"""On a convolution over all channels: input channels that are there; the lanes behind them are zero."""
 IsBlocked = Callable[[Value], bool]
 """Whether an earlier node makes the value."""
 

@@ -150,7 +150,7 @@ class Pooled(_Windowed):
 
 def _dense(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     image, weights = op.inputs
-    if constant_of(weights) is None or initial_of(op) is None or not (is_image(op.results[0])):
+    if constant_of(weights) is None or initial_of(op) is None or not is_image(op.results[0]):
         return None
     if image.type.shape[CHANNEL] == DYNAMIC or image.type.element_type is not f32:
         return None
@@ -200,7 +200,7 @@ def _padded(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | Non
     image = op.source
     if not is_image(image) or not is_image(op.result) or len(list(op.regions[0].block)) != 1:
         return None
-    if any(v in op.regions[0].block.args for v in [_outside(op)]):
+    if _outside(op) in op.regions[0].block.args:
         return None
     if any(op.mixed_low[axis] != 0 or op.mixed_high[axis] != 0 for axis in (0, CHANNEL)):
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
-from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr
+from iree_core_ir.ir.attributes import DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType
@@ -152,17 +152,12 @@ class Enlarged(Node):
         value = self.sums.inputs[1]
         store, lanes = blocks.constants, blocks.lanes
         _, channels, out, ky, kx = value.type.shape
-        attribute = constant_of(value)
         name = str(value.type.element_type)
 
         def step(kind: str, key: str, shape: Sequence[int], **parameters: Any) -> str:
             return store.add_transform(kind, [key], list(shape), name, parameters)
 
-        if isinstance(attribute, DenseElementsAttr):
-            key = store.add_array(attribute.to_array())
-        else:
-            key = attribute.key
-        key = step("reshape", key, [channels, out, ky, kx])
+        key = step("reshape", blocks.key_of(value), [channels, out, ky, kx])
         key = step("transpose", key, [ky, kx, out, channels], permutation=[2, 3, 1, 0])
         groups, features = (1, ky * kx * out) if together else (ky * kx, out)
         key = step("reshape", key, [groups, features, channels])

@@ -160,14 +160,17 @@ class ChannelBlocks:
             return None
         return self.packed_weights(value, [axis], builder)
 
+    def key_of(self, value: Value) -> str:
+        """The elements of a constant in the store."""
+        attribute = constant_of(value)
+        if isinstance(attribute, DenseElementsAttr):
+            return self.constants.add_array(attribute.to_array())
+        assert isinstance(attribute, DenseResourceAttr)
+        return attribute.key
+
     def packed_weights(self, value: Value, axes: Sequence[int], builder: Builder) -> Value:
         """A constant with ``axes`` in blocks: the blocks in their places, the lanes last in that order."""
-        attribute = constant_of(value)
-        assert attribute is not None
-        if isinstance(attribute, DenseElementsAttr):
-            key = self.constants.add_array(attribute.to_array())
-        else:
-            key = attribute.key
+        key = self.key_of(value)
         shape = list(value.type.shape)
         for axis in axes:
             shape[axis] = self.count(shape[axis])
