@@ -34,10 +34,9 @@ class Edge:
 
 def arguments_of(op: Op) -> list[list[Value]]:
     """Per successor of a terminator what it passes. Raises FlowError 8 for one that is no branch."""
-    if isinstance(op, cf.Branch):
-        return [list(op.arguments)]
-    if isinstance(op, cf.CondBranch):
-        return [list(op.true_arguments), list(op.false_arguments)]
+    found = cf.branch_arguments(op)
+    if found is not None:
+        return found
     if op.successors:
         raise FlowError(8, f"'{op.name}' on the host", source=op.location.user_text())
     return []
@@ -59,16 +58,7 @@ def incoming_edges(region: Region) -> dict[Block, list[Edge]]:
 
 def replace_branch(op: Op, arguments: Sequence[Sequence[Value]]) -> Op:
     """The same branch with other arguments, in the place of ``op``."""
-    targets = op.successors
-    builder = Builder.before_op(op)
-    made: Op
-    if isinstance(op, cf.CondBranch):
-        true, false = arguments
-        made = builder.create(cf.CondBranch, op.condition, targets[0], list(true), targets[1], list(false))
-        if op.branch_weights is not None:
-            made.attributes["branch_weights"] = op.branch_weights
-    else:
-        made = builder.create(cf.Branch, targets[0], list(arguments[0]))
+    made = Builder.before_op(op).insert(cf.rebuilt_branch(op, op.successors, arguments))
     op.erase()
     return made
 
@@ -98,9 +88,7 @@ def split_edges(block: Block, wanted: Sequence[Edge]) -> None:
         Builder.at_end(middle, op.location).create(cf.Branch, targets[edge.number], arguments[edge.number])
         arguments[edge.number] = []
         targets[edge.number] = middle
-    builder = Builder.before_op(op)
-    assert isinstance(op, cf.CondBranch)
-    builder.create(cf.CondBranch, op.condition, targets[0], arguments[0], targets[1], arguments[1])
+    Builder.before_op(op).insert(cf.rebuilt_branch(op, targets, arguments))
     op.erase()
 
 

@@ -34,15 +34,6 @@ def _predecessors(block: Block) -> list[Op]:
     return found
 
 
-def _arguments(op: Op) -> list[list[Value]] | None:
-    """Per successor of a branch what it passes; None for what is no branch."""
-    if isinstance(op, cf.Branch):
-        return [list(op.arguments)]
-    if isinstance(op, cf.CondBranch):
-        return [list(op.true_arguments), list(op.false_arguments)]
-    return None
-
-
 @pattern(cf.Branch, cf.CondBranch)
 def drop_arguments(op: Op, rewriter: Rewriter) -> bool:
     """An argument that nothing but its own branch uses, or that is the same value on every way, is none."""
@@ -54,7 +45,7 @@ def drop_arguments(op: Op, rewriter: Rewriter) -> bool:
             (other, i) for other in dict.fromkeys(_predecessors(target)) for i in range(len(other.successors))
         ]
         incoming = [(other, i) for other, i in incoming if other.successors[i] is target]
-        passed = [(_arguments(other) or [[]] * (i + 1))[i] for other, i in incoming]
+        passed = [(cf.branch_arguments(other) or [[]] * (i + 1))[i] for other, i in incoming]
         if any(len(values) != len(target.args) for values in passed):
             continue
         for position, argument in enumerate(target.args):
@@ -68,10 +59,10 @@ def drop_arguments(op: Op, rewriter: Rewriter) -> bool:
             for other in dict.fromkeys(other for other, _ in incoming):
                 kept = [
                     values[:position] + values[position + 1 :] if other.successors[i] is target else values
-                    for i, values in enumerate(_arguments(other) or [])
+                    for i, values in enumerate(cf.branch_arguments(other) or [])
                 ]
                 with rewriter.before(other):
-                    _replace_terminator(other, _rebuilt(other, kept), rewriter)
+                    _replace_terminator(other, cf.rebuilt_branch(other, other.successors, kept), rewriter)
             target.erase_arg(position)
             return True
     return False
@@ -79,7 +70,7 @@ def drop_arguments(op: Op, rewriter: Rewriter) -> bool:
 
 def _only_passed_to_itself(argument: Value, target: Block, position: int) -> bool:
     for user in argument.uses:
-        arguments = _arguments(user)
+        arguments = cf.branch_arguments(user)
         if arguments is None or argument in user.operands[: len(user.operands) - sum(map(len, arguments))]:
             return False
         for successor, values in zip(user.successors, arguments, strict=True):
@@ -87,18 +78,6 @@ def _only_passed_to_itself(argument: Value, target: Block, position: int) -> boo
                 if value is argument and (successor is not target or i != position):
                     return False
     return True
-
-
-def _rebuilt(op: Op, arguments: Sequence[Sequence[Value]]) -> Op:
-    """The branch with other arguments."""
-    if isinstance(op, cf.Branch):
-        return cf.Branch.make(op.target, arguments[0])
-    assert isinstance(op, cf.CondBranch)
-    true, false = arguments
-    new = cf.CondBranch.make(op.condition, op.true_target, true, op.false_target, false)
-    if op.branch_weights is not None:
-        new.attributes["branch_weights"] = op.branch_weights
-    return new
 
 
 def _replace_terminator(op: Op, new: Op, rewriter: Rewriter) -> None:
@@ -152,9 +131,7 @@ def cond_branch_through(op: cf.CondBranch, rewriter: Rewriter) -> bool:
         return False
     then = true or (op.true_target, list(op.true_arguments))
     otherwise = false or (op.false_target, list(op.false_arguments))
-    new = cf.CondBranch.make(op.condition, *then, *otherwise)
-    if op.branch_weights is not None:
-        new.attributes["branch_weights"] = op.branch_weights
+    new = cf.rebuilt_branch(op, [then[0], otherwise[0]], [then[1], otherwise[1]])
     _replace_terminator(op, new, rewriter)
     return True
 

@@ -188,6 +188,26 @@ class Switch(Op, name="cf.switch", traits=(TERMINATOR,)):
         return result
 
 
+def branch_arguments(op: Op) -> list[list[Value]] | None:
+    """Per successor of ``cf.br`` or ``cf.cond_br`` what it passes; None for any other op."""
+    if isinstance(op, Branch):
+        return [list(op.arguments)]
+    if isinstance(op, CondBranch):
+        return [list(op.true_arguments), list(op.false_arguments)]
+    return None
+
+
+def rebuilt_branch(op: Op, targets: Sequence[Block], arguments: Sequence[Sequence[Value]]) -> Op:
+    """``cf.br`` or ``cf.cond_br`` as ``op`` is, with other targets and arguments."""
+    if isinstance(op, Branch):
+        return Branch.make(targets[0], arguments[0])
+    assert isinstance(op, CondBranch)
+    new = CondBranch.make(op.condition, targets[0], arguments[0], targets[1], arguments[1])
+    if op.branch_weights is not None:
+        new.attributes["branch_weights"] = op.branch_weights
+    return new
+
+
 def verify_target(op: Op, target: Block, arguments: Sequence[Value]) -> None:
     """The arguments must fit those of the block. Raises VerifyError."""
     given, wanted = [v.type for v in arguments], [a.type for a in target.args]
