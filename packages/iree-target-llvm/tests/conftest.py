@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from iree_codegen.strategies.plain_loops import plain_loops
 from iree_codegen.strategies.transpose import transpose
 from iree_codegen.strategies.vector_loops import vector_loops
 from iree_codegen.verify import verify_workgroup_form
+from iree_core_ir.constant_transforms import transform_function
+from iree_core_ir.ir.attributes import ArrayAttr, DictAttr, StringAttr
 from iree_core_ir.target import ExecutableObject
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
@@ -85,6 +88,17 @@ def compile_with(func: Any, description: Any, strategy: str | None = None) -> Ex
     text = module_text(kernel.module, wide)
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)
     return ExecutableObject(data, (kernel.export,), report={"strategy": kernel.strategy})
+
+
+def pack_constant(func: Any, layout: Any, source: Any) -> Any:
+    """``source`` as ``layout`` has it in memory; ``func`` is told so of its argument."""
+    packed = transform_function(layout.kind)([source], layout.parameters, layout.type.shape, source.dtype)
+    assert packed.shape == tuple(layout.type.shape) and packed.dtype == source.dtype
+    items = list(func.attributes["arg_attrs"].items)
+    text = json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
+    items[layout.argument] = DictAttr({**items[layout.argument].to_dict(), "iree.packed": StringAttr(text)})
+    func.attributes["arg_attrs"] = ArrayAttr(items)
+    return np.ascontiguousarray(packed)
 
 
 def assert_close(got: Any, expected: Any, tolerance: float = 1e-5) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 
 from iree_codegen.layouts import constant_layout
-from iree_core_ir.constant_transforms import inverse_function, transform_function
-from iree_core_ir.ir.attributes import ArrayAttr, DictAttr, StringAttr
+from iree_core_ir.constant_transforms import inverse_function
 from iree_target_llvm.testing import run_native, run_reference
 
-from .conftest import assert_close, compile_with, function
+from .conftest import assert_close, compile_with, function, pack_constant
 
 STRATEGIES = ("matmul", "plain-loops", "vector-loops")
 
@@ -137,20 +135,12 @@ def test_constants_are_packed(description: Any, m: int, n: int, k: int, transpos
 def check_with_layouts(func: Any, description: Any, layouts: Any, given: dict[int, Any]) -> None:
     """Compile ``func`` with its constants laid out as wanted; compare with the interpreter on plain ones."""
     expected = run_reference(func, given)
-    items = list(func.attributes["arg_attrs"].items)
     packed = dict(given)
     for layout in layouts:
         source = given[layout.argument]
-        shape = tuple(layout.type.shape)
-        made = transform_function(layout.kind)([source], layout.parameters, shape, source.dtype)
-        packed[layout.argument] = np.ascontiguousarray(np.asarray(made).reshape(shape))
+        packed[layout.argument] = pack_constant(func, layout, source)
         back = inverse_function(layout.kind)(packed[layout.argument], layout.parameters, source.shape)
         np.testing.assert_array_equal(back, source)
-        facts = items[layout.argument].to_dict()
-        text = json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
-        facts["iree.packed"] = StringAttr(text)
-        items[layout.argument] = DictAttr(facts)
-    func.attributes["arg_attrs"] = ArrayAttr(items)
     compiled = compile_with(func, description)
     assert compiled is not None
     for got, want in zip(run_native(func, compiled, packed), expected, strict=True):

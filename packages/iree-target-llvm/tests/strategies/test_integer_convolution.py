@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,44 +14,18 @@ from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
 from ..conftest import function
+from .padded_convolution import PaddedConvolution
 from .test_integer_matmul import HAS_DOTS, machine, pack
 
 
-@dataclass(frozen=True)
-class Case:
-    channels: int
-    filters: int
-    size: tuple[int, int]
-    window: tuple[int, int] = (1, 1)
-    stride: int = 1
-    dilation: int = 1
-    pad: int = 0
-    batch: int = 1
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        return self.size[0] + 2 * self.pad, self.size[1] + 2 * self.pad
-
-    @property
-    def out(self) -> tuple[int, int]:
-        found = [
-            (p - (k - 1) * self.dilation - 1) // self.stride + 1
-            for p, k in zip(self.padded, self.window, strict=True)
-        ]
-        return found[0], found[1]
-
+class Case(PaddedConvolution):
     def text(self) -> str:
-        n, c, f, s, d = self.batch, self.channels, self.filters, self.stride, self.dilation
-        (h, w), (ph, pw), (oh, ow), (kh, kw) = self.size, self.padded, self.out, self.window
-        image, padded = f"tensor<{n}x{c}x{h}x{w}xi8>", f"tensor<{n}x{c}x{ph}x{pw}xi8>"
-        filters, sums = f"tensor<{f}x{c}x{kh}x{kw}xi8>", f"tensor<{n}x{f}x{oh}x{ow}xi32>"
-        out = f"tensor<{n}x{f}x{oh}x{ow}xi8>"
-        pad = f"""
-  %zp = arith.constant 3 : i8
-  %p = tensor.pad %x low[0, 0, {self.pad}, {self.pad}] high[0, 0, {self.pad}, {self.pad}] {{
-  ^bb0(%i: index, %j: index, %k: index, %l: index):
-    tensor.yield %zp : i8
-  }} : {image} to {padded}"""
+        """``quantized(convolution(pad(x)) * scale + more)``."""
+        f, s, d = self.filters, self.stride, self.dilation
+        kh, kw = self.window
+        image, padded = (self.image(self.channels, size, "i8") for size in (self.size, self.padded))
+        filters, sums = f"tensor<{f}x{self.channels}x{kh}x{kw}xi8>", self.image(f, self.out, "i32")
+        out = self.image(f, self.out, "i8")
         source = "%p" if self.pad else "%x"
         loops = "d0, d1, d2, d3, d4, d5, d6"
         at = f"d0, d4, d2 * {s} + d5 * {d}, d3 * {s} + d6 * {d}"
@@ -60,8 +33,9 @@ class Case:
         return f"""
 func.func @convolution(%x: {image}, %w: {filters} {{iree.constant}}, %scale: tensor<{f}xf32>, %more: {out},
     %out: {out}) -> {out} {{
-  {pad if self.pad else ""}
   %zero = arith.constant 0 : i32
+  %zp = arith.constant 3 : i8
+  {self.padding("%zp", "i8")}
   %e = tensor.empty() : {sums}
   %f = linalg.fill ins(%zero : i32) outs(%e : {sums}) -> {sums}
   %c = linalg.generic {{indexing_maps = [affine_map<({loops}) -> ({at})>,
@@ -132,7 +106,6 @@ def test_results_are_exact(case: Case) -> None:
         np.testing.assert_array_equal(run_native(func, compiled, given)[0], expected)
 
 
-def test_a_window_of_unknown_size_is_left_to_others() -> None:
-    text = Case(4, 8, (5, 5)).text().replace("iree.constant", "iree.other")
-    func = function(text)
+def test_filters_that_are_no_constant_are_left_to_others() -> None:
+    func = function(Case(4, 8, (5, 5)).text().replace("iree.constant", "iree.other"))
     assert constant_layout(func, machine()) == ()

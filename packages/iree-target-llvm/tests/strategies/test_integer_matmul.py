@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,12 @@ from iree_codegen.integer_panels import filter_parameters, filter_shape, pack_fi
 from iree_codegen.layouts import constant_layout
 from iree_codegen.select_strategy import generate
 from iree_codegen.testing import interpret_kernel
-from iree_core_ir.constant_transforms import inverse_function, transform_function
-from iree_core_ir.ir.attributes import ArrayAttr, DictAttr, StringAttr
+from iree_core_ir.constant_transforms import inverse_function
 from iree_target_llvm.description import describe, host_features
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
-from ..conftest import function
+from ..conftest import function, pack_constant
 
 HAS_DOTS = "avx512vnni" in host_features()
 Array = np.ndarray[Any, Any]
@@ -78,18 +76,10 @@ func.func @product(%a: tensor<{rows}x{k}xi8> {{{dims}}}, %b: {b} {{iree.constant
 
 def pack(func: Any, layout: Any, weights: Array) -> Array:
     """The weights as wanted; ``func`` is told."""
-    items = list(func.attributes["arg_attrs"].items)
-    facts = items[layout.argument].to_dict()
-    facts["iree.packed"] = StringAttr(
-        json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
-    )
-    items[layout.argument] = DictAttr(facts)
-    func.attributes["arg_attrs"] = ArrayAttr(items)
-    transform = transform_function(layout.kind)
-    found = transform([weights], layout.parameters, layout.type.shape, np.dtype(np.int8))
+    found = pack_constant(func, layout, weights)
     back = inverse_function(layout.kind)(found, layout.parameters, weights.shape)
     np.testing.assert_array_equal(back, weights)
-    return np.ascontiguousarray(found)
+    return np.asarray(found)
 
 
 @pytest.mark.parametrize("quantized", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,49 +19,27 @@ from iree_core_ir.constant_transforms import inverse_function
 from iree_target_llvm.testing import run_reference
 
 from ..conftest import function
+from .padded_convolution import PaddedConvolution
 from .test_tile_matmul import PRECISIONS, machine, packed, results, runs_here
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Case:
-    channels: int
-    filters: int
-    size: tuple[int, int]
-    window: tuple[int, int] = (1, 1)
-    stride: int = 1
-    pad: int = 0
-    batch: int = 1
-
-    @property
-    def out(self) -> tuple[int, int]:
-        found = [
-            (n + 2 * self.pad - k) // self.stride + 1 for n, k in zip(self.size, self.window, strict=True)
-        ]
-        return found[0], found[1]
-
+class Case(PaddedConvolution):
     def text(self) -> str:
         """``relu(convolution(pad(x)) + bias)``."""
-        n, c, f, p = self.batch, self.channels, self.filters, self.pad
-        (h, w), (oh, ow), (kh, kw) = self.size, self.out, self.window
-        image = f"tensor<{n}x{c}x{h}x{w}xf32>"
-        padded = f"tensor<{n}x{c}x{h + 2 * p}x{w + 2 * p}xf32>"
-        filters, out = f"tensor<{f}x{c}x{kh}x{kw}xf32>", f"tensor<{n}x{f}x{oh}x{ow}xf32>"
-        pad = f"""
-  %p = tensor.pad %x low[0, 0, {p}, {p}] high[0, 0, {p}, {p}] {{
-  ^bb0(%i: index, %j: index, %k: index, %l: index):
-    tensor.yield %zero : f32
-  }} : {image} to {padded}"""
+        f, (kh, kw) = self.filters, self.window
+        image, padded = (self.image(self.channels, size, "f32") for size in (self.size, self.padded))
+        filters, out = f"tensor<{f}x{self.channels}x{kh}x{kw}xf32>", self.image(f, self.out, "f32")
         full = "affine_map<(d0, d1, d2, d3) -> (d0, d1, d2, d3)>"
         return f"""
 func.func @convolution(%x: {image}, %w: {filters} {{iree.constant}}, %bias: tensor<{f}xf32>, %out: {out}) -> {out} {{
   %zero = arith.constant 0.0 : f32
-  {pad if p else ""}
+  {self.padding("%zero", "f32")}
   %e = tensor.empty() : {out}
   %f = linalg.fill ins(%zero : f32) outs(%e : {out}) -> {out}
   %c = linalg.conv_2d_nchw_fchw {{dilations = dense<1> : tensor<2xi64>, strides = dense<{self.stride}> : tensor<2xi64>}}
-      ins({"%p" if p else "%x"}, %w : {padded}, {filters}) outs(%f : {out}) -> {out}
+      ins({"%p" if self.pad else "%x"}, %w : {padded}, {filters}) outs(%f : {out}) -> {out}
   %r = linalg.generic {{indexing_maps = [{full}, affine_map<(d0, d1, d2, d3) -> (d1)>, {full}],
       iterator_types = ["parallel", "parallel", "parallel", "parallel"]}}
       ins(%c, %bias : {out}, tensor<{f}xf32>) outs(%e : {out}) {{

@@ -6,7 +6,6 @@ numbers of which three products are summed (``high``); within the rounding of su
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,7 @@ from iree_codegen.select_strategy import generate
 from iree_codegen.testing import interpret_kernel
 from iree_codegen.tile_panels import pack_tile_panels, split, tile_panel_parameters, tile_panel_shape
 from iree_codegen.verify import verify_workgroup_form
-from iree_core_ir.constant_transforms import inverse_function, transform_function
-from iree_core_ir.ir.attributes import ArrayAttr, DictAttr, StringAttr
+from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.target import ExecutableObject
 from iree_core_ir.verifier import verify
 from iree_target_llvm.description import describe
@@ -29,7 +27,7 @@ from iree_target_llvm.module_printer import module_text
 from iree_target_llvm.target import required_features
 from iree_target_llvm.testing import run_native
 
-from ..conftest import function
+from ..conftest import function, pack_constant
 from ..test_contractions import product
 from ..tile_machine import HAS_TILES, USABLE, tile_machine
 
@@ -65,17 +63,7 @@ def packed(
     """The weights as the strategy wants them; ``func`` is told."""
     (layout,) = constant_layout(func, description)
     assert (layout.kind, layout.argument) == (kind, argument)
-    items = list(func.attributes["arg_attrs"].items)
-    facts = items[argument].to_dict()
-    text = json.dumps({"kind": layout.kind, "parameters": dict(layout.parameters)}, sort_keys=True)
-    facts["iree.packed"] = StringAttr(text)
-    items[argument] = DictAttr(facts)
-    func.attributes["arg_attrs"] = ArrayAttr(items)
-    found = transform_function(layout.kind)(
-        [weights], layout.parameters, layout.type.shape, np.dtype(np.float32)
-    )
-    assert found.shape == layout.type.shape and found.dtype == np.float32
-    return np.asarray(found)
+    return np.asarray(pack_constant(func, layout, weights))
 
 
 def results(
