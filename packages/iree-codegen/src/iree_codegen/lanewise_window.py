@@ -12,9 +12,9 @@ from typing import Any
 
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
-from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, unpadded
+from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, step_of, unpadded
 from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -90,7 +90,7 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     if kind is None or not _combines(op, kind):
         return None
     wanted = (1, 5, 6, 4) if kind == PRODUCT else (5, 6)
-    rows, columns = (_step(image.results[axis], axis, axis + 3) for axis in (2, 3))
+    rows, columns = (step_of(image.results[axis], axis, axis + 3) for axis in (2, 3))
     if window is not AffineMap.select(7, wanted) or rows is None or columns is None:
         return None
     if any(image.results[axis] is not AffineDim(axis) for axis in (0, 1, 4)):
@@ -131,21 +131,6 @@ def _combines(op: Any, kind: str) -> bool:
         return other is a and not b.uses
     product = other.defining_op
     return product is not None and set(product.operands) == {a, b}
-
-
-def _step(expr: AffineExpr, loop: int, window: int) -> tuple[int, int] | None:
-    """(stride, dilation) of ``loop * stride + window * dilation``."""
-    found: dict[int, int] = {}
-    parts = [expr.lhs, expr.rhs] if isinstance(expr, AffineBinary) and expr.kind == "+" else [expr]
-    part: Any
-    for part in parts:
-        factor = 1
-        if isinstance(part, AffineBinary) and part.kind == "*" and isinstance(part.rhs, AffineConstant):
-            part, factor = part.lhs, part.rhs.value
-        if not isinstance(part, AffineDim) or part.position in found or factor < 1:
-            return None
-        found[part.position] = factor
-    return (found[loop], found[window]) if set(found) == {loop, window} else None
 
 
 __all__ = ["MAXIMUM", "PRODUCT", "SUM", "LanewiseWindow", "is_total", "match", "window_of"]

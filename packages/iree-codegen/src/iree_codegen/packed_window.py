@@ -19,7 +19,8 @@ from iree_codegen.integer_plan import is_integer_product, weights_of
 from iree_codegen.tile_panels import COLUMNS, DEPTH, ROWS
 from iree_codegen.tile_plan import PARTS, SHORTEST
 from iree_codegen.tiles import choose_tile
-from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim
+from iree_codegen.window import step_of
+from iree_core_ir.ir.affine import AffineDim
 from iree_core_ir.ir.types import f32
 
 BLOCK_PIXELS = 448
@@ -229,22 +230,8 @@ def _steps(map: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
         return None
     found = []
     for expr, outer, inner in ((results[2], ROW, TAP_ROW), (results[3], COLUMN, TAP_COLUMN)):
-        terms = _terms(expr)
-        if terms is None or set(terms) != {outer, inner}:
+        step = step_of(expr, outer, inner)
+        if step is None:
             return None
-        found.append((terms[outer], terms[inner]))
+        found.append(step)
     return (found[0][0], found[1][0]), (found[0][1], found[1][1])
-
-
-def _terms(expr: Any) -> dict[int, int] | None:
-    """Coefficients by loop of a sum of multiples of loops; None for anything else."""
-    if isinstance(expr, AffineDim):
-        return {expr.position: 1}
-    if not isinstance(expr, AffineBinary):
-        return None
-    if expr.kind == "+":
-        a, b = _terms(expr.lhs), _terms(expr.rhs)
-        return None if a is None or b is None or set(a) & set(b) else {**a, **b}
-    if expr.kind == "*" and isinstance(expr.lhs, AffineDim) and isinstance(expr.rhs, AffineConstant):
-        return {expr.lhs.position: int(expr.rhs.value)}
-    return None

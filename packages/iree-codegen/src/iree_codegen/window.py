@@ -17,7 +17,7 @@ from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Var
 from iree_codegen.kernel_builder import Index
 from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.affine import AffineMap
+from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType, f32
 
@@ -172,6 +172,28 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window[Dim] | None:
     )  # fmt: skip
 
 
+def step_of(expr: AffineExpr, loop: int, window: int) -> tuple[int, int] | None:
+    """(stride, dilation) of ``loop * stride + window * dilation``."""
+    factors = _factors(expr)
+    if factors is None or set(factors) != {loop, window} or min(factors.values()) < 1:
+        return None
+    return factors[loop], factors[window]
+
+
+def _factors(expr: AffineExpr) -> dict[int, int] | None:
+    """By loop, of a sum of multiples of different loops; None for anything else."""
+    if isinstance(expr, AffineDim):
+        return {expr.position: 1}
+    if not isinstance(expr, AffineBinary):
+        return None
+    if expr.kind == "+":
+        a, b = _factors(expr.lhs), _factors(expr.rhs)
+        return None if a is None or b is None or set(a) & set(b) else {**a, **b}
+    if expr.kind == "*" and isinstance(expr.lhs, AffineDim) and isinstance(expr.rhs, AffineConstant):
+        return {expr.lhs.position: expr.rhs.value}
+    return None
+
+
 def unpadded(
     value: Value, outside: float, spatial: Sequence[int]
 ) -> tuple[Value, list[int], list[int]] | None:
@@ -286,6 +308,6 @@ def total_groups(w: Window[Any], blocks: Dim) -> Dim:
 
 __all__: Sequence[str] = [
     "DENSE", "DEPTHWISE", "MAX_POOL", "SLIDING", "SUM_POOL", "Place", "Window", "epilogue_cost",
-    "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "total_groups",
-    "unpadded",
+    "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "step_of",
+    "total_groups", "unpadded",
 ]  # fmt: skip
