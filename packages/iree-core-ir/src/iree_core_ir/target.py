@@ -160,7 +160,29 @@ class Target(Protocol):
 
 
 class TargetWishes(Protocol):
-    """Methods that a target may have beside those of :class:`Target`."""
+    """What a target may have beside :class:`Target`."""
+
+    distributions: Sequence[str]
+    """Its own and its tools', whose versions decide what objects look like: what caches keep goes by them."""
+
+    def format_of(self, description: TargetDescription) -> str:
+        """The format of objects for that machine; without the method always ``format``."""
+        ...
+
+    def needs_worker(self, description: TargetDescription) -> bool:
+        """Whether dispatches are compiled in other processes only; without the method not."""
+        ...
+
+    def kernel_form(self, function: Any, description: TargetDescription) -> Any:
+        """What it makes objects from, to be interpreted: says which step of a wrong dispatch is wrong."""
+        ...
+
+    def tuning_variants(self, description: TargetDescription) -> Mapping[str, TargetDescription]:
+        """Label -> another description that may give faster code for some dispatches: what ``tune`` tries.
+
+        A target without the method has nothing to choose from.
+        """
+        ...
 
     def channel_block(self, description: TargetDescription) -> int | None:
         """How many channels of f32 images it wants side by side (``iree_flow.channel_blocks``).
