@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from iree_flow.chosen_description import OWN
+
 
 @dataclass
 class PlacementRow:
@@ -120,12 +122,12 @@ class CompileReport:
 
     def tuning_lines(self) -> list[str]:
         """Dispatches for which another choice than the target's own was faster."""
-        better = [row for row in self.tuning if row.label != "default"]
+        better = [row for row in self.tuning if row.label != OWN]
         if not self.tuning:
             return []
         lines = [f"tuned: {len(better)} of {len(self.tuning)} dispatches with a choice"]
         for row in better:
-            own, taken = row.seconds["default"], row.seconds[row.label]
+            own, taken = row.seconds[OWN], row.seconds[row.label]
             lines.append(f"  {row.name}: {row.label}, {1e6 * taken:.1f} us instead of {1e6 * own:.1f}")
         return lines
 

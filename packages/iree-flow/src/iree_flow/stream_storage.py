@@ -236,7 +236,7 @@ class Storages:
     def packed(self, type: TensorType, dims: list[Dim], builder: Builder) -> list[Dim]:
         """``dims`` with the last one in bytes where elements are smaller: each row ends with a whole byte."""
         bits = element_type(str(type.element_type)).bits
-        if bits >= 8 or str(type.element_type) == "i1" or not dims:
+        if bits >= 8 or not dims:
             return dims
         last = self.resolver.product([dims[-1], bits], builder)
         if isinstance(last, int):
