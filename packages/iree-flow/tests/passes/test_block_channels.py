@@ -448,13 +448,8 @@ def test_operands_of_elementwise_ops() -> None:
     check(g, g.conv(x, 4), inputs=floats((2, 8, 4, 6)))
 
 
-@pytest.mark.parametrize("size", [16, 96])
-def test_a_wide_image_stays_inside_a_dispatch(size: int) -> None:
-    """Widened, filtered and narrowed: in one dispatch when the wide image is too large for a cache."""
-    g = image(f"1x8x{size}x{size}")
-    x = g.conv("%x", 4)
-    y = g.relu(g.depthwise(g.relu(g.conv(x, 32))))
-    out = g.join(g.conv(y, 4), x)
+def dispatches(g: Graph, out: str) -> tuple[Any, list[Any]]:
+    """The module cut into dispatches, and these."""
     module = run(
         g.text(out),
         ConvertElementwiseToLinalg(),
@@ -464,7 +459,17 @@ def test_a_wide_image_stays_inside_a_dispatch(size: int) -> None:
         FormDispatchRegions(),
         constants=g.constants,
     )
-    regions = [op for op in module.walk() if op.name == "flow.dispatch.region"]
+    return module, [op for op in module.walk() if op.name == "flow.dispatch.region"]
+
+
+@pytest.mark.parametrize("size", [16, 96])
+def test_a_wide_image_stays_inside_a_dispatch(size: int) -> None:
+    """Widened, filtered and narrowed: in one dispatch when the wide image is too large for a cache."""
+    g = image(f"1x8x{size}x{size}")
+    x = g.conv("%x", 4)
+    y = g.relu(g.depthwise(g.relu(g.conv(x, 32))))
+    out = g.join(g.conv(y, 4), x)
+    module, regions = dispatches(g, out)
     windows = [len(convolutions(region)) for region in regions]
     assert sorted(n for n in windows if n) == ([1, 3] if size == 96 else [1, 1, 1, 1])
     inputs = floats((1, 8, size, size))
@@ -480,16 +485,7 @@ def test_sums_of_an_image_are_made_with_it() -> None:
     g = image("2x8x6x7")
     x = g.relu(g.depthwise(g.conv("%x", 8)))
     x = g.gate(x, g.squeeze(x))
-    module = run(
-        g.text(g.conv(x, 8)),
-        ConvertElementwiseToLinalg(),
-        BlockChannels(lanes=LANES, always=True),
-        Canonicalize(),
-        FuseElementwise(),
-        FormDispatchRegions(),
-        constants=g.constants,
-    )
-    regions = [op for op in module.walk() if op.name == "flow.dispatch.region"]
+    _, regions = dispatches(g, g.conv(x, 8))
     totals = [
         len(region.results)
         for region in regions
