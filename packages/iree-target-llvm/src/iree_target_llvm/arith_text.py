@@ -13,10 +13,10 @@ from typing import Any
 from iree_core_ir.dialects.arith_attributes import (
     CMPF_PREDICATES,
     CMPI_PREDICATES,
+    float_constant,
     integer_constant,
     is_number_constant,
 )
-from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
 from iree_target_llvm.llvm_types import float_literal, intrinsic_suffix, llvm_type
@@ -308,13 +308,10 @@ def _is_within(value: Value, low: float, high: float) -> bool:
     found = {}
     for name in ("arith.minimumf", "arith.maximumf"):
         op: Any = value.defining_op
-        bound = None if op is None or op.name != name else op.operands[1].defining_op
-        if bound is None or bound.name != "arith.constant":
+        bound = None if op is None or op.name != name else float_constant(op.operands[1])
+        if bound is None:
             return False
-        numbers = bound.attributes["value"]
-        if not isinstance(numbers, DenseElementsAttr) or not numbers.splat:
-            return False
-        found[name] = float(numbers.to_array().reshape(-1)[0])
+        found[name] = bound
         value = op.operands[0]
     return found["arith.maximumf"] >= low and found["arith.minimumf"] <= high
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from iree_codegen.legalize.emit import Emit
 from iree_codegen.legalize.float32 import LN2_HIGH, LN2_LOW
-from iree_core_ir.ir.attributes import DenseElementsAttr, FloatAttr
+from iree_core_ir.dialects.arith_attributes import float_constant
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import element_of, f32
 
@@ -65,17 +65,6 @@ def one_plus_exp(e: Emit, x: Value) -> Value:
 FORMS = {"math.erf": one_plus_erf, "math.exp": one_plus_exp, "math.tanh": one_plus_tanh}
 
 
-def number_of(value: Value) -> float | None:
-    """The number that a constant, or every lane of one, holds."""
-    op = value.defining_op
-    attribute = op.attributes.get("value") if op is not None and op.name == "arith.constant" else None
-    if isinstance(attribute, FloatAttr):
-        return float(attribute.value)
-    if isinstance(attribute, DenseElementsAttr) and attribute.splat:
-        return float(attribute.to_array().flat[0])
-    return None
-
-
 def joined(op: Op, *, fma_available: bool) -> bool:
     """Replace ``op``, a function of ``FORMS`` on f32, and the addition of 1 behind it. A division of the
     argument of erf by a number is taken along as a product: its rounding is within the error."""
@@ -86,13 +75,13 @@ def joined(op: Op, *, fma_available: bool) -> bool:
     if addition.name != "arith.addf" or addition.parent is not op.parent:
         return False
     a, b = addition.operands
-    if number_of(b if a is op.results[0] else a) != 1.0:
+    if float_constant(b if a is op.results[0] else a) != 1.0:
         return False
     e = Emit(addition, fma_available=fma_available)
     x = op.operands[0]
     quotient = x.defining_op
     if op.name == "math.erf" and quotient is not None and quotient.name == "arith.divf":
-        divisor = number_of(quotient.operands[1])
+        divisor = float_constant(quotient.operands[1])
         if divisor is not None and 1e-3 < abs(divisor) < 1e3:
             x = e.mul(quotient.operands[0], 1.0 / divisor)
     addition.replace_by([form(e, x)])
