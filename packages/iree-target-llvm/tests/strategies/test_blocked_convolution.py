@@ -3,7 +3,6 @@ dispatch function."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,18 +14,18 @@ from iree_codegen.layouts import constant_layout
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies.blocked_convolution import NAME
 from iree_core_ir.constant_transforms import inverse_function
-from iree_core_ir.constants import ConstantStore
-from iree_core_ir.ir.attributes import UNIT, StringAttr
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
+from . import convolutions
+
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(convolutions.Slides):
     """One convolution with what is fused around it."""
 
     channels: int = 16
@@ -47,30 +46,10 @@ class Case:
     drop: bool = False
     """Axes of size 1 are not there."""
 
-    @property
-    def out_size(self) -> tuple[int, int]:
-        h, w = (
-            (n + low + high - (k - 1) * d - 1) // s + 1
-            for n, low, high, k, d, s in zip(
-                self.size,
-                self.pads[:2],
-                self.pads[2:],
-                self.kernel,
-                self.dilations,
-                self.strides,
-                strict=True,
-            )
-        )
-        return h, w
-
 
 EPILOGUES = {
-    "bias": "%r = arith.addf %x, %b : f32",
-    "relu": "%s = arith.addf %x, %b : f32\n%r = arith.maximumf %s, %zero : f32",
-    "relu6": "%s = arith.addf %x, %b : f32\n%t = arith.maximumf %s, %zero : f32\n%r = arith.minimumf %t, %six : f32",
-    "residual": "%s = arith.addf %x, %b : f32\n%t = arith.addf %s, %y : f32\n%r = arith.maximumf %t, %zero : f32",
+    **convolutions.EPILOGUES,
     "scale": "%s = arith.mulf %x, %b : f32\n%r = arith.addf %s, %b : f32",
-    "columns": "%s = arith.addf %x, %b : f32\n%r = arith.mulf %s, %c : f32",
     "silu": """%s = arith.addf %x, %b : f32
       %one = arith.constant 1.0 : f32
       %g = arith.negf %s : f32
@@ -264,24 +243,6 @@ def inputs_of(
     return dict(enumerate(values))
 
 
-def packed(func: Any, description: Any, inputs: dict[int, Any]) -> dict[int, Any]:
-    """Constants in the layout that is asked for; ``func`` says so."""
-    native = dict(inputs)
-    for wanted in constant_layout(func, description):
-        attributes: Any = func.attributes["arg_attrs"]
-        own = list(attributes)
-        store = ConstantStore()
-        key = store.add_array(inputs[wanted.argument], "f32")
-        made = store.add_transform(wanted.kind, [key], wanted.type.shape, "f32", dict(wanted.parameters))
-        native[wanted.argument] = np.asarray(store.array(made))
-        parameters = json.dumps({"kind": wanted.kind, "parameters": dict(wanted.parameters)})
-        own[wanted.argument] = type(own[wanted.argument])(
-            {"iree.constant": UNIT, "iree.packed": StringAttr(parameters)}
-        )
-        func.attributes["arg_attrs"] = type(attributes)(own)
-    return native
-
-
 def run(case: Case, description: Any, batch: int = 1, bad: float | None = None) -> tuple[Array, Array, str]:
     """(native result, interpreter's result, strategy)."""
     lanes = description.vector_bits // 32
@@ -291,7 +252,7 @@ def run(case: Case, description: Any, batch: int = 1, bad: float | None = None) 
     inputs = inputs_of(case, lanes, batch, bad=bad)
     with np.errstate(all="ignore"):
         expected = run_reference(func, inputs)[0]
-    native = packed(func, description, inputs)
+    native = convolutions.laid_out(func, description, inputs)
     compiled = compile_function(func, description)
     assert compiled.report["strategy"] == NAME
     return run_native(func, compiled, native)[0], expected, compiled.report["why"]
@@ -301,6 +262,18 @@ def same(case: Case, description: Any, batch: int = 1, tolerance: float = 1e-5) 
     got, expected, _ = run(case, description, batch)
     assert got.shape == expected.shape
     assert np.abs(got - expected).max() <= tolerance * max(1.0, np.abs(expected).max())
+
+
+def unpacked(case: Case, description: Any) -> tuple[Array, Array]:
+    """The weights laid out and brought back, and as they were."""
+    lanes = description.vector_bits // 32
+    func = next(iter(parse_module(text_of(case, lanes)).regions[0].block))
+    (wanted,) = constant_layout(func, description)
+    inputs = inputs_of(case, lanes)
+    back = inverse_function(wanted.kind)
+    assert back is not None
+    made = convolutions.laid_out(func, description, inputs)[1]
+    return np.asarray(back(made, wanted.parameters, inputs[1].shape)), inputs[1]
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 3), (1, 7), (2, 2)])
@@ -414,19 +387,8 @@ def test_not_finite(description: Any, bad: float, kernel: int, stem: bool) -> No
     "case", [Case(40, 72, hint=True), Case(16, 16), Case(3, 40, stem=True), Case(40, 24, kernel=(1, 1))]
 )
 def test_weights_can_be_unpacked(description: Any, case: Case) -> None:
-    lanes = description.vector_bits // 32
-    func = next(iter(parse_module(text_of(case, lanes)).regions[0].block))
-    (wanted,) = constant_layout(func, description)
-    weights = inputs_of(case, lanes)[1]
-    store = ConstantStore()
-    key = store.add_transform(
-        wanted.kind, [store.add_array(weights, "f32")], wanted.type.shape, "f32", dict(wanted.parameters)
-    )
-    back = inverse_function(wanted.kind)
-    assert back is not None
-    np.testing.assert_array_equal(
-        back(np.asarray(store.array(key)), wanted.parameters, weights.shape), weights
-    )
+    found, weights = unpacked(case, description)
+    np.testing.assert_array_equal(found, weights)
 
 
 def test_other_strategies_keep_what_is_not_blocked(best: Any) -> None:

@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iree_codegen.layouts import constant_layout
 from iree_codegen.strategies import blocked_convolution
-from iree_core_ir.constant_transforms import inverse_function
-from iree_core_ir.constants import ConstantStore
-from iree_core_ir.text.parser import parse_module
 from iree_target_llvm.description import describe
 
-from .test_blocked_convolution import EPILOGUES, Case, inputs_of, run, text_of
+from .test_blocked_convolution import EPILOGUES, Case, run, unpacked
 
 PLAIN = Case(32, 48, (16, 16), pads=(1, 1, 1, 1))
 
@@ -94,16 +90,6 @@ def test_a_value_that_is_not_finite_spoils_its_tile_alone(best: Any) -> None:
 
 @pytest.mark.parametrize("channels", [(40, 72), (32, 48)])
 def test_weights_can_be_unpacked(description: Any, channels: tuple[int, int]) -> None:
-    lanes = description.vector_bits // 32
     case = replace(PLAIN, channels=channels[0], out_channels=channels[1])
-    func = next(iter(parse_module(text_of(case, lanes)).regions[0].block))
-    (wanted,) = constant_layout(func, description)
-    weights = inputs_of(case, lanes)[1]
-    store = ConstantStore()
-    key = store.add_transform(
-        wanted.kind, [store.add_array(weights, "f32")], wanted.type.shape, "f32", dict(wanted.parameters)
-    )
-    back = inverse_function(wanted.kind)
-    assert back is not None
-    found = back(np.asarray(store.array(key)), wanted.parameters, weights.shape)
+    found, weights = unpacked(case, description)
     np.testing.assert_allclose(found, weights, atol=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,23 +10,23 @@ import numpy as np
 import pytest
 
 from iree_codegen.channel_panels import CHANNEL_PANELS
-from iree_codegen.layouts import constant_layout
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies import sliding_window
 from iree_codegen.strategies.convolution import NAME
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.constants import ConstantStore
-from iree_core_ir.ir.attributes import UNIT, StringAttr
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
+from . import convolutions
+
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(convolutions.Slides):
     """One convolution with what is fused around it."""
 
     channels: int = 3
@@ -49,28 +48,9 @@ class Case:
     sized: bool = False
     """Image sizes are known when called."""
 
-    @property
-    def out_size(self) -> tuple[int, int]:
-        h, w = (
-            (n + low + high - (k - 1) * d - 1) // s + 1
-            for n, low, high, k, d, s in zip(
-                self.size,
-                self.pads[:2],
-                self.pads[2:],
-                self.kernel,
-                self.dilations,
-                self.strides,
-                strict=True,
-            )
-        )
-        return h, w
-
 
 EPILOGUES = {
-    "bias": "%r = arith.addf %x, %b : f32",
-    "relu": "%s = arith.addf %x, %b : f32\n%r = arith.maximumf %s, %zero : f32",
-    "relu6": "%s = arith.addf %x, %b : f32\n%t = arith.maximumf %s, %zero : f32\n%r = arith.minimumf %t, %six : f32",
-    "residual": "%s = arith.addf %x, %b : f32\n%t = arith.addf %s, %y : f32\n%r = arith.maximumf %t, %zero : f32",
+    **convolutions.EPILOGUES,
     "hardswish": """%s = arith.addf %x, %b : f32
       %three = arith.constant 3.0 : f32
       %t = arith.addf %s, %three : f32
@@ -88,7 +68,6 @@ EPILOGUES = {
       %v = arith.addf %u, %one : f32
       %w = arith.mulf %v, %s : f32
       %r = arith.mulf %w, %half : f32""",
-    "columns": "%s = arith.addf %x, %b : f32\n%r = arith.mulf %s, %c : f32",
 }
 
 
@@ -225,19 +204,7 @@ def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = ""
     func = next(iter(module.regions[0].block))
     with np.errstate(all="ignore"):
         expected = run_reference(func, inputs)
-    native = dict(inputs)
-    for wanted in constant_layout(func, description):
-        attributes: Any = func.attributes["arg_attrs"]
-        own = list(attributes)
-        store = ConstantStore()
-        key = store.add_array(inputs[wanted.argument], "f32")
-        packed = store.add_transform(wanted.kind, [key], wanted.type.shape, "f32", dict(wanted.parameters))
-        native[wanted.argument] = np.asarray(store.array(packed))
-        parameters = json.dumps({"kind": wanted.kind, "parameters": dict(wanted.parameters)})
-        own[wanted.argument] = type(own[wanted.argument])(
-            {"iree.constant": UNIT, "iree.packed": StringAttr(parameters)}
-        )
-        func.attributes["arg_attrs"] = type(attributes)(own)
+    native = convolutions.laid_out(func, description, inputs)
     wanted_strategy = strategy or (NAME if case.groups else sliding_window.NAME)
     assert generate(func, description).strategy == wanted_strategy
     compiled = compile_function(func, description)
