@@ -91,3 +91,4 @@ def test_maps() -> None:
         sum_map.inverse_permutation()
     assert sum_map.evaluate((np.arange(3), 1))[0].tolist() == [1, 2, 3]
     assert (D0 + S0).dims_used() == {0}
+    assert sum_map.dims_used() == {0, 1} and projection.dims_used() == {0, 2}

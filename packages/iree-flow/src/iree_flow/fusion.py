@@ -170,14 +170,12 @@ def _is_contraction(op: Any) -> bool:
         return False
     if not all(m.is_projected_permutation for m in maps):
         return False
-    a, b = (m.results for m in maps[:2])
-    dims = {d for r in (*a, *b) for d in r.dims_used()}
-    used = [{d for r in m.results for d in r.dims_used()} for m in maps]
+    used = [m.dims_used() for m in maps]
     reduced = {i for i, t in enumerate(op.iterator_types) if t != "parallel"}
     if not reduced or not (reduced <= used[0] and reduced <= used[1]):
         return False
-    names = [inner.name for inner in op.body]
-    return len(dims) == len(op.iterator_types) and any(n in ("arith.mulf", "arith.muli") for n in names)
+    multiplies = any(inner.name in ("arith.mulf", "arith.muli") for inner in op.body)
+    return len(used[0] | used[1]) == len(op.iterator_types) and multiplies
 
 
 def iterators_of(op: Any) -> list[str]:

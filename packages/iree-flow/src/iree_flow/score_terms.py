@@ -219,7 +219,7 @@ def _direct(op: linalg.Generic, score: int, found: Adjusted) -> int | None:
 def _uses(op: linalg.Generic, score: int) -> tuple[list[int], list[int]]:
     """Inputs that anything but the score comes from, and the loops they and the indices depend on."""
     used = [i for i in range(len(op.inputs)) if i != score and op.body.args[i].uses]
-    loops = {d for i in used for e in op.indexing_maps[i].results for d in e.dims_used()}
+    loops = {d for i in used for d in op.indexing_maps[i].dims_used()}
     loops |= {inner.attributes["dim"].value for inner in op.body if inner.name == "linalg.index"}  # type: ignore[attr-defined]
     return used, sorted(loops)
 

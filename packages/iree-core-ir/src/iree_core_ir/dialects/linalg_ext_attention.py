@@ -125,7 +125,7 @@ class Attention(LinalgExtOp, name="linalg_ext.attention"):
     def loops(self) -> AttentionLoops:
         """Which loop plays which part. Raises ValueError when one plays none."""
         maps = self.indexing_maps
-        q, k, v, o = (_used(maps[i]) for i in (0, 1, 2, -1))
+        q, k, v, o = (maps[i].dims_used() for i in (0, 1, 2, -1))
         parts: dict[str, list[int]] = {"batch": [], "rows": [], "keys": [], "depth": [], "width": []}
         for loop in range(maps[0].n_dims):
             part = _PARTS.get((loop in q, loop in k, loop in v, loop in o))
@@ -186,7 +186,7 @@ class Attention(LinalgExtOp, name="linalg_ext.attention"):
             raise VerifyError(self, f"the output's map must be a permutation of its loops, got {maps[-1]}")
         if self.causal is not None and len(loops.rows) != 1:
             raise VerifyError(self, "a causal attention has one loop over rows")
-        if self.mask is not None and not _used(maps[4]) <= {*loops.batch, *loops.rows, *loops.keys}:
+        if self.mask is not None and not maps[4].dims_used() <= {*loops.batch, *loops.rows, *loops.keys}:
             raise VerifyError(self, f"a mask is read by batch, rows and keys, not by {maps[4]}")
         sizes = [size if isinstance(size, int) else DYNAMIC for size in ranges]
         for number, (map, operand) in enumerate(zip(maps, self.operands, strict=True)):
@@ -206,10 +206,6 @@ class Attention(LinalgExtOp, name="linalg_ext.attention"):
 
     def decompose(self, builder: Builder) -> list[Value] | None:
         return [decompose.attention(builder, self)]
-
-
-def _used(map: AffineMap) -> set[int]:
-    return {d for e in map.results for d in e.dims_used()}
 
 
 _PARTS = {

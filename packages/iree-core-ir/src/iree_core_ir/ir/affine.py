@@ -249,6 +249,10 @@ class AffineMap(Attribute):
         """Per result: its dimension's position, or None when it is no plain dimension."""
         return tuple(r.position if isinstance(r, AffineDim) else None for r in self.results)
 
+    def dims_used(self) -> frozenset[int]:
+        """Positions of the dimensions that occur in any result."""
+        return frozenset(d for r in self.results for d in r.dims_used())
+
     def evaluate(self, dims: Sequence[Any], symbols: Sequence[Any] = ()) -> tuple[Any, ...]:
         return tuple(r.evaluate(dims, symbols) for r in self.results)
 

@@ -159,7 +159,7 @@ def _weighted_by(match: _Match, weights: int) -> bool:
     root = match.root
     (reduced,) = root.reduction_dims
     maps = root.indexing_maps
-    used = [{d for e in m.results for d in e.dims_used()} for m in maps]
+    used = [m.dims_used() for m in maps]
     batch = [i for i in root.parallel_dims if i in used[0] and i in used[1]]
     splittable = {v for loop in batch for v in match.loops[loop]}
     key = match.loops[reduced][0]
