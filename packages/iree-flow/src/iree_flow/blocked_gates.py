@@ -77,9 +77,13 @@ def _is_gate(node: Elementwise) -> bool:
         return False
     if set(body[0].operands) != set(op.body.args[:2]):
         return False
-    (position,) = (i for i, value in enumerate(op.inputs) if value in node.images)
-    other = op.indexing_maps[1 - position]
-    return op.indexing_maps[position] is IMAGE and all(e.dims_used() <= {0, CHANNEL} for e in other.results)
+    positions = [i for i, value in enumerate(op.inputs) if value in node.images]
+    if len(positions) != 1:
+        return False
+    other = op.indexing_maps[1 - positions[0]]
+    return op.indexing_maps[positions[0]] is IMAGE and all(
+        e.dims_used() <= {0, CHANNEL} for e in other.results
+    )
 
 
 def _is_less(node: Node) -> bool:

@@ -380,6 +380,14 @@ def test_a_gate_whose_channels_do_not_fill_their_blocks() -> None:
     check(g, g.conv(x, 8), inputs=floats((2, 8, 5, 6)))
 
 
+def test_an_image_times_itself_is_no_gate() -> None:
+    g = image("1x8x9x9")
+    x = g.relu(g.conv("%x", 8))
+    operands = [(x, "n, c, h, w"), (x, "n, c, h, w")]
+    x = g.generic(g.type(x), operands, "%r = arith.mulf %a, %b : f32")
+    check(g, g.conv(x, 8), inputs=floats((1, 8, 9, 9)), special=False)
+
+
 @pytest.mark.parametrize("kind", ["max", "sum"])
 def test_pooling(kind: str) -> None:
     g = image("1x8x9x7")
