@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iree_codegen.layouts import constant_layout
 from iree_codegen.legalize.kernel import legalize
 from iree_codegen.select_strategy import STRATEGIES, generate
 from iree_codegen.strategies.convolution import convolution
@@ -25,6 +26,7 @@ from iree_core_ir.verifier import verify
 from iree_target_llvm.description import describe, host_features
 from iree_target_llvm.llvm_object import compile_text
 from iree_target_llvm.module_printer import module_text
+from iree_target_llvm.target import function_attributes
 from iree_target_llvm.testing import run_native, run_reference
 
 BY_NAME: dict[str, Any] = {
@@ -84,8 +86,7 @@ def compile_with(func: Any, description: Any, strategy: str | None = None) -> Ex
     legalize(kernel.module, description)
     verify(kernel.module)
     verify_workgroup_form(kernel.module)
-    wide = '"prefer-vector-width"="512"' if description.vector_bits == 512 else ""
-    text = module_text(kernel.module, wide)
+    text = module_text(kernel.module, function_attributes(description))
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)
     return ExecutableObject(data, (kernel.export,), report={"strategy": kernel.strategy})
 
@@ -99,6 +100,14 @@ def pack_constant(func: Any, layout: Any, source: Any) -> Any:
     items[layout.argument] = DictAttr({**items[layout.argument].to_dict(), "iree.packed": StringAttr(text)})
     func.attributes["arg_attrs"] = ArrayAttr(items)
     return np.ascontiguousarray(packed)
+
+
+def laid_out(func: Any, description: Any, inputs: Mapping[int, Any]) -> dict[int, Any]:
+    """``inputs`` with constants in the layout that is asked for; ``func`` is told."""
+    native = dict(inputs)
+    for wanted in constant_layout(func, description):
+        native[wanted.argument] = pack_constant(func, wanted, inputs[wanted.argument])
+    return native
 
 
 def assert_close(got: Any, expected: Any, tolerance: float = 1e-5) -> None:

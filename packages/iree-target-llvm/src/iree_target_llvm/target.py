@@ -112,14 +112,20 @@ def compile_function(func: Any, description: TargetDescription) -> ExecutableObj
     assert isinstance(description, CpuDescription)
     kernel = kernel_of(func, description)
     legalize_kernel(kernel, description)
-    # Without a machine to schedule for, tiles that fill all 32 registers are spilled.
-    wide = '"prefer-vector-width"="512" "tune-cpu"="sapphirerapids"' if description.vector_bits == 512 else ""
-    text = module_text(kernel.module, wide)
+    text = module_text(kernel.module, function_attributes(description))
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)
     if not data:
         raise CodegenError(INTERNAL, f"no code for '{kernel.name}'")
     report = {"strategy": kernel.strategy, "why": kernel.why, **kernel.notes}
     return ExecutableObject(data, (kernel.export,), required_features(text, description), report)
+
+
+def function_attributes(description: CpuDescription) -> str:
+    """What LLVM is told of every function, beside the machine's features."""
+    if description.vector_bits < 512:
+        return ""
+    # Without a machine to schedule for, tiles that fill all 32 registers are spilled.
+    return '"prefer-vector-width"="512" "tune-cpu"="sapphirerapids"'
 
 
 def required_features(text: str, description: CpuDescription) -> tuple[str, ...]:

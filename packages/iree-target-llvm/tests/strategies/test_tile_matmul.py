@@ -24,7 +24,7 @@ from iree_core_ir.verifier import verify
 from iree_target_llvm.description import describe
 from iree_target_llvm.llvm_object import compile_text
 from iree_target_llvm.module_printer import module_text
-from iree_target_llvm.target import required_features
+from iree_target_llvm.target import function_attributes, required_features
 from iree_target_llvm.testing import run_native
 
 from ..conftest import function, pack_constant
@@ -79,7 +79,7 @@ def results(
         verify(kernel.module)
         verify_workgroup_form(kernel.module)
         found.append((form, interpret_kernel(kernel, func, inputs)[0]))
-    text = module_text(kernel.module, '"prefer-vector-width"="512"')
+    text = module_text(kernel.module, function_attributes(description))
     data = compile_text(text, description, optimize=False, name=kernel.name)
     assert {"amx-tile", "amx-bf16"} <= set(required_features(text, description))
     if native:
