@@ -100,20 +100,20 @@ class _Groups:
     def visit(self, function: Any) -> None:
         self._block(function.regions[0].block, [])
 
-    def _block(self, block: Any, loops: list[list[tuple[_Group, int]]]) -> None:
+    def _block(self, block: Any, loops: list[list[_Group]]) -> None:
         for op in block:
             self._op(op, loops)
 
-    def _op(self, op: Op, loops: list[list[tuple[_Group, int]]]) -> None:
+    def _op(self, op: Op, loops: list[list[_Group]]) -> None:
         self._position += 1
         tiles = [v for v in op.operands if isinstance(v.type, TileType)]
         results = [v for v in op.results if isinstance(v.type, TileType)]
         for value in tiles:
             group = self._of[value]
             group.end = self._position
-            for depth in range(self._depth[value], len(loops)):
+            for inside in loops[self._depth[value] :]:
                 # Used again in the next round of a loop that it entered from outside.
-                loops[depth].append((group, depth))
+                inside.append(group)
         if op.name == "scf.for":
             self._loop(op, loops)
         elif op.name in ("amx.tile_mulf", "amx.tile_muli"):
@@ -129,15 +129,15 @@ class _Groups:
                 for block in region.blocks:
                     self._block(block, loops)
 
-    def _loop(self, op: Any, loops: list[list[tuple[_Group, int]]]) -> None:
+    def _loop(self, op: Any, loops: list[list[_Group]]) -> None:
         block = op.regions[0].block
         for argument, init in zip(block.args[1:], op.operands[3:], strict=True):
             if isinstance(argument.type, TileType):
                 self._share(op, init, argument, len(loops) + 1)
-        inside: list[tuple[_Group, int]] = []
+        inside: list[_Group] = []
         self._block(block, [*loops, inside])
         self._position += 1
-        for group, _ in inside:
+        for group in inside:
             group.end = max(group.end, self._position)
         for argument, value, result in zip(
             block.args[1:], block.terminator.operands, op.results, strict=True
