@@ -8,7 +8,7 @@ as the scratch allows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -231,7 +231,7 @@ class _Emitter:
 
     # -- 1x1 convolutions ------------------------------------------------------------------------------
 
-    def _tiles(self, width: int, most: int, tile: Any) -> None:
+    def _tiles(self, width: int, most: int, tile: Callable[[Index, int], None]) -> None:
         """``tile(column, count)`` along a row; neighbours of one width are a loop."""
         at = 0
         for count, times in balanced(width, most):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from iree_codegen import dims as dim_ops
+from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, KernelBuilder
@@ -20,8 +21,6 @@ MOST_COLUMNS = 49
 FEWEST_WORK, MOST_WORK = 1 << 12, 1 << 15
 """Vectors combined by a workgroup: about 1 and 10 us."""
 ENOUGH_GROUPS = 8
-
-
 LANES_APART = 8
 """Sums of a whole image run in so many vectors at once."""
 
@@ -38,6 +37,13 @@ def lanewise_window(dispatch: Dispatch, description: Any) -> Kernel | None:
     if w.kernel[1] > MOST_COLUMNS:
         return None
     return _Emitter(dispatch, description, w, image, total).run()
+
+
+def _work(w: LanewiseWindow, plane: int) -> tuple[Dim, int]:
+    """Planes, and the vectors that a workgroup combines where a plane takes ``plane``."""
+    planes = dim_ops.mul(w.batch, w.blocks)
+    total = plane * (planes if isinstance(planes, int) else w.blocks)
+    return planes, max(FEWEST_WORK, min(MOST_WORK, total // ENOUGH_GROUPS))
 
 
 class _Emitter:
@@ -62,9 +68,7 @@ class _Emitter:
         k, w = self.kernel, self.window
         row = w.out_size[1] * (w.kernel[0] * w.kernel[1] + w.epilogue)
         plane = row * w.out_size[0]
-        planes = dim_ops.mul(w.batch, w.blocks)
-        total = plane * (planes if isinstance(planes, int) else w.blocks)
-        work = max(FEWEST_WORK, min(MOST_WORK, total // ENOUGH_GROUPS))
+        planes, work = _work(w, plane)
         number: Index = self.frame.ids[0]
         why = f"{w.kind} over {w.kernel[0]}x{w.kernel[1]}, {self.tiles.widest} pixels a tile"
         if plane > work and self.total is None:
@@ -121,9 +125,8 @@ class _Total:
     def run(self) -> Kernel:
         k, w = self.frame.kernel, self.window
         pixels = w.size[0] * w.size[1]
-        planes = dim_ops.mul(w.batch, w.blocks)
-        total = pixels * (planes if isinstance(planes, int) else w.blocks)
-        share = max(1, max(FEWEST_WORK, min(MOST_WORK, total // ENOUGH_GROUPS)) // pixels)
+        planes, work = _work(w, pixels)
+        share = max(1, work // pixels)
         first = k.mul(self.frame.ids[0], share)
         last = k.min(k.add(first, share), k.dim(planes))
         zero = k.splat(k.constant(0.0, f32), w.lanes)
