@@ -1,13 +1,6 @@
-"""What the tests of convolutions share, on planes and on blocks: sizes, what is fused behind, constants."""
+"""What the tests of convolutions share, on planes and on blocks: sizes, and what is fused behind."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
-from iree_codegen.layouts import constant_layout
-
-from ..conftest import pack_constant
 
 
 class Slides:
@@ -36,11 +29,3 @@ EPILOGUES = {
     "columns": "%s = arith.addf %x, %b : f32\n%r = arith.mulf %s, %c : f32",
 }
 """By name: ``%r`` from the sum ``%x``, a bias ``%b``, a residual ``%y``, a factor of the column ``%c``."""
-
-
-def laid_out(func: Any, description: Any, inputs: Mapping[int, Any]) -> dict[int, Any]:
-    """``inputs`` with constants in the layout that is asked for; ``func`` is told."""
-    native = dict(inputs)
-    for wanted in constant_layout(func, description):
-        native[wanted.argument] = pack_constant(func, wanted, inputs[wanted.argument])
-    return native

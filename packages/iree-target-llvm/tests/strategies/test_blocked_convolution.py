@@ -19,6 +19,7 @@ from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
+from ..conftest import laid_out
 from . import convolutions
 
 Array = np.ndarray[Any, Any]
@@ -252,7 +253,7 @@ def run(case: Case, description: Any, batch: int = 1, bad: float | None = None) 
     inputs = inputs_of(case, lanes, batch, bad=bad)
     with np.errstate(all="ignore"):
         expected = run_reference(func, inputs)[0]
-    native = convolutions.laid_out(func, description, inputs)
+    native = laid_out(func, description, inputs)
     compiled = compile_function(func, description)
     assert compiled.report["strategy"] == NAME
     return run_native(func, compiled, native)[0], expected, compiled.report["why"]
@@ -272,7 +273,7 @@ def unpacked(case: Case, description: Any) -> tuple[Array, Array]:
     inputs = inputs_of(case, lanes)
     back = inverse_function(wanted.kind)
     assert back is not None
-    made = convolutions.laid_out(func, description, inputs)[1]
+    made = laid_out(func, description, inputs)[1]
     return np.asarray(back(made, wanted.parameters, inputs[1].shape)), inputs[1]
 
 

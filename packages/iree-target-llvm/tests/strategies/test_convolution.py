@@ -20,6 +20,7 @@ from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
+from ..conftest import laid_out
 from . import convolutions
 
 Array = np.ndarray[Any, Any]
@@ -204,7 +205,7 @@ def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = ""
     func = next(iter(module.regions[0].block))
     with np.errstate(all="ignore"):
         expected = run_reference(func, inputs)
-    native = convolutions.laid_out(func, description, inputs)
+    native = laid_out(func, description, inputs)
     wanted_strategy = strategy or (NAME if case.groups else sliding_window.NAME)
     assert generate(func, description).strategy == wanted_strategy
     compiled = compile_function(func, description)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-from iree_codegen.layouts import constant_layout
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies.recurrence import NAME
-from iree_core_ir.constants import ConstantStore
-from iree_core_ir.ir.attributes import UNIT, StringAttr
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
 
-from ..conftest import assert_close, function
+from ..conftest import assert_close, function, laid_out
 
 CELLS = {
     # Gates of x, of every stage, parameters, states, and the bodies.
@@ -116,20 +112,7 @@ def inputs_of(case: Case) -> dict[int, Any]:
 def check(case: Case, description: Any) -> None:
     func, inputs = function(text_of(case)), inputs_of(case)
     expected = run_reference(func, inputs)
-    native = dict(inputs)
-    attributes: Any = func.attributes.get("arg_attrs")
-    for wanted in constant_layout(func, description):
-        own = list(attributes)
-        store = ConstantStore()
-        key = store.add_array(inputs[wanted.argument], case.element)
-        shape = wanted.type.shape
-        packed = store.add_transform(wanted.kind, [key], shape, case.element, dict(wanted.parameters))
-        native[wanted.argument] = np.asarray(store.array(packed))
-        how = json.dumps({"kind": wanted.kind, "parameters": dict(wanted.parameters)})
-        own[wanted.argument] = type(own[wanted.argument])(
-            {"iree.constant": UNIT, "iree.packed": StringAttr(how)}
-        )
-        attributes = func.attributes["arg_attrs"] = type(attributes)(own)
+    native = laid_out(func, description, inputs)
     assert generate(func, description).strategy == NAME
     got = run_native(func, compile_function(func, description), native)
     for a, b in zip(got, expected, strict=True):
