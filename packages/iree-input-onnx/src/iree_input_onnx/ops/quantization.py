@@ -6,6 +6,8 @@ the pattern dequantize - op - quantize.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from iree_base.element_types import ElementType
@@ -128,16 +130,12 @@ def qlinear_matmul(e: Emitter, node: Node) -> Tensor:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.variadic
     element = y_zero.element
     left, right = (
-        _centred(e, t, zero, -1 if i else -2) for i, (t, zero) in enumerate(((a, a_zero), (b, b_zero)))
+        _centred(e, t, _parameter(e, convert(e, zero, I32), t.rank, axis))
+        for t, zero, axis in ((a, a_zero, -2), (b, b_zero, -1))
     )
     total = matmul(e, left, right)
     scales = [_parameter(e, s, total.rank, axis) for s, axis in ((a_scale, -2), (b_scale, -1), (y_scale, -2))]
-    zero = _parameter(e, y_zero, total.rank, -2)
-
-    def body(v: Scalar, sa: Scalar, sb: Scalar, sy: Scalar, z: Scalar) -> Scalar:
-        return quantize(v.to(F32) * (sa.to(F32) * sb.to(F32) / sy.to(F32)), z, element)
-
-    return e.elementwise([total, *scales, zero], body, element)
+    return _requantized(e, total, scales, _parameter(e, y_zero, total.rank, -2), element)
 
 
 @onnx_op("QLinearConv")
@@ -146,18 +144,11 @@ def qlinear_conv(e: Emitter, node: Node) -> Tensor:
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (node.input(i) for i in range(8))
     bias = node.optional(8)
     element = y_zero.element
-    zeros = [e.reshape(convert(e, x_zero, I32), ()), _per_filter(e, convert(e, w_zero, I32), w.rank)]
-    centred, weights = (
-        e.elementwise([convert(e, t, I32), zero], lambda v, z: v - z, I32)
-        for t, zero in zip((x, w), zeros, strict=True)
-    )
+    centred = _centred(e, x, e.reshape(convert(e, x_zero, I32), ()))
+    weights = _centred(e, w, _per_filter(e, convert(e, w_zero, I32), w.rank))
     total = add_bias(e, convolution(e, node, centred, weights), bias)
     scales = [e.reshape(x_scale, ()), _per_filter(e, w_scale, w.rank - 1), e.reshape(y_scale, ())]
-
-    def body(v: Scalar, sx: Scalar, sw: Scalar, sy: Scalar, z: Scalar) -> Scalar:
-        return quantize(v.to(F32) * (sx.to(F32) * sw.to(F32) / sy.to(F32)), z, element)
-
-    return e.elementwise([total, *scales, e.reshape(y_zero, ())], body, element)
+    return _requantized(e, total, scales, e.reshape(y_zero, ()), element)
 
 
 def _per_filter(e: Emitter, t: Tensor, rank: int) -> Tensor:
@@ -172,6 +163,17 @@ def _parameter(e: Emitter, t: Tensor, rank: int, axis: int) -> Tensor:
     return e.reshape(t, [*t.shape, 1] if t.rank == 1 and axis == -2 else t.shape)
 
 
-def _centred(e: Emitter, t: Tensor, zero: Tensor, axis: int) -> Tensor:
-    shifted = _parameter(e, convert(e, zero, I32), t.rank, axis)
-    return e.elementwise([convert(e, t, I32), shifted], lambda v, z: v - z, I32)
+def _centred(e: Emitter, t: Tensor, zero: Tensor) -> Tensor:
+    """``t`` in i32 less a zero point of i32 that broadcasts to it."""
+    return e.elementwise([convert(e, t, I32), zero], lambda v, z: v - z, I32)
+
+
+def _requantized(
+    e: Emitter, total: Tensor, scales: Sequence[Tensor], zero: Tensor, element: ElementType
+) -> Tensor:
+    """Sums of products by the scales of both factors over that of the result, quantized."""
+
+    def body(v: Scalar, sa: Scalar, sb: Scalar, sy: Scalar, z: Scalar) -> Scalar:
+        return quantize(v.to(F32) * (sa.to(F32) * sb.to(F32) / sy.to(F32)), z, element)
+
+    return e.elementwise([total, *scales, zero], body, element)
