@@ -80,21 +80,18 @@ def roi_align(e: Emitter, node: Node) -> Tensor:
     def body(builder: Builder, *scalars: Scalar) -> Scalar:
         image, top, left, h, w, n_rows, n_columns, _, acc = scalars
         here = [body_index(builder, i) for i in range(6)]
-        used: Scalar | None = None
-        taps = []
+        taps, counts, inside = [], [], []
         for axis, (start, extent, count) in enumerate(((top, h, n_rows), (left, w, n_columns))):
             bin_size = extent / float(bins[axis])
             place = Scalar.from_index(builder, here[2 + axis]).to(wide)
             step = Scalar.from_index(builder, here[4 + axis])
             at = start + place * bin_size + (step.to(wide) + 0.5) * bin_size / count.to(wide)
-            inside, both = _between(at, Scalar.from_index(builder, sizes[axis]))
+            is_inside, both = _between(at, Scalar.from_index(builder, sizes[axis]))
             taps.append(both)
-            inside = inside & (step < count)
-            used = inside if used is None else used & inside
-        assert used is not None
-        counts = (Scalar.from_index(builder, here[4]) < n_rows) & (
-            Scalar.from_index(builder, here[5]) < n_columns
-        )
+            counts.append(step < count)
+            inside.append(is_inside)
+        counted = counts[0] & counts[1]
+        used = inside[0] & inside[1] & counted
         last = Scalar.from_index(builder, images) - 1
         batch_index = image.to(I64).maximum(0).minimum(last).to_index()
         parts = [
@@ -106,7 +103,7 @@ def roi_align(e: Emitter, node: Node) -> Tensor:
             best = parts[0]
             for part in parts[1:]:
                 best = best.maximum(part)
-            return counts.select(acc.maximum(used.select(best, 0)), acc)
+            return counted.select(acc.maximum(used.select(best, 0)), acc)
         total = parts[0] + parts[1] + parts[2] + parts[3]
         points = (n_rows * n_columns).maximum(1).to(wide)
         return acc + used.select(total / points, 0)
