@@ -41,7 +41,7 @@ class LanewiseWindow:
     dilations: tuple[int, int]
     pad: tuple[int, int]
     start: float
-    """What sums and maxima begin with, and what lies outside the image."""
+    """What sums and maxima begin with."""
     epilogue: int
     """Rough instructions behind, per vector."""
 
@@ -98,7 +98,8 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     start = fill_number(op.outputs[0])
     if start is None or (kind == PRODUCT and start != 0.0):
         return None
-    outer = unpadded(op.inputs[0], start, (2, 3))
+    # Kernels leave out what lies outside: right for zeros in a sum, and for what a maximum begins with.
+    outer = unpadded(op.inputs[0], start if kind == MAXIMUM else 0.0, (2, 3))
     if outer is None:
         return None
     source, before, _ = outer

@@ -36,6 +36,10 @@ class Case:
     epilogue: bool = True
     total: bool = False
     """The sums of all pixels of the result are a result, too."""
+    begin: float = 0.0
+    """What sums begin with."""
+    outside: float = 0.0
+    """What lies around the image of a sum."""
 
 
 OPS = {
@@ -60,14 +64,14 @@ def text(case: Case, lanes: int) -> str:
     window = f"tensor<{case.blocks}x{kh}x{kw}x{lanes}xf32>" if product else f"tensor<{kh}x{kw}xf32>"
     weights = "%w" if product else "%window"
     vector = f"tensor<{case.blocks}x{lanes}xf32>"
-    start = "0xFF800000" if case.kind == "maximum" else "0.0"
+    least = "0xFF800000" if case.kind == "maximum" else ""
     size = "%n" if case.batch is None else ""
     read = "cb, ky, kx, l" if product else "ky, kx"
     loops = "n, cb, y, x, l, ky, kx"
     five = "n, cb, y, x, l"
     pad = f"""%p = tensor.pad %x low[0, 0, {top}, {left}, 0] high[0, 0, {bottom}, {right}, 0] {{
     ^bb0(%i0: index, %i1: index, %i2: index, %i3: index, %i4: index):
-      tensor.yield %start : f32
+      tensor.yield %outside : f32
     }} : {x} to {p}"""
     zero = f"""
       %c0 = linalg.index 1 : index
@@ -118,12 +122,13 @@ def text(case: Case, lanes: int) -> str:
     return f"""
 module {{
   func.func @f({", ".join(declared)}, {destination}{second}) -> {results} {{
-    %start = arith.constant {start} : f32
+    %outside = arith.constant {least or case.outside} : f32
+    %begin = arith.constant {least or case.begin} : f32
     %nil = arith.constant 0.0 : f32
     %e = tensor.empty({size}) : {out}
     {"" if product else f"%window = tensor.empty() : {window}"}
     {pad if any(case.pads) else ""}
-    %f = linalg.fill ins(%start : f32) outs(%e : {out}) -> {out}
+    %f = linalg.fill ins(%begin : f32) outs(%e : {out}) -> {out}
     %r = linalg.generic {{indexing_maps = [
         affine_map<({loops}) -> (n, cb, y * {sy} + ky * {dy}, x * {sx} + kx * {dx}, l)>,
         affine_map<({loops}) -> ({read})>, affine_map<({loops}) -> ({five})>],
@@ -197,6 +202,13 @@ def test_windows(name: str, description: Any) -> None:
     if name == "a block that is not full":
         case = replace(case, channels=2 * description.vector_bits // 32 - 3)
     check(case, description)
+
+
+@pytest.mark.parametrize("outside", [0.0, 1.0])
+def test_sums_that_begin_with_a_number(best: Any, outside: float) -> None:
+    """What lies outside is left out, which is right for zeros alone."""
+    case = replace(CASES["sums of uneven windows"], begin=1.0, outside=outside)
+    check(case, best, taken=outside == 0.0)
 
 
 def test_blocks_that_are_no_vector_are_left_to_others(description: Any) -> None:
