@@ -138,6 +138,9 @@ def match(dispatch: Dispatch, names: frozenset[str]) -> Window[Dim] | None:
         return None
     source, before = outer[0], tuple(outer[1])
     padded = source is not op.inputs[0]
+    if padded and start != 0.0 and op.name == SUM_POOL:
+        # Kernels may leave out what lies outside.
+        return None
     binding, weights = dispatch.binding_of(source), dispatch.binding_of(op.inputs[1])
     if binding is None or (weights is None and not pooling):
         return None

@@ -414,6 +414,15 @@ def test_pooling(description: Any, kind: str, k: int, s: int, p: int, h: int, w:
     assert_same(Case(), got, expected)
 
 
+def test_sums_that_begin_with_what_lies_outside(best: Any) -> None:
+    """The number outside counts in a sum, where a maximum may leave it out."""
+    sizes = {"n": 2, "h": 9, "w": 40, "oh": 9, "ow": 40, "k": 3, "s": 1, "p": 1, "ph": 11, "pw": 42}
+    func = next(iter(parse_module(POOL.format(**sizes, kind="sum", rest="1.0")).regions[0].block))
+    image = np.random.default_rng(0).standard_normal((2, 5, 9, 40)).astype(np.float32)
+    got = run_native(func, compile_function(func, best), {0: image})[0]
+    assert_same(Case(), got, run_reference(func, {0: image})[0])
+
+
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (1, 3), (3, 2)])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2), (2, 1), (3, 3)])
 @pytest.mark.parametrize("groups", [0, 1])
