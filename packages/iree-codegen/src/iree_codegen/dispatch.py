@@ -145,11 +145,6 @@ class Dispatch:
     def binding_of(self, value: Value) -> Binding | None:
         return self._by_value.get(value)
 
-    @property
-    def scalar_numbers(self) -> dict[Value, int]:
-        """Scalar argument -> its argument number."""
-        return {s.value: s.argument for s in self.scalars}
-
     # -- extents ---------------------------------------------------------------------------------
 
     def dims(self, value: Value) -> tuple[Dim, ...]:

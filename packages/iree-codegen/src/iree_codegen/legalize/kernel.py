@@ -79,7 +79,6 @@ ROUNDING: dict[str, Unary] = {
     "math.roundeven": rounding.roundeven,
     "math.trunc": rounding.trunc,
 }
-WIDENED_UNARY = frozenset({"math.isnan", "math.isinf", "math.isfinite"})
 
 
 def legalize(module: Op, description: Any) -> None:
