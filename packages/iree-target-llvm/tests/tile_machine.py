@@ -30,42 +30,15 @@ SA_SIGINFO, SA_NODEFER = 4, 0x40000000
 GENERAL_REGISTERS = 40
 """Offset of the general registers in a signal's context."""
 REGISTERS = (
-    "r8",
-    "r9",
-    "r10",
-    "r11",
-    "r12",
-    "r13",
-    "r14",
-    "r15",
-    "di",
-    "si",
-    "bp",
-    "bx",
-    "dx",
-    "ax",
-    "cx",
-    "sp",
-    "ip",
-)
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "di", "si", "bp", "bx", "dx", "ax", "cx", "sp", "ip",
+)  # fmt: skip
+"""In the order in which the signal's context has them."""
 NUMBERS = (
-    "ax",
-    "cx",
-    "dx",
-    "bx",
-    "sp",
-    "bp",
-    "si",
-    "di",
-    "r8",
-    "r9",
-    "r10",
-    "r11",
-    "r12",
-    "r13",
-    "r14",
-    "r15",
-)
+    "ax", "cx", "dx", "bx", "sp", "bp", "si", "di",
+    "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+)  # fmt: skip
+"""In the order in which instructions number them."""
 
 
 class _Action(ctypes.Structure):
