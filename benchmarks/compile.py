@@ -255,6 +255,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--html", type=Path)
     options = parser.parse_args()
+    if unknown := [name for name in options.models if name not in zoo.MODELS]:
+        parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(zoo.MODELS)}")
     rows = []
     for name in options.models or zoo.MODELS:
         if options.profile:

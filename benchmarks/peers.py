@@ -427,7 +427,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--once", nargs="*", default=[], choices=list(ENGINES), help="only at the first --threads"
     )
     parser.add_argument("--turn", type=float, default=0.1, help="seconds an engine has in a round")
-    parser.add_argument("--cold", type=int, default=3, help="processes started for the cold start")
+    parser.add_argument("--cold", type=int, default=3, help="processes started for the cold start, at least 1")
     parser.add_argument(
         "--parallel",
         type=int,
@@ -440,6 +440,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--html", type=Path, help="write a page with tables and plots here")
     parser.add_argument("--from-json", type=Path, help="measure nothing, show this report")
     options = parser.parse_args(arguments)
+    if options.cold < 1:
+        parser.error("--cold: a process must be started")
     if unknown := [name for name in options.models if name not in zoo.ALL]:
         parser.error(f"no such model: {', '.join(unknown)}; there are {', '.join(zoo.ALL)}")
     options.models = options.models or list(zoo.ALL)

@@ -49,6 +49,8 @@ def broken():
 
 @pytest.fixture
 def installed(monkeypatch):
+    iree_hal.drivers()  # the process discovers its own plugins once: before entry points are others
+
     def install(*entries):
         monkeypatch.setattr(base, "entry_points", lambda group: list(entries))
         manager = PluginManager("iree.runtime", hookspecs, (1, 0))

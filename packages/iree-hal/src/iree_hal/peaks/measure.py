@@ -179,4 +179,6 @@ def _read(name: str) -> Peaks | None:
 
 def _write(name: str, peaks: Peaks) -> None:
     """Keep ``peaks``; where that fails, the next profile measures again."""
-    disk_cache().write(name, json.dumps(asdict(peaks)).encode())
+    files, content = disk_cache(), json.dumps(asdict(peaks)).encode()
+    if files.write(name, content):
+        files.settle(len(content))
