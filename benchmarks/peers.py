@@ -427,7 +427,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--once", nargs="*", default=[], choices=list(ENGINES), help="only at the first --threads"
     )
     parser.add_argument("--turn", type=float, default=0.1, help="seconds an engine has in a round")
-    parser.add_argument("--cold", type=int, default=3, help="processes started for the cold start, at least 1")
+    parser.add_argument(
+        "--cold", type=int, default=3, help="processes started for the cold start, at least 1"
+    )
     parser.add_argument(
         "--parallel",
         type=int,
