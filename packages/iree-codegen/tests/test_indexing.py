@@ -46,6 +46,15 @@ def test_quotients_and_remainders_keep_the_value(seed: int) -> None:
         assert value(back, at) == number
 
 
+def test_a_variable_is_substituted_by_a_form() -> None:
+    i, j, base, place = Var("i", 12), Var("j", 5), Var("base"), Var("place", 4)
+    form = indexing.of(i).scaled(5) + indexing.of(j) + 7
+    replaced = form.substituted({i: indexing.of(base) + indexing.of(place)})
+    assert value(replaced, {base: 8, place: 3, j: 2}) == value(form, {i: 11, j: 2})
+    assert form.substituted({}) == form
+    assert form.substituted({i: indexing.ZERO, j: indexing.ZERO}) == indexing.constant(7)
+
+
 def test_reshapes_cancel() -> None:
     i, j, k = Var("i", 4), Var("j", 6), Var("k", 5)
     forms = [indexing.of(v) for v in (i, j, k)]

@@ -73,6 +73,13 @@ class Affine:
         terms = tuple((v, dim_ops.mul(c, factor)) for v, c in self.terms)
         return Affine(terms, dim_ops.mul(self.constant, factor))
 
+    def substituted(self, replaced: Mapping[Var, Affine]) -> Affine:
+        """Variables of ``replaced`` as the forms that stand there, the others as they are."""
+        result = constant(self.constant)
+        for var, coefficient in self.terms:
+            result = result + replaced.get(var, of(var)).scaled(coefficient)
+        return result
+
     def upper(self) -> int | None:
         """The largest value, when the ranges of all variables are static and coefficients not negative."""
         if not isinstance(self.constant, int):

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from iree_codegen import dims as dim_ops
-from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
 from iree_codegen.collapse import merge
 from iree_codegen.dims import Dim
@@ -305,7 +304,7 @@ class LoopEmitter:
         if not replaced:
             return
         step.loops = tuple(loops)
-        step.forms = tuple(_substituted(f, replaced) for f in step.forms)
+        step.forms = tuple(form.substituted(replaced) for form in step.forms)
         stored = set(self.elements.memory) | set(self.elements.registers)
         step.walk = AccessWalker(self.dispatch, stored).walk(step.values[0], step.forms, through=True)
 
@@ -478,13 +477,6 @@ def vector_loop(
         k.loop(stop, high, 1, (), lambda i: once(i, 1))
 
 
-def _substituted(form: Affine, replaced: dict[Var, Affine]) -> Affine:
-    result = indexing.constant(form.constant)
-    for var, coefficient in form.terms:
-        result = result + replaced.get(var, indexing.of(var)).scaled(coefficient)
-    return result
-
-
 def step_of(form: Affine, var: Var) -> Dim | None:
     """How ``form`` moves with ``var``; None when in no even steps."""
     step: Dim = 0
@@ -496,4 +488,4 @@ def step_of(form: Affine, var: Var) -> Dim | None:
     return step
 
 
-__all__ = ["Lanes", "LoopEmitter", "indexing", "step_of"]
+__all__ = ["Lanes", "LoopEmitter", "step_of"]

@@ -118,7 +118,7 @@ class MatmulFactors:
         fixed = Affine(
             tuple(t for t in plan.a.address.terms if t[0] not in variables), plan.a.address.constant
         )
-        start = at.scalar(self._substituted(fixed))
+        start = at.scalar(fixed.substituted(self._replaced(inner=False)))
         if self.chunked:
             start = k.add(start, k.mul(chunk.start, k.dim(self._single(steps))))
         return Factor(memory, start), a_row, steps
@@ -147,22 +147,20 @@ class MatmulFactors:
         fixed = Affine(
             tuple(t for t in plan.b.address.terms if t[0] not in variables), plan.b.address.constant
         )
-        return Factor(memory, at.scalar(self._substituted(fixed))), steps
+        return Factor(memory, at.scalar(fixed.substituted(self._replaced(inner=False)))), steps
 
-    def _substituted(self, form: Affine, inner: bool = False) -> Affine:
-        """Row and column variables replaced by the tile's base (plus, ``inner``, the place inside)."""
-        replaced = indexing.constant(form.constant)
-        for var, coefficient in form.terms:
-            part = indexing.of(var)
-            if self.plan.m is not None and var is self.root.vars[self.plan.m]:
-                part = indexing.of(self.m_base) + (indexing.of(self.m_in) if inner else indexing.ZERO)
-            elif var is self.root.vars[self.plan.n]:
-                part = indexing.of(self.n_base) + (indexing.of(self.n_in) if inner else indexing.ZERO)
-            replaced = replaced + part.scaled(coefficient)
+    def _replaced(self, *, inner: bool) -> dict[Var, Affine]:
+        """What row and column variables stand for: the tile's base (plus, ``inner``, the place inside)."""
+        plan, replaced = self.plan, {}
+        for loop, base, place in ((plan.m, self.m_base, self.m_in), (plan.n, self.n_base, self.n_in)):
+            if loop is not None:
+                replaced[self.root.vars[loop]] = indexing.of(base) + (indexing.of(place) if inner else 0)
         return replaced
 
     def forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
-        return tuple(self._substituted(f, True) for f in forms)
+        """``forms`` at a place inside the tile."""
+        replaced = self._replaced(inner=True)
+        return tuple(form.substituted(replaced) for form in forms)
 
     def pack_panel(self, at: Bindings) -> None:
         """B's panel into scratch: [K][columns]; beyond the last column whatever was there."""
