@@ -157,9 +157,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "text.onnx").write_text("this is no model\n")
     iree_flow.compile(place / "gather.onnx").save(place / "gather.vmfb")
     iree_flow.compile(place / "mlp.onnx").save(place / "mlp.vmfb")
-    iree_flow.compile(place / "mlp.onnx", target_cpu="x86-64-v3", target_triple="x86_64-unknown-linux-gnu").save(
-        place / "v3.vmfb"
-    )
+    iree_flow.compile(
+        place / "mlp.onnx", target_cpu="x86-64-v3", target_triple="x86_64-unknown-linux-gnu"
+    ).save(place / "v3.vmfb")
     whole = (place / "mlp.vmfb").read_bytes()
     (place / "cut.vmfb").write_bytes(whole[:-1000])
     with pytest.MonkeyPatch.context() as later:

@@ -60,7 +60,12 @@ def test_the_first_that_differs_is_saved_as_a_test(
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert error.startswith("IREE-CLI-012")
-    for word in ("linalg and native differ", "[at node_", "the native code is not", "next: pytest found/test_"):
+    for word in (
+        "linalg and native differ",
+        "[at node_",
+        "the native code is not",
+        "next: pytest found/test_",
+    ):
         assert word in error
     names = sorted(path.suffix for path in (folder / "found").iterdir())
     assert names == [".mlir", ".npz", ".py"]

@@ -64,7 +64,9 @@ def test_every_layout_is_found_by_a_process_that_loaded_nothing() -> None:
 
     folder = Path(str(iree_codegen.__file__)).parent
     registering = {
-        path.stem for path in folder.rglob("*.py") if re.search(r"^@constant_transform\(", path.read_text(), re.M)
+        path.stem
+        for path in folder.rglob("*.py")
+        if re.search(r"^@constant_transform\(", path.read_text(), re.M)
     }
     assert registering == set(TRANSFORMS.values())
     for kind, getter in iree_constant_transforms().items():
