@@ -224,9 +224,9 @@ def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
     if again:
         stays += block_rows * schedule.panels * width * core.element_bytes
     missed = min(1.0, max(0.0, (stays - STAYS * core.l2_bytes) / block))
-    a_far = a_bytes * (groups + missed * max(0, panels - groups)) if again or schedule.copy_rows else 0.0
-    if not (again or schedule.copy_rows):
-        a_far = a_bytes * (1 + missed * (panels - 1))
+    # Chunks, and copies of rows, bring a block's rows once for every group of panels.
+    fetched = groups if again or schedule.copy_rows else 1
+    a_far = a_bytes * (fetched + missed * max(0, panels - fetched))
     copies = 0.0
     if schedule.copy_rows:
         copies = groups * product.rows * product.depth / core.lanes * COPY_CYCLES
