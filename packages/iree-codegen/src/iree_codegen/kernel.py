@@ -10,7 +10,8 @@ from iree_base.element_types import element_type
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.elements import Elements, Memory
+from iree_codegen.elements import Elements, Memory, Point
+from iree_codegen.indexing import Affine
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_core_ir.ir.attributes import UNIT, Attribute, IntegerAttr
 from iree_core_ir.ir.dialect import find_op
@@ -97,6 +98,21 @@ class KernelFrame:
 
     def binding_memory(self, binding: Any) -> Memory:
         return Memory(self.binding_args[binding.index], dim_ops.strides(binding.dims))
+
+    def part(self, number: Index, size: int, total: Dim) -> tuple[Index, Index]:
+        """(first, end) of part ``number`` of ``total`` in parts of ``size``; the last one may be shorter."""
+        k = self.kernel
+        first = k.mul(number, size)
+        end = k.add(first, size)
+        whole = isinstance(total, int) and total % size == 0
+        return first, end if whole else k.min(end, k.dim(total))
+
+    def store_results(self, forms: Sequence[Affine], point: Point) -> None:
+        """Store the dispatch's results at ``forms``: all are computed before the first is stored."""
+        results = self.dispatch.results
+        values = [self.elements.element(value, forms, point) for value, _ in results]
+        for value, (_, binding) in zip(values, results, strict=True):
+            self.elements.store(value, self.binding_memory(binding), forms, point)
 
     def finish(
         self,

@@ -105,8 +105,7 @@ class _Emitter:
         number: Index = self.frame.ids[0]
         strip = k.mod(number, strips)
         self.image = k.floordiv(number, strips) if w.batch != 1 else 0
-        self.low = k.mul(strip, self.rows)
-        self.high = k.min(k.add(self.low, self.rows), w.out_size[0])
+        self.low, self.high = self.frame.part(strip, self.rows, w.out_size[0])
         if self.chain.expand is None:
             k.loop(0, w.blocks, 1, (), self._plane)
         else:

@@ -74,15 +74,13 @@ class _Emitter:
         if plane > work and self.total is None:
             rows = max(1, work // row)
             chunks = -(-w.out_size[0] // rows)
-            low = k.mul(k.mod(number, chunks), rows)
-            high = k.min(k.add(low, rows), w.out_size[0])
+            low, high = self.frame.part(k.mod(number, chunks), rows, w.out_size[0])
             self._plane(k.floordiv(number, chunks), low, high)
             count = dim_ops.mul(planes, chunks)
         else:
             share = max(1, work // plane)
-            first = k.mul(number, share)
-            last = k.min(k.add(first, share), k.dim(planes))
-            k.loop(first, last, 1, (), lambda p: self._plane(p, 0, w.out_size[0]))
+            first, end = self.frame.part(number, share, planes)
+            k.loop(first, end, 1, (), lambda p: self._plane(p, 0, w.out_size[0]))
             count = dim_ops.ceildiv(planes, share)
         return self.frame.finish([count], 0, NAME, why + (", and its sums" if self.total else ""))
 
@@ -127,8 +125,7 @@ class _Total:
         pixels = w.size[0] * w.size[1]
         planes, work = _work(w, pixels)
         share = max(1, work // pixels)
-        first = k.mul(self.frame.ids[0], share)
-        last = k.min(k.add(first, share), k.dim(planes))
+        first, end = self.frame.part(self.frame.ids[0], share, planes)
         zero = k.splat(k.constant(0.0, f32), w.lanes)
         whole = pixels // LANES_APART * LANES_APART
 
@@ -147,7 +144,7 @@ class _Total:
             sums = added(whole, pixels - whole, sums)
             k.vstore(_sum(k, sums), self.memory.memory, k.mul(number, w.lanes))
 
-        k.loop(first, last, 1, (), plane)
+        k.loop(first, end, 1, (), plane)
         count = dim_ops.ceildiv(planes, share)
         return self.frame.finish([count], 0, NAME, f"sums of {pixels} pixels")
 

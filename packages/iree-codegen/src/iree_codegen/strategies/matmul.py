@@ -124,8 +124,7 @@ class _Emitter(MatmulFactors):
             self._unit(number, blocks, groups)
         else:
             assert isinstance(units, int)
-            first = k.mul(number, together) if together < units else 0
-            end = k.min(k.add(first, together), units)
+            first, end = self.frame.part(number if together < units else 0, together, units)
             k.loop(first, end, 1, (), lambda i: self._unit(i, blocks, groups))
         counts = dim_ops.ceildiv(units, together)
         return self.frame.finish([counts], self.frame.scratch_bytes, NAME, self._why())
@@ -377,12 +376,6 @@ class _Emitter(MatmulFactors):
 
         self.elements.overrides[self.root.value] = element
 
-    def _store(self, forms: tuple[Affine, ...], point: Point) -> None:
-        results = self.dispatch.results
-        values = [self.elements.element(value, forms, point) for value, _ in results]
-        for value, (_, binding) in zip(values, results, strict=True):
-            self.elements.store(value, self.frame.binding_memory(binding), forms, point)
-
     def _finish_registers(self, at: Bindings, height: int, sums: Sequence[Value], panel: _Panel) -> None:
         """The dispatch's results from the sums as they stand in registers."""
         plan = self.plan
@@ -392,7 +385,7 @@ class _Emitter(MatmulFactors):
                 here = sums[i * plan.tile.vectors + v]
                 self._provide(lambda own, point, here=here: here)  # type: ignore[misc]
                 inner = at.child({self.m_in: i, self.n_in: v * plan.lanes}, self.n_in, plan.lanes)
-                self._store(forms, Point(inner, panel.masks[v] if panel.masks else None))
+                self.frame.store_results(forms, Point(inner, panel.masks[v] if panel.masks else None))
 
     def _epilogue(self, at: Bindings, height: int, place: Index, panel: _Panel) -> None:
         """The dispatch's results from the sums that wait at ``place``."""
@@ -419,7 +412,7 @@ class _Emitter(MatmulFactors):
 
             def once(j: Index, lanes: int, mask: Value | None = None) -> None:
                 lane_var = self.n_in if lanes > 1 else None
-                self._store(forms, Point(inner.child({self.n_in: j}, lane_var, lanes), mask))
+                self.frame.store_results(forms, Point(inner.child({self.n_in: j}, lane_var, lanes), mask))
 
             vector_loop(k, shift, end, plan.lanes, self.store_masks, once, unroll=plan.tile.vectors)
 

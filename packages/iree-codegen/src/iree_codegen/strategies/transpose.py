@@ -184,8 +184,8 @@ class _Emitter:
                 i = k.floordiv(i, extent_value)
             self._block(Bindings(k).child(values), places[1], places[0])
 
-        start = k.mul(self.frame.ids[0], tile)
-        k.loop(start, k.min(k.add(start, tile), k.dim(total)), 1, (), one)
+        first, end = self.frame.part(self.frame.ids[0], tile, total)
+        k.loop(first, end, 1, (), one)
         return dim_ops.ceildiv(total, tile)
 
     def _block(self, at: Bindings, q0: Index, p0: Index) -> None:

@@ -46,10 +46,7 @@ class ProductResults:
             return self._with_initial(total, forms, inner)
 
         elements.overrides[product.value] = finished
-        results = product.dispatch.results
-        values = [elements.element(value, self.forms, point) for value, _ in results]
-        for value, (_, binding) in zip(values, results, strict=True):
-            elements.store(value, self.frame.binding_memory(binding), self.forms, point)
+        self.frame.store_results(self.forms, point)
 
     def _with_initial(self, total: Value, forms: tuple[Affine, ...], point: Point) -> Value:
         """The contraction's own result: sums of halves rounded once, and what it is added to."""
