@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 
 
 def machine(bits: int) -> Any:
     """What strategies ask of a machine with vectors of ``bits``."""
-    return SimpleNamespace(
+    return WorkgroupDescription(
+        "none",
         vector_bits=bits,
         registers=32 if bits == 512 else 16,
         fma=bits >= 256,
         masks=bits == 512,
         rounding=bits >= 256,
         half_conversions=bits >= 256,
-        conv_algorithm="auto",
-        l1_bytes=32 << 10,
-        l2_bytes=1 << 20,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, Rows, rows_layout
 from iree_codegen.convolution_tiles import NAME, ConvolutionTiles
@@ -19,6 +18,7 @@ from iree_codegen.kernel_builder import Index
 from iree_codegen.padded_copy import PaddedCopy
 from iree_codegen.strategies.transpose import transpose_block
 from iree_codegen.window import Window, images, is_flat, total_groups
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -47,7 +47,7 @@ class ChannelTiles:
     """Of one image."""
 
 
-def plan_channel_tiles(w: Window[int], description: Any) -> ChannelTiles | None:
+def plan_channel_tiles(w: Window[int], description: WorkgroupDescription) -> ChannelTiles | None:
     """The plan; None for planes, weights or channels that do not suit."""
     lanes = description.vector_bits // 32
     n, panel = w.out_height * w.out_width, VECTORS * lanes
@@ -72,13 +72,15 @@ def plan_channel_tiles(w: Window[int], description: Any) -> ChannelTiles | None:
 
 
 def channel_convolution(
-    dispatch: Dispatch, description: Any, window: Window[int], plan: ChannelTiles
+    dispatch: Dispatch, description: WorkgroupDescription, window: Window[int], plan: ChannelTiles
 ) -> Kernel:
     return _Emitter(dispatch, description, window, plan).run()
 
 
 class _Emitter(ConvolutionTiles[int]):
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window[int], plan: ChannelTiles) -> None:
+    def __init__(
+        self, dispatch: Dispatch, description: WorkgroupDescription, window: Window[int], plan: ChannelTiles
+    ) -> None:
         super().__init__(dispatch, description, window, plan.panel)
         self.plan = plan
         self.n = window.out_height * window.out_width

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from iree_codegen.window import Window, images
+from iree_codegen.workgroup_description import WorkgroupDescription
 
 FLOAT_BYTES = 4
 INPUT_BYTES = 1 << 20
@@ -121,7 +121,7 @@ def _cycles(w: Window[int], layout: Rows, panel: int, vectors: int, lanes: int) 
     return n_blocks * (panels * (tiles + missed) + weights + copied)
 
 
-def _candidates(w: Window[int], description: Any) -> Iterator[tuple[float, int, int, Rows]]:
+def _candidates(w: Window[int], description: WorkgroupDescription) -> Iterator[tuple[float, int, int, Rows]]:
     lanes = description.vector_bits // 32
     registers = description.registers
     for rows in range(w.out_height, 0, -1):
@@ -138,7 +138,7 @@ def _candidates(w: Window[int], description: Any) -> Iterator[tuple[float, int, 
             yield _cycles(w, layout, panel, vectors, lanes), panel, vectors, layout
 
 
-def choose_blocks(w: Window[int], description: Any) -> Blocks:
+def choose_blocks(w: Window[int], description: WorkgroupDescription) -> Blocks:
     """The same when constants are laid out and when code is generated."""
     cycles, panel, vectors, layout = min(_candidates(w, description), key=lambda c: c[0])
     have = images(w) * w.groups * (w.out_height // layout.rows)

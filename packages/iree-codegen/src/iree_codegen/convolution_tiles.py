@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Generic
+from typing import Generic
 
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Point
@@ -17,6 +17,7 @@ from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.window import Place, Size, Window
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -28,7 +29,9 @@ CHEAP_EPILOGUE = 14
 class ConvolutionTiles(Generic[Size]):
     """Base of the emitters, which say where the input lies and which positions there are."""
 
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window[Size], panel: int) -> None:
+    def __init__(
+        self, dispatch: Dispatch, description: WorkgroupDescription, window: Window[Size], panel: int
+    ) -> None:
         self.dispatch = dispatch
         self.masks: bool = description.masks
         self.window = window

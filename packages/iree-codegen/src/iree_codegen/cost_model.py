@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from iree_codegen.workgroup_description import WorkgroupDescription
 
 PORTS = 2
 """Multiply-adds, and loads, a cycle."""
@@ -49,7 +50,7 @@ class Core:
     l2_bytes: int = 1 << 20
 
     @staticmethod
-    def of(description: Any, lanes: int, element_bytes: int) -> Core:
+    def of(description: WorkgroupDescription, lanes: int, element_bytes: int) -> Core:
         return Core(lanes, description.registers, element_bytes, description.l1_bytes, description.l2_bytes)
 
 

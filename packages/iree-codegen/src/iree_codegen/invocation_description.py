@@ -40,12 +40,15 @@ class InvocationDescription(TargetDescription):
     rounding: bool = True
     """floor, ceil, trunc and roundeven are instructions."""
 
+    bf16_conversions: bool = False
+    """f32 -> bf16 is an instruction."""
+
     @property
     def half_conversions(self) -> bool:
         """f16 <-> f32 are instructions."""
         return "f16" in self.arithmetic
 
-
-def form_of(description: object) -> str:
-    """The normal form that ``description`` asks for: ``workgroup`` unless it says otherwise."""
-    return getattr(description, "form", WORKGROUP)
+    @property
+    def computes_double(self) -> bool:
+        """f64 is computed with."""
+        return "f64" in self.arithmetic

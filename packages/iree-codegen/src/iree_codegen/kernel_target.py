@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iree_codegen.kernel import Kernel
+    from iree_codegen.workgroup_description import KernelDescription
     from iree_core_ir.dialects.func import FuncOp
-    from iree_core_ir.target import DispatchRequest, TargetDescription
+    from iree_core_ir.target import DispatchRequest
 
 
 def requested_function(request: DispatchRequest) -> FuncOp:
@@ -22,7 +23,7 @@ def requested_function(request: DispatchRequest) -> FuncOp:
     return next(op for op in module.walk() if isinstance(op, FuncOp) and op.sym_name.value == request.name)
 
 
-def kernel_of(function: Any, description: TargetDescription) -> Kernel:
+def kernel_of(function: Any, description: KernelDescription) -> Kernel:
     """The kernel IR of a dispatch function, before legalization; shown at ``IREE_DEBUG=4``."""
     from iree_base import debug
     from iree_codegen.select_strategy import generate
@@ -33,7 +34,7 @@ def kernel_of(function: Any, description: TargetDescription) -> Kernel:
     return kernel
 
 
-def legalize_kernel(kernel: Kernel, description: TargetDescription) -> None:
+def legalize_kernel(kernel: Kernel, description: KernelDescription) -> None:
     """Legalize in place; with ``IREE_VERIFY=1`` the IR and its form are checked before and after."""
     from iree_base import debug
     from iree_codegen.legalize.kernel import legalize

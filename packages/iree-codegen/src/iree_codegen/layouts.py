@@ -18,11 +18,12 @@ from iree_codegen.strategies import (
     tile_convolution,
     tile_matmul,
 )
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.target import ConstantLayout
 
 
-def constant_layout(func: Any, description: Any) -> Sequence[ConstantLayout]:
+def constant_layout(func: Any, description: WorkgroupDescription) -> Sequence[ConstantLayout]:
     """The layouts that the strategy taking ``func`` asks for."""
     dispatch = Dispatch(decomposed(func))
     for strategy in (

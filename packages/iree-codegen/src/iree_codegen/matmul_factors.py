@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
@@ -19,6 +18,7 @@ from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.matmul_plan import PACKED, SCRATCH, MatmulPlan, panel_axes
 from iree_codegen.register_tile import Factor
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 
 ROW_PADDING = 16
@@ -51,7 +51,7 @@ class MatmulFactors:
     inside.
     """
 
-    def __init__(self, dispatch: Dispatch, description: Any, plan: MatmulPlan) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, plan: MatmulPlan) -> None:
         self.plan = plan
         self.root = plan.root
         self.schedule = plan.schedule

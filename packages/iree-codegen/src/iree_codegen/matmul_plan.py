@@ -14,6 +14,7 @@ from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine
 from iree_codegen.packing import panel_parameters
 from iree_codegen.tiles import Tile, choose_tile
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.types import f32
 
@@ -91,7 +92,7 @@ def is_product(op: Any) -> bool:
     return product_operands(op) is not None and op.indexing_maps[op.n_inputs].is_projected_permutation
 
 
-def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
+def plan_matmul(dispatch: Dispatch, description: WorkgroupDescription) -> MatmulPlan | None:
     """The plan, the same when constants are laid out and when code is generated."""
     if description.vector_bits < 128:
         return None
@@ -142,7 +143,7 @@ def plan_matmul(dispatch: Dispatch, description: Any) -> MatmulPlan | None:
     return plan
 
 
-def read_rows_in_place(plan: MatmulPlan, description: Any) -> None:
+def read_rows_in_place(plan: MatmulPlan, description: WorkgroupDescription) -> None:
     """Settle how rows of B that may be shorter than a tile are read (under masks, or packed where the target
     has none and scratch suffices), and with it the schedule."""
     if plan.layout == ROWS and not plan.whole_panels:
@@ -152,7 +153,7 @@ def read_rows_in_place(plan: MatmulPlan, description: Any) -> None:
     plan.schedule = _schedule(plan, description)
 
 
-def _schedule(plan: MatmulPlan, description: Any) -> Schedule:
+def _schedule(plan: MatmulPlan, description: WorkgroupDescription) -> Schedule:
     rows, columns, depth = plan.rows, plan.columns, plan.depth
     product = Product(
         rows if isinstance(rows, int) else None,

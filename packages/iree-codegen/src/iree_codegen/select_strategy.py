@@ -8,7 +8,7 @@ from typing import Any
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.errors import INTERNAL, CodegenError
-from iree_codegen.invocation_description import INVOCATION, form_of
+from iree_codegen.invocation_description import INVOCATION
 from iree_codegen.kernel import Kernel
 from iree_codegen.strategies.attention import attention
 from iree_codegen.strategies.blocked_convolution import blocked_convolution
@@ -25,6 +25,7 @@ from iree_codegen.strategies.tile_convolution import tile_convolution
 from iree_codegen.strategies.tile_matmul import tile_matmul
 from iree_codegen.strategies.transpose import transpose
 from iree_codegen.strategies.vector_loops import vector_loops
+from iree_codegen.workgroup_description import KernelDescription
 
 Strategy = Callable[[Dispatch, Any], Kernel | None]
 
@@ -49,11 +50,13 @@ def invocation_strategies() -> tuple[Strategy, ...]:
     return (matmul, recurrence, transpose, sorting, scan, rows, global_ids)
 
 
-def generate(func: Any, description: Any, strategies: Sequence[Strategy] | None = None) -> Kernel:
+def generate(
+    func: Any, description: KernelDescription, strategies: Sequence[Strategy] | None = None
+) -> Kernel:
     """The kernel of dispatch function ``func`` from the first strategy that takes it, in the form that
     ``description`` asks for."""
     if strategies is None:
-        strategies = invocation_strategies() if form_of(description) == INVOCATION else STRATEGIES
+        strategies = invocation_strategies() if description.form == INVOCATION else STRATEGIES
         if strategies is STRATEGIES:
             kernel = attention(Dispatch(func), description)
             if kernel is not None:

@@ -31,6 +31,7 @@ from iree_codegen.image_columns import load_columns
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.window import Window, epilogue_cost, is_flat, total_groups
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -39,7 +40,7 @@ PLANE = 1 << 10
 MOST_COLUMNS = 128
 
 
-def choose_sized_tile(w: Window[Any], description: Any) -> tuple[int, int]:
+def choose_sized_tile(w: Window[Any], description: WorkgroupDescription) -> tuple[int, int]:
     """(output channels, vectors of positions) of a register tile, for planes that are much larger."""
     registers = description.registers
     found = []
@@ -52,7 +53,7 @@ def choose_sized_tile(w: Window[Any], description: Any) -> tuple[int, int]:
     return panel, vectors
 
 
-def sized_convolution(dispatch: Dispatch, description: Any, window: Window[Dim]) -> Kernel:
+def sized_convolution(dispatch: Dispatch, description: WorkgroupDescription, window: Window[Dim]) -> Kernel:
     """The kernel for ``window``, whose sizes may be dims."""
     pointwise = window.taps == ((0, 0),) and window.strides == (1, 1) and not window.padded
     emitter = _Pointwise if pointwise and is_flat(dispatch, window.op) else _Copying
@@ -62,7 +63,7 @@ def sized_convolution(dispatch: Dispatch, description: Any, window: Window[Dim])
 class _Sized(ConvolutionTiles[Dim]):
     """What both forms share: planes, shares of the output channels, loops over tiles."""
 
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window[Dim]) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, window: Window[Dim]) -> None:
         panel, self.vectors = choose_sized_tile(window, description)
         super().__init__(dispatch, description, window, panel)
         self.direct = False

@@ -6,8 +6,6 @@ by a branch each, and mask the columns outside of their loads and stores.
 
 from __future__ import annotations
 
-from typing import Any
-
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.image_columns import load_columns
@@ -15,13 +13,16 @@ from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.sliding_tiles import SlidingTiles
 from iree_codegen.window import Window
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 
 POSITIONS = 1 << 12
 """Elements an output plane is taken to have when work is shared out."""
 
 
-def sized_sliding_window(dispatch: Dispatch, description: Any, window: Window[Dim]) -> Kernel:
+def sized_sliding_window(
+    dispatch: Dispatch, description: WorkgroupDescription, window: Window[Dim]
+) -> Kernel:
     """The kernel for ``window``, whose sizes may be dims."""
     return _Emitter(dispatch, description, window).emit()
 

@@ -6,7 +6,7 @@ Workgroups take images and channels; a tile is a few output rows times one vecto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic
+from typing import Generic
 
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Point
@@ -14,6 +14,7 @@ from iree_codegen.indexing import Bindings
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_codegen.window import MAX_POOL, Place, Size, Window, epilogue_cost, images, total_groups
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -29,7 +30,7 @@ MAX_ROWS = 8
 class SlidingTiles(ABC, Generic[Size]):
     """Base of the emitters; ``emit_channel`` fills in one plane."""
 
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window[Size]) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, window: Window[Size]) -> None:
         self.dispatch = dispatch
         self.window: Window[Size] = window
         self.frame = KernelFrame(dispatch, fma=description.fma)

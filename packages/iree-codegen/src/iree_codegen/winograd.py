@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, PANELS, tile_cycles, widths
 from iree_codegen.convolution_tiles import NAME, ConvolutionTiles
@@ -24,6 +23,7 @@ from iree_codegen.indexing import Bindings
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.window import Window, images, total_groups
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -59,7 +59,7 @@ def _pitch(rows: int, across: int, lanes: int) -> int:
     return -(-((rows - 1) * across + -(-across // lanes) * lanes) // lanes) * lanes
 
 
-def plan_winograd(w: Window[int], description: Any) -> Strips | None:
+def plan_winograd(w: Window[int], description: WorkgroupDescription) -> Strips | None:
     """The best strips; None where the form of the convolution does not fit."""
     plain = w.taps == TAPS and w.strides == (1, 1) and not w.swapped and w.groups == 1
     if not plain or min(w.out_height, w.out_width) < SMALLEST_PLANE or max(w.pad) > 1:
@@ -93,12 +93,16 @@ def plan_winograd(w: Window[int], description: Any) -> Strips | None:
     return min(found, key=lambda s: s.cycles) if found else None
 
 
-def winograd(dispatch: Dispatch, description: Any, window: Window[int], strips: Strips) -> Kernel:
+def winograd(
+    dispatch: Dispatch, description: WorkgroupDescription, window: Window[int], strips: Strips
+) -> Kernel:
     return _Emitter(dispatch, description, window, strips).run()
 
 
 class _Emitter(ConvolutionTiles[int]):
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window[int], strips: Strips) -> None:
+    def __init__(
+        self, dispatch: Dispatch, description: WorkgroupDescription, window: Window[int], strips: Strips
+    ) -> None:
         super().__init__(dispatch, description, window, strips.panel)
         self.strips = strips
         self.across = -(-window.out_width // 2)

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from iree_core_ir.target import TargetDescription
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_target_llvm.errors import OPTION, TRIPLE, LlvmError
 
 OPTIONS = {
@@ -65,35 +65,14 @@ GENERIC_CPU = {"x86_64": "x86-64", "aarch64": "generic", "riscv64": "generic-rv6
 
 
 @dataclass(frozen=True)
-class CpuDescription(TargetDescription):
-    """A CPU. ``vector_bits`` is the native vector width; ``masks``: masked loads and stores are cheap."""
+class CpuDescription(WorkgroupDescription):
+    """A CPU, as LLVM names it, and how images are stored for it."""
 
     architecture: str = "x86_64"
     triple: str = "x86_64-unknown-linux-gnu"
     cpu: str = "x86-64"
-    vector_bits: int = 128
-    registers: int = 16
-    fma: bool = False
-    masks: bool = False
-    gathers: bool = False
-    rounding: bool = False
-    """floor, ceil, trunc and roundeven are instructions."""
-    half_conversions: bool = False
-    """f16 <-> f32 are instructions."""
-    conv_algorithm: str = "auto"
-    """``auto``: Winograd where it pays; ``direct``: sums of products only."""
-    matmul_precision: str = "highest"
-    """``high``: products of f32 may be three products of bf16 parts; ``medium``: one of rounded numbers."""
-    matrix_tiles: tuple[str, ...] = ()
-    """Element types of which there are matrix tiles: ``bf16``, ``i8``."""
-    integer_dots: bool = False
-    """Sums of four products of 8-bit integers are an instruction."""
-    bf16_conversions: bool = False
-    """f32 -> bf16 is an instruction."""
     channel_block: int = 0
     """Channels of an f32 image that lie side by side; 0: images are stored as they come."""
-    l1_bytes: int = 32 << 10
-    l2_bytes: int = 1 << 20
 
 
 def describe(options: Mapping[str, str]) -> CpuDescription:

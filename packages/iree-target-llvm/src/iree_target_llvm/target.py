@@ -76,6 +76,7 @@ class LlvmCpuTarget:
     def constant_layout(self, dispatch: Any, description: TargetDescription) -> Sequence[ConstantLayout]:
         from iree_codegen.layouts import constant_layout
 
+        assert isinstance(description, CpuDescription)
         return constant_layout(dispatch, description)
 
     def fused_ops(self, description: TargetDescription) -> Collection[str]:
@@ -97,6 +98,7 @@ class LlvmCpuTarget:
 
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
+        assert isinstance(description, CpuDescription)
         return kernel_of(function, description)
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:

@@ -73,6 +73,7 @@ class VulkanSpirvTarget:
 
     def kernel_form(self, function: Any, description: TargetDescription) -> Kernel:
         """The kernel IR of a dispatch function, before legalization, for self-checks."""
+        assert isinstance(description, VulkanDescription)
         return kernel_of(function, description)
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:

@@ -23,6 +23,7 @@ from iree_codegen.legalize import (
     trigonometry,
 )
 from iree_codegen.legalize.emit import Emit
+from iree_codegen.workgroup_description import KernelDescription
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import FloatType, VectorType, element_of, f32, f64
@@ -81,7 +82,7 @@ ROUNDING: dict[str, Unary] = {
 }
 
 
-def legalize(module: Op, description: Any) -> None:
+def legalize(module: Op, description: KernelDescription) -> None:
     """Rewrite ``module`` in place."""
     for op in list(module.walk()):
         _narrow(op, description)
@@ -117,7 +118,7 @@ def _same_kind(type: Any, element: Any) -> Any:
 UNTOUCHED = frozenset({"arith.select", "arith.bitcast", "arith.constant", "arith.extf", "arith.truncf"})
 
 
-def _narrow(op: Op, description: Any) -> None:
+def _narrow(op: Op, description: KernelDescription) -> None:
     """An arithmetic op on narrow floats -> the op on f32 between conversions."""
     name = op.name
     if not name.startswith(("arith.", "math.")) or name in UNTOUCHED:
@@ -130,7 +131,7 @@ def _narrow(op: Op, description: Any) -> None:
             return
 
 
-def _narrow_operands(op: Op, description: Any) -> None:
+def _narrow_operands(op: Op, description: KernelDescription) -> None:
     e = Emit(op, fma_available=description.fma)
     widened = []
     for value in op.operands:
@@ -160,7 +161,7 @@ def _narrow_operands(op: Op, description: Any) -> None:
                 result.replace_uses_in(user, made.results[0])
 
 
-def _expand(op: Op, description: Any) -> bool:
+def _expand(op: Op, description: KernelDescription) -> bool:
     """Replace one op by arithmetic; False when the target has it."""
     name = op.name
     value: Value | None = None
@@ -168,7 +169,7 @@ def _expand(op: Op, description: Any) -> bool:
         return True
     if name in UNARY:
         function = UNARY[name].get(_width(op.operands[0]))
-        if name in single.UNARY and _width(op.operands[0]) == 32 and not _has_double(description):
+        if name in single.UNARY and _width(op.operands[0]) == 32 and not description.computes_double:
             function = single.UNARY[name]
         if function is None:
             return False
@@ -183,7 +184,7 @@ def _expand(op: Op, description: Any) -> bool:
     elif name == "math.fpowi":
         e = Emit(op, fma_available=description.fma)
         in_single = _width(op.operands[0]) == 32
-        if in_single and not _has_double(description):
+        if in_single and not description.computes_double:
             value = power.powf(e, op.operands[0], e.to_float(op.operands[1], f32))
         else:
             exponent = e.to_float(op.operands[1], f64)
@@ -194,7 +195,7 @@ def _expand(op: Op, description: Any) -> bool:
         value = power.ipowi(Emit(op, fma_available=description.fma), *op.operands)
     elif name == "math.atan2":
         e = Emit(op, fma_available=description.fma)
-        if _width(op.operands[0]) == 32 and not _has_double(description):
+        if _width(op.operands[0]) == 32 and not description.computes_double:
             value = single.atan2(e, *op.operands)
         elif _width(op.operands[0]) == 32:
             value = e.narrow(trigonometry.atan2(e, *[e.widen(v) for v in op.operands]))
@@ -219,21 +220,15 @@ def _expand(op: Op, description: Any) -> bool:
     return True
 
 
-def _has_double(description: Any) -> bool:
-    """Whether the target computes with f64; CPUs all do."""
-    arithmetic = getattr(description, "arithmetic", None)
-    return arithmetic is None or "f64" in arithmetic
-
-
-def _power(op: Op, description: Any) -> Value:
+def _power(op: Op, description: KernelDescription) -> Value:
     e = Emit(op, fma_available=description.fma)
     x, y = op.operands
-    if _width(x) == 32 and _has_double(description):
+    if _width(x) == 32 and description.computes_double:
         return e.narrow(power.powf(e, e.widen(x), e.widen(y), single=True))
     return power.powf(e, x, y)
 
 
-def _convert(op: Op, description: Any) -> Value | None:
+def _convert(op: Op, description: KernelDescription) -> Value | None:
     """Conversions of narrow floats."""
     source, target = op.operands[0], op.results[0]
     e = Emit(op, fma_available=description.fma)
@@ -261,9 +256,9 @@ def _convert(op: Op, description: Any) -> Value | None:
         odd = narrow.odd_f32(e, source)
         return e.make("arith.truncf", (odd,), target.type) if native else narrow.from_f32(e, odd, element)
     if isinstance(source.type, VectorType) and str(element) == "bf16":
-        native = getattr(description, "bf16_conversions", False)
+        native = description.bf16_conversions
     return None if native else narrow.from_f32(e, source, element)
 
 
-def _native_half(element: Any, description: Any) -> bool:
+def _native_half(element: Any, description: KernelDescription) -> bool:
     return bool(description.half_conversions) and str(element) == "f16"

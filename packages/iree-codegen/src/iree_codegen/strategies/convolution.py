@@ -15,8 +15,6 @@ Images whose size is known when the dispatch runs: ``sized_convolution``.
 
 from __future__ import annotations
 
-from typing import Any
-
 from iree_codegen.channel_convolution import ChannelTiles, channel_convolution, plan_channel_tiles
 from iree_codegen.channel_panels import channel_panels
 from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, Blocks, choose_blocks, widths
@@ -29,6 +27,7 @@ from iree_codegen.sized_convolution import choose_sized_tile, sized_convolution
 from iree_codegen.window import DENSE, Window, epilogue_cost, has_static_images, is_flat, match, total_groups
 from iree_codegen.winograd import POINTS, Strips, plan_winograd, winograd
 from iree_codegen.winograd_panels import WINOGRAD_PANELS
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, f32
 from iree_core_ir.target import ConstantLayout
@@ -41,7 +40,7 @@ WINOGRAD_GAIN = 0.85
 """Winograd is taken where the model promises at most this share of the direct form's cycles."""
 
 
-def convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
+def convolution(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     window = match(dispatch, DENSE)
     if window is None or description.vector_bits < 128:
         return None
@@ -56,7 +55,7 @@ def convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     return _Emitter(dispatch, description, window).run()
 
 
-def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
+def layout(dispatch: Dispatch, description: WorkgroupDescription) -> ConstantLayout | None:
     """How the weights of a convolution should be stored; None when this strategy does not take it."""
     window = match(dispatch, DENSE)
     if window is None or description.vector_bits < 128:
@@ -74,7 +73,7 @@ def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
     return channel_panels(window.weights, panel, window.groups)
 
 
-def plan_static(window: Window[int], description: Any) -> Blocks | Strips | ChannelTiles:
+def plan_static(window: Window[int], description: WorkgroupDescription) -> Blocks | Strips | ChannelTiles:
     """The form with the fewest cycles; Winograd's where it is allowed and clearly pays."""
     direct = choose_blocks(window, description)
     if description.conv_algorithm == "auto":
@@ -95,7 +94,7 @@ def winograd_layout(window: Window[int], strips: Strips) -> ConstantLayout:
 
 
 class _Emitter(ConvolutionTiles[int]):
-    def __init__(self, dispatch: Dispatch, description: Any, window: Window[int]) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, window: Window[int]) -> None:
         self.blocks = choose_blocks(window, description)
         super().__init__(dispatch, description, window, self.blocks.panel)
         self.rows = self.blocks.layout

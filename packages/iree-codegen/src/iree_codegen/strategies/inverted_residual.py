@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_grid import WIDEST, balanced
@@ -19,6 +18,7 @@ from iree_codegen.inverted_residual import InvertedResidual, Pointwise, match
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_codegen.lanewise_tiles import LanewiseTiles, Pixels, Store
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -29,7 +29,7 @@ FEWEST_STRIPS = 2
 """Strips of an image, for threads to share. Each makes the rows at its border anew."""
 
 
-def inverted_residual(dispatch: Dispatch, description: Any) -> Kernel | None:
+def inverted_residual(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     chain = match(dispatch)
     if chain is None or chain.window.lanes != description.vector_bits // 32:
         return None
@@ -50,7 +50,9 @@ class _Shape:
 
 
 class _Emitter:
-    def __init__(self, dispatch: Dispatch, description: Any, chain: InvertedResidual) -> None:
+    def __init__(
+        self, dispatch: Dispatch, description: WorkgroupDescription, chain: InvertedResidual
+    ) -> None:
         self.chain = chain
         self.frame = frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = frame.kernel

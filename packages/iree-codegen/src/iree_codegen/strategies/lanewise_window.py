@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
@@ -12,6 +11,7 @@ from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.lanewise_tiles import LanewiseTiles, Pixels
 from iree_codegen.lanewise_window import LanewiseWindow, is_total, match
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -25,7 +25,7 @@ LANES_APART = 8
 """Sums of a whole image run in so many vectors at once."""
 
 
-def lanewise_window(dispatch: Dispatch, description: Any) -> Kernel | None:
+def lanewise_window(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     found = match(dispatch)
     if found is None:
         return None
@@ -48,7 +48,12 @@ def _work(w: LanewiseWindow, plane: int) -> tuple[Dim, int]:
 
 class _Emitter:
     def __init__(
-        self, dispatch: Dispatch, description: Any, window: LanewiseWindow, image: Value, total: Value | None
+        self,
+        dispatch: Dispatch,
+        description: WorkgroupDescription,
+        window: LanewiseWindow,
+        image: Value,
+        total: Value | None,
     ) -> None:
         self.window = window
         self.frame = frame = KernelFrame(dispatch, fma=description.fma)
@@ -112,7 +117,7 @@ class _Emitter:
 class _Total:
     """Sums of whole images: pixels in order, dealt out to some vectors."""
 
-    def __init__(self, dispatch: Dispatch, description: Any, window: LanewiseWindow) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, window: LanewiseWindow) -> None:
         self.window = window
         self.frame = frame = KernelFrame(dispatch, fma=description.fma)
         self.memory = frame.binding_memory(dispatch.results[0][1])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
@@ -38,6 +37,7 @@ from iree_codegen.matmul_plan import (
 )
 from iree_codegen.packing import PANELS
 from iree_codegen.register_tile import Ahead, Loop, RegisterTile, accumulate, turn_steps
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 
 NAME = "matmul"
@@ -47,7 +47,7 @@ STREAMED_ROWS = 2
 """With so few rows B is all there is to read: in order, as fast as it comes, without help."""
 
 
-def matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
+def matmul(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     plan = plan_matmul(dispatch, description)
     if plan is None:
         return None
@@ -86,7 +86,7 @@ class _Panel:
 
 
 class _Emitter(MatmulFactors):
-    def __init__(self, dispatch: Dispatch, description: Any, plan: MatmulPlan) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, plan: MatmulPlan) -> None:
         super().__init__(dispatch, description, plan)
         root, schedule = plan.root, plan.schedule
         contiguous = root.contiguous is root.vars[plan.n]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.loop_emitter import Lanes, LoopEmitter
 from iree_codegen.plan import Planner
+from iree_codegen.workgroup_description import WorkgroupDescription
 
 NAME = "plain-loops"
 
 
-def plain_loops(dispatch: Dispatch, description: Any) -> Kernel | None:
+def plain_loops(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     plan = Planner(dispatch).plan()
     frame = KernelFrame(dispatch, fma=description.fma)
     count = LoopEmitter(frame, plan, Lanes()).run()

@@ -25,6 +25,7 @@ from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.scalars import ScalarEvaluator
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.dialects.linalg_ext_recurrence import Recurrence
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType, index
@@ -43,7 +44,7 @@ def find_recurrence(dispatch: Dispatch) -> Recurrence | None:
     return found[0]
 
 
-def layouts(dispatch: Dispatch, description: Any) -> list[ConstantLayout] | None:
+def layouts(dispatch: Dispatch, description: WorkgroupDescription) -> list[ConstantLayout] | None:
     """How constant weights should be stored; None when this strategy does not take the dispatch."""
     op = find_recurrence(dispatch)
     if op is None:
@@ -63,7 +64,7 @@ def layouts(dispatch: Dispatch, description: Any) -> list[ConstantLayout] | None
 class _Shape:
     """Lanes, rows and vectors of the register tiles: the same for layouts and for code."""
 
-    def __init__(self, dispatch: Dispatch, description: Any, op: Recurrence) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, op: Recurrence) -> None:
         self.op = op
         element: Any = op.outputs[0].type.element_type
         self.lanes: int = max(1, description.vector_bits // element.width)
@@ -101,7 +102,7 @@ class _Shape:
         return best
 
 
-def recurrence(dispatch: Dispatch, description: Any) -> Kernel | None:
+def recurrence(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     op = find_recurrence(dispatch)
     if op is None:
         return None
@@ -109,7 +110,7 @@ def recurrence(dispatch: Dispatch, description: Any) -> Kernel | None:
 
 
 class _Emitter:
-    def __init__(self, dispatch: Dispatch, description: Any, op: Recurrence) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, op: Recurrence) -> None:
         self.dispatch = dispatch
         self.op = op
         self.shape = _Shape(dispatch, description, op)

@@ -8,7 +8,6 @@ loads, so the loops between need no conditions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel
@@ -16,13 +15,14 @@ from iree_codegen.kernel_builder import Index
 from iree_codegen.sized_sliding_window import sized_sliding_window
 from iree_codegen.sliding_tiles import NAME, SlidingTiles
 from iree_codegen.window import SLIDING, has_static_images, match
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import index
 
 __all__ = ["NAME", "sliding_window"]
 
 
-def sliding_window(dispatch: Dispatch, description: Any) -> Kernel | None:
+def sliding_window(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     window = match(dispatch, SLIDING)
     if window is None or description.vector_bits < 128:
         return None

@@ -21,6 +21,7 @@ from iree_codegen.lanes import lane_count
 from iree_codegen.loop_emitter import step_of
 from iree_codegen.plan import Planner, Step
 from iree_codegen.scalars import NotVectorizable
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import element_of, f32, i32
 
@@ -76,7 +77,7 @@ def plan_transpose(dispatch: Dispatch, lanes: int) -> TransposePlan | None:
     return TransposePlan(step, p, q, transposed)
 
 
-def transpose(dispatch: Dispatch, description: Any) -> Kernel | None:
+def transpose(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     lanes = lane_count(dispatch, description.vector_bits)
     if lanes <= 1:
         return None
