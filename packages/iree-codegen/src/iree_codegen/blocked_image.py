@@ -4,6 +4,9 @@
 w[fb, cb, kh, kw, ci, fi])`` where ``ci`` and ``fi`` run over the lanes of a vector; axes of size 1 may be
 missing. A *stem* reads an image ``in[n, c, y, x]`` that is not blocked. Matched by what the maps say each
 loop is; a pad with zeros may come before, elementwise ops that read the sums at their own place behind.
+
+Unsigned bytes times signed bytes likewise: four channels are a word of 32 bits, which is
+multiplied and summed at once, so a block of ``lanes`` channels is ``lanes / 4`` words.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ from iree_codegen.contraction import product_operands
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Var
-from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, ops_behind, unpadded
+from iree_codegen.integer_panels import GROUP
+from iree_codegen.integer_plan import is_integer_product
+from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, ops_behind, pad_number, unpadded
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
-from iree_core_ir.ir.types import f32
+from iree_core_ir.ir.types import f32, i32
 
 CHANNELS = "iree.channels"
 """On the convolution: input channels that are there; the lanes behind them are zero."""
@@ -31,7 +36,7 @@ IMAGE, BLOCK, ROW, COLUMN, LANE = "image", "block", "row", "column", "lane"
 
 @dataclass(frozen=True)
 class BlockedConvolution:
-    """Sizes are of the unpadded image; offsets and strides below count elements."""
+    """Sizes are of the unpadded image; offsets and strides below count elements, or words of bytes."""
 
     op: Any
     source: Binding
@@ -42,7 +47,7 @@ class BlockedConvolution:
     channels: int
     """Input channels that are there."""
     blocks: int
-    """Blocks of input channels; of a stem, its channels."""
+    """Blocks of input channels; of a stem, its channels (or words of them)."""
     out_blocks: int
     size: tuple[int, int]
     out_size: tuple[int, int]
@@ -57,6 +62,10 @@ class BlockedConvolution:
     """The epilogue reads nothing that varies along rows or columns alone: a plane is a list of pixels."""
     epilogue: int
     """Rough instructions behind the sums, per vector."""
+    group: int = 1
+    """Channels in a word."""
+    outside: int = 0
+    """The number around a padded image."""
 
     def without_values(self) -> BlockedConvolution:
         """Its numbers alone, equal for equal shapes."""
@@ -65,8 +74,23 @@ class BlockedConvolution:
 
     @property
     def inner(self) -> int:
-        """Channels next to each other in memory."""
-        return 1 if self.stem else self.lanes
+        """Words of channels next to each other in memory."""
+        return 1 if self.stem else self.lanes // self.group
+
+    @property
+    def word(self) -> Any:
+        """What is loaded at once and multiplied, and what the sums are."""
+        return f32 if self.group == 1 else i32
+
+    @property
+    def words(self) -> int:
+        """Words of the input channels that are there."""
+        return -(-self.channels // self.group)
+
+    @property
+    def interleaves(self) -> bool:
+        """The image holds no words yet: a stem of bytes."""
+        return self.stem and self.group > 1
 
     @property
     def n_taps(self) -> int:
@@ -74,13 +98,13 @@ class BlockedConvolution:
 
     @property
     def depth(self) -> int:
-        """Products of one output element."""
-        return self.channels * self.n_taps
+        """Products of words for one output element."""
+        return self.words * self.n_taps
 
     @property
     def tail(self) -> int:
-        """Channels of the last block when it is not full, else 0."""
-        return 0 if self.stem else self.channels % self.lanes
+        """Words of the last block when it is not full, else 0."""
+        return 0 if self.stem else self.words % self.inner
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -99,7 +123,7 @@ class BlockedConvolution:
         return self.kernel == (1, 1) and not self.padded and not self.stem and self.strides != (1, 1)
 
     def weight_shape(self) -> tuple[int, int, int, int, int, int]:
-        """``[fb, cb, kh, kw, ci, fi]``."""
+        """``[fb, cb, kh, kw, ci, fi]`` in words."""
         return (self.out_blocks, self.blocks, *self.kernel, self.inner, self.lanes)
 
 
@@ -110,17 +134,24 @@ def match(dispatch: Dispatch, description: Any) -> BlockedConvolution | None:
     if lanes < 4 or len(found) != 1 or len(dispatch.results) != 1:
         return None
     op: Any = found[0]
-    if op.name != "linalg.generic" or op.n_inputs != 2 or product_operands(op) is None:
+    if op.name != "linalg.generic" or op.n_inputs != 2:
         return None
-    if any(v.type.element_type is not f32 for v in op.operands):
+    group = _group(op, description)
+    if group == 0 or fill_number(op.outputs[0]) != 0.0 or not is_epilogue(dispatch, op, indexed=True):
         return None
-    if fill_number(op.outputs[0]) != 0.0 or not is_epilogue(dispatch, op, indexed=True):
-        return None
-    for image, weights in ((0, 1), (1, 0)):
+    for image, weights in ((0, 1), (1, 0)) if group == 1 else ((0, 1),):
         axes = _Axes.of(dispatch, op, image, weights, lanes)
         if axes is not None:
-            return axes.convolution(dispatch)
+            return axes.convolution(dispatch, group)
     return None
+
+
+def _group(op: Any, description: Any) -> int:
+    """How many channels ``op`` multiplies at once: 1 of f32, 4 of bytes; 0: it is no such product."""
+    if is_integer_product(op):
+        return GROUP if description.integer_dots else 0
+    floats = all(v.type.element_type is f32 for v in op.operands)
+    return 1 if floats and product_operands(op) is not None else 0
 
 
 @dataclass
@@ -232,10 +263,11 @@ class _Axes:
         wanted = [self.block, self.channel, *windows, self.inner, self.lane]
         return self.own == [v for v in wanted if v is not None]
 
-    def convolution(self, dispatch: Dispatch) -> BlockedConvolution | None:
+    def convolution(self, dispatch: Dispatch, group: int) -> BlockedConvolution | None:
         op, steps = self.op, self.steps
-        outer = unpadded(op.operands[self.image], 0.0, self.spatial)
-        if outer is None:
+        outside = 0.0 if group == 1 else pad_number(op.operands[self.image])
+        outer = None if outside is None else unpadded(op.operands[self.image], outside, self.spatial)
+        if outer is None or outside is None or self.lanes % group:
             return None
         source, before, behind = outer
         binding = dispatch.binding_of(source)
@@ -256,12 +288,14 @@ class _Axes:
         blocks: int = _extent(self.channel)
         stem = self.inner is None
         channels = blocks if stem else channels_there(op, blocks, self.lanes)
+        blocks = -(-blocks // group) if stem else blocks
         return BlockedConvolution(
             op, binding, weights, _extent(self.batch), self.lanes, stem, channels, blocks,
             _extent(self.block), pair([dims[a] for a in self.spatial], 1),
             pair([_extent(s.loop) for s in axes], 1), pair([_extent(s.window) for s in axes], 1),
             pair([s.stride for s in axes], 1), pair([s.dilation for s in axes], 1), pair(before, 0),
             any((*before, *behind)), tuple(self.kinds), self._is_flat(dispatch), epilogue_cost(dispatch, op),
+            group, int(outside),
         )  # fmt: skip
 
     def _is_flat(self, dispatch: Dispatch) -> bool:

@@ -55,7 +55,7 @@ def from_panels(panels: Array, shape: Sequence[int], vectors: int) -> Array:
     return rows
 
 
-def _unpack(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
+def unpack_blocked(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
     fb, cb, kh, kw, ci, lanes = parameters["shape"]
     vectors, channels = parameters["vectors"], parameters["channels"]
     rows = from_panels(np.asarray(array), (fb, channels * kh * kw, lanes), vectors)
@@ -68,7 +68,7 @@ def _unpack(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -
     return result.reshape(shape)
 
 
-@constant_transform(BLOCKED_PANELS, inverse=_unpack)
+@constant_transform(BLOCKED_PANELS, inverse=unpack_blocked)
 def pack_blocked(
     sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:

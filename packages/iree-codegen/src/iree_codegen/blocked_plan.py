@@ -74,7 +74,7 @@ class Plan:
     def copies(self, c: BlockedConvolution) -> bool:
         """The input goes to scratch: for its padding, so that all tiles of a small plane are alike, or so
         that the few pixels that are read use all sets of the L1 cache."""
-        return c.padded or c.is_sparse or (self.grid.flat and not c.is_plain)
+        return c.padded or c.is_sparse or c.interleaves or (self.grid.flat and not c.is_plain)
 
 
 def vector_choices(registers: int, blocks: int) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,7 @@
-"""Rows of a blocked image with their padding -> scratch, for the pixels of one workgroup."""
+"""Rows of a blocked image with their padding -> scratch, for the pixels of one workgroup.
+
+Elements are words: of bytes four channels, which a stem puts together here.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass
 from iree_codegen.blocked_image import BlockedConvolution
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
+from iree_core_ir.ir.types import i32
 
 UNROLL = 8
 """Vectors written out in a loop turn."""
@@ -75,45 +78,46 @@ def copy_rows(
     first: Index,
     target: Value,
 ) -> None:
-    """Input rows from ``first`` (a row of the padded image) on; zeros where there is no image.
+    """Input rows from ``first`` (a row of the padded image) on, as words; what is outside where there is no
+    image.
 
     ``image``: the first element of the image in ``source``.
     """
     height, width = c.size
     top, left = c.pad
     inside = max(0, min(width, rows.columns - left))
+    around = outside_word(k, c)
+    together = c.group if c.interleaves else c.inner
+    whole = c.channels // c.group if c.interleaves else c.blocks
 
-    def block(b: Index) -> None:
-        plane = k.add(image, k.mul(b, height * width * c.inner))
+    def block(b: Index, channels: int) -> None:
+        plane = k.add(image, k.mul(b, height * width * together))
 
         def row(r: Index) -> None:
             at = k.add(k.mul(b, rows.plane), k.mul(r, rows.pitch))
             y = k.add(k.add(first, r), -top)
 
             def there() -> None:
-                fill(k, target, at, min(left, rows.columns) * c.inner, c.lanes, masks)
+                fill(k, around, target, at, min(left, rows.columns) * c.inner, c.lanes, masks)
                 start = k.add(at, left * c.inner)
-                copy(
-                    k,
-                    source,
-                    k.add(plane, k.mul(y, width * c.inner)),
-                    target,
-                    start,
-                    inside * c.inner,
-                    c.lanes,
-                    masks,
-                )
+                line = k.add(plane, k.mul(y, width * c.inner))
+                if c.interleaves:
+                    interleave(k, c, source, line, channels, target, start, inside, masks)
+                else:
+                    copy(k, source, line, target, start, inside * c.inner, c.lanes, masks)
                 rest = rows.columns - left - inside
-                fill(k, target, k.add(start, inside * c.inner), rest * c.inner, c.lanes, masks)
+                fill(k, around, target, k.add(start, inside * c.inner), rest * c.inner, c.lanes, masks)
 
             def outside() -> None:
-                fill(k, target, at, rows.pitch, c.lanes, masks)
+                fill(k, around, target, at, rows.pitch, c.lanes, masks)
 
             k.if_(k.compare("ult", y, height), there, outside)
 
         k.loop(0, rows.rows, 1, (), row)
 
-    k.loop(0, c.blocks, 1, (), block)
+    k.loop(0, whole, 1, (), lambda b: block(b, c.group))
+    if whole < c.blocks:
+        block(whole, c.channels % c.group)
 
 
 def thin_rows(
@@ -139,7 +143,7 @@ def thin_rows(
 
             def pixels(x: Index, count: int) -> None:
                 loaded = [
-                    k.vload(source, k.add(line, k.mul(k.add(x, i), sx * c.inner)), c.lanes)
+                    k.vload(source, k.add(line, k.mul(k.add(x, i), sx * c.inner)), c.inner)
                     for i in range(count)
                 ]
                 for i, value in enumerate(loaded):
@@ -157,10 +161,10 @@ def thin_rows(
 def gather_rows(
     k: KernelBuilder, c: BlockedConvolution, rows: Rows, source: Value, image: Index, target: Value
 ) -> None:
-    """The pixels of every tap of a small plane, zeros where there is no image (:meth:`Rows.gathered`)."""
+    """The pixels of every tap of a small plane (:meth:`Rows.gathered`), what is outside where none are."""
     (height, width), (kh, kw), (sy, sx), (dy, dx) = c.size, c.kernel, c.strides, c.dilations
     (top, left), out_height = c.pad, c.out_size[0]
-    zero = k.splat(k.constant(0.0, f32), c.lanes)
+    zero = k.splat(outside_word(k, c), c.inner)
     # (window column, first row of the padded image, rows) that lie one behind the other.
     shared = [(x, 0, rows.rows // kw) for x in range(kw)]
     parts = shared if sy == 1 else [(x, y * dy, out_height) for y in range(kh) for x in range(kw)]
@@ -181,7 +185,7 @@ def gather_rows(
                     start = k.add(plane, k.mul(y, width * c.inner))
                     for i, x in enumerate(places):
                         value = (
-                            k.vload(source, k.add(start, x * c.inner), c.lanes) if 0 <= x < width else zero
+                            k.vload(source, k.add(start, x * c.inner), c.inner) if 0 <= x < width else zero
                         )
                         k.vstore(value, target, k.add(at, i * c.inner))
 
@@ -224,11 +228,18 @@ def runs(
         k.loop(count - rest, count, 1, (), lambda i: once([i], 1, None))
 
 
-def fill(k: KernelBuilder, target: Value, at: Index, count: int, lanes: int, masks: bool) -> None:
+def outside_word(k: KernelBuilder, c: BlockedConvolution) -> Value:
+    """What stands around a padded image."""
+    number = int.from_bytes(bytes([c.outside % 256] * c.group), "little", signed=True)
+    return k.constant(number if c.group > 1 else 0.0, c.word)
+
+
+def fill(
+    k: KernelBuilder, value: Value, target: Value, at: Index, count: int, lanes: int, masks: bool
+) -> None:
     def once(starts: list[Index], lanes: int, mask: Value | None) -> None:
-        zero = k.splat(k.constant(0.0, f32), lanes)
         for start in starts:
-            k.vstore(zero, target, k.add(at, start), mask)
+            k.vstore(k.splat(value, lanes), target, k.add(at, start), mask)
 
     runs(k, count, lanes, masks, once)
 
@@ -249,3 +260,37 @@ def copy(
             k.vstore(value, target, k.add(at, i), mask)
 
     runs(k, count, lanes, masks, once)
+
+
+def interleave(
+    k: KernelBuilder,
+    c: BlockedConvolution,
+    source: Value,
+    line: Index,
+    channels: int,
+    target: Value,
+    at: Index,
+    count: int,
+    masks: bool,
+) -> None:
+    """Words of so many channels for ``count`` pixels of a row, which begins at ``line`` in the plane of the
+    first one; ``source`` holds bytes. Zero stands for channels that are not there.
+    """
+    plane = c.size[0] * c.size[1]
+
+    def words(start: Index, lanes: int, mask: Value | None) -> Value:
+        found: Value | None = None
+        for channel in range(channels):
+            place = k.add(k.add(line, channel * plane), start)
+            byte = k.cast("arith.extui", k.vload(source, place, lanes, mask), i32)
+            if channel:
+                byte = k.binary("arith.shli", byte, k.constant(8 * channel, i32))
+            found = byte if found is None else k.binary("arith.ori", found, byte)
+        assert found is not None
+        return found
+
+    def once(starts: list[Index], lanes: int, mask: Value | None) -> None:
+        for start in starts:
+            k.vstore(words(start, lanes, mask), target, k.add(at, start), mask)
+
+    runs(k, count, c.lanes, masks, once)

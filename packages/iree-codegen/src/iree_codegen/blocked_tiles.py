@@ -12,17 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.blocked_image import BLOCK, COLUMN, IMAGE, LANE, ROW, BlockedConvolution
+from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.elements import Point
 from iree_codegen.indexing import Bindings, Var
+from iree_codegen.integer_panels import GROUP
 from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
+from iree_core_ir.ir.types import VectorType, i8, i32
 
 NAME = "blocked convolution"
 MOST_TAPS = 16
@@ -99,12 +102,19 @@ class BlockedTiles:
         self.frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = self.frame.kernel
         self.lanes = c.lanes
-        self.weights = self.frame.binding_args[c.weights.index]
+        self.weights = self._words(c.weights, c.out_blocks * c.depth * c.lanes)
         self.source = self.frame.binding_args[c.source.index]
+        if not c.interleaves:
+            self.source = self._words(c.source, dim_ops.mul(c.batch, math.prod(c.size) * c.blocks * c.inner))
         extents = {IMAGE: c.batch, BLOCK: c.out_blocks, ROW: c.out_size[0], COLUMN: c.out_size[1]}
         self.vars = {kind: Var(kind, extents.get(kind, c.lanes)) for kind in (*extents, LANE)}
         self.forms = tuple(indexing.of(self.vars[kind]) for kind in c.axes)
         self.image: Index = 0
+
+    def _words(self, binding: Binding, count: Dim) -> Value:
+        """The memory of ``binding`` as words of channels."""
+        memory, k = self.frame.binding_args[binding.index], self.kernel
+        return memory if self.convolution.group == 1 else k.view(memory, 0, k.dim(count), i32)
 
     # -- panels ----------------------------------------------------------------------------------------
 
@@ -131,7 +141,16 @@ class BlockedTiles:
 
     def zeros(self, count: int) -> list[Value]:
         k = self.kernel
-        return [k.splat(k.constant(0.0, f32), self.lanes)] * count
+        return [k.constant(0, VectorType((self.lanes,), self.convolution.word))] * count
+
+    def _multiply(self, scalar: Value, vector: Value, total: Value) -> Value:
+        """``total`` and the products of a word of the image with words of weights."""
+        k = self.kernel
+        if self.convolution.group == 1:
+            return k.fma(scalar, vector, total)
+        pieces = VectorType((GROUP * self.lanes,), i8)
+        image, weights = (k.pure("vector.bitcast", (value,), pieces) for value in (scalar, vector))
+        return k.pure("x86vector.dot_u8s8", (total, image, weights), total.type)
 
     def sums(
         self,
@@ -178,7 +197,7 @@ class BlockedTiles:
                     scalar = k.splat(k.load(memory, k.add(at, place + tap)), lanes)
                     for v, vector in enumerate(vectors):
                         number = p * panel.vectors + v
-                        sums[number] = k.fma(scalar, vector, sums[number])
+                        sums[number] = self._multiply(scalar, vector, sums[number])
             return [*(k.add(now, step) for now, step in zip(state, steps, strict=False)), *sums]
 
         def nest(level: int, at: Index, state: list[Any]) -> list[Any]:

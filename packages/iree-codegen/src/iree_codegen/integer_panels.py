@@ -4,7 +4,9 @@
 ``[ceil(N / width)][ceil(K / 4)][width][4]``: vectors of columns, for products whose other factor is
 broadcast. ``integer-filters``: weights ``[F][C][window]`` become
 ``[ceil(F / rows)][ceil(C / 4)][window][rows][4]``: words to broadcast, one filter beside the other. Zeros
-stand where there is no weight.
+stand where there is no weight. ``integer-blocked-panels``: weights ``[fb, cb, kh, kw, ci, fi]`` of images in
+channel blocks, or ``[fb, c, kh, kw, fi]`` of a stem, as words of four ``ci`` (or ``c``) that lie like the
+weights of :mod:`iree_codegen.blocked_panels`.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from iree_codegen.blocked_panels import pack_blocked, unpack_blocked
 from iree_core_ir.constant_transforms import constant_transform
 
 INTEGER_PANELS, INTEGER_FILTERS = "integer-panels", "integer-filters"
+INTEGER_BLOCKED_PANELS = "integer-blocked-panels"
 GROUP = 4
 Array = np.ndarray[Any, Any]
 
@@ -87,3 +91,34 @@ def pack_filters(
     flat = _padded(flat, blocks * rows, groups * GROUP, window)
     packed: Array = flat.reshape(blocks, rows, groups, GROUP, window).transpose(0, 2, 4, 1, 3)
     return packed.reshape(shape)
+
+
+def _unpack_blocked(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
+    """``shape`` may lack axes of one."""
+    fb, cb, kh, kw, ci, lanes = parameters["shape"]
+    words = np.ascontiguousarray(np.asarray(array).reshape(-1)).view(np.int32)
+    blocks = unpack_blocked(words, parameters, parameters["shape"])
+    full = np.ascontiguousarray(blocks).view(np.int8).reshape(fb, cb, kh, kw, ci, lanes, GROUP)
+    if parameters["stem"]:
+        channels = int(np.prod(shape, dtype=np.int64)) // (fb * kh * kw * lanes)
+        stem = full.transpose(0, 1, 4, 6, 2, 3, 5).reshape(fb, cb * GROUP, kh, kw, lanes)
+        return stem[:, :channels].reshape(tuple(shape))
+    return full.transpose(0, 1, 2, 3, 4, 6, 5).reshape(tuple(shape))
+
+
+@constant_transform(INTEGER_BLOCKED_PANELS, inverse=_unpack_blocked)
+def pack_integer_blocked(
+    sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    fb, cb, kh, kw, ci, lanes = parameters["shape"]
+    weights = np.asarray(sources[0])
+    if parameters["stem"]:
+        stem = weights.reshape(fb, -1, kh, kw, lanes)
+        stem = _padded(stem, fb, cb * GROUP, kh, kw, lanes).reshape(fb, cb, GROUP, kh, kw, lanes)
+        by_word = stem.transpose(0, 1, 3, 4, 5, 2)
+    else:
+        by_word = weights.reshape(fb, cb, kh, kw, ci, GROUP, lanes).transpose(0, 1, 2, 3, 4, 6, 5)
+    words = np.ascontiguousarray(by_word).view(np.int32)
+    size = int(np.prod(shape, dtype=np.int64)) // GROUP
+    packed = pack_blocked([words], parameters, (size,), np.dtype(np.int32))
+    return packed.view(np.int8).reshape(shape)

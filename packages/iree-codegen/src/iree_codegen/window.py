@@ -218,6 +218,14 @@ def unpadded(
     return pad.operands[0], [low[a] for a in spatial], [high[a] for a in spatial]
 
 
+def pad_number(value: Value) -> float | None:
+    """The number that ``value`` is padded with; 0 where nothing pads it, None where it is no number."""
+    pad: Any = value.defining_op
+    if pad is None or pad.name != "tensor.pad":
+        return 0.0
+    return number_of(pad.regions[0].block.terminator.operands[0])
+
+
 def fill_number(value: Value) -> float | None:
     """The number that fills ``value`` everywhere."""
     fill = value.defining_op
@@ -311,6 +319,6 @@ def total_groups(w: Window[Any], blocks: Dim) -> Dim:
 
 __all__: Sequence[str] = [
     "DENSE", "DEPTHWISE", "MAX_POOL", "SLIDING", "SUM_POOL", "Place", "Window", "epilogue_cost",
-    "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "step_of",
-    "total_groups", "unpadded",
+    "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "pad_number",
+    "step_of", "total_groups", "unpadded",
 ]  # fmt: skip

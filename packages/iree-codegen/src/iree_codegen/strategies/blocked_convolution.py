@@ -1,4 +1,4 @@
-"""``blocked convolution``: convolutions of images stored in blocks of channels, f32.
+"""``blocked convolution``: convolutions of images stored in blocks of channels, f32 or bytes.
 
 Vectors run along output channels, input pixels are broadcast. A workgroup owns some rows of one image and a
 share of the output channels. It goes through panels of weights, and for each through its register tiles; what
@@ -24,10 +24,11 @@ from iree_codegen.blocked_winograd import Strips, blocked_winograd, plan_winogra
 from iree_codegen.blocked_winograd_panels import BLOCKED_WINOGRAD_PANELS
 from iree_codegen.blocked_winograd_panels import packed_size as winograd_size
 from iree_codegen.dispatch import Dispatch
+from iree_codegen.integer_panels import INTEGER_BLOCKED_PANELS
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import TensorType, f32
+from iree_core_ir.ir.types import TensorType
 from iree_core_ir.target import ConstantLayout
 
 __all__ = ["NAME", "blocked_convolution", "layout"]
@@ -43,6 +44,8 @@ def blocked_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     if c is None:
         return None
     packed = c.weights.packed
+    if packed is None and c.group > 1:
+        return None
     if packed is None and c.tail:
         # Weights that lie as they came have all lanes.
         c = replace(c, channels=c.blocks * c.lanes)
@@ -69,13 +72,16 @@ def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
 def _plan(c: BlockedConvolution, description: Any) -> Plan | Strips:
     """The form with the fewest cycles; Winograd's where it is allowed and clearly pays."""
     direct = choose(c, description)
-    strips = plan_winograd(c, description) if description.conv_algorithm == "auto" else None
+    allowed = description.conv_algorithm == "auto" and c.group == 1
+    strips = plan_winograd(c, description) if allowed else None
     return strips if strips is not None and strips.cycles <= WINOGRAD_GAIN * direct.cycles else direct
 
 
 def _packing(c: BlockedConvolution, plan: Plan | Strips) -> tuple[str, dict[str, Any], int]:
     """(kind, parameters, elements) of the weights' layout."""
-    parameters = blocked_panels(c.weight_shape(), c.channels, plan.vectors)
+    parameters = blocked_panels(c.weight_shape(), c.words, plan.vectors)
+    if c.group > 1:
+        return INTEGER_BLOCKED_PANELS, {**parameters, "stem": c.stem}, c.group * packed_size(parameters)
     if isinstance(plan, Strips):
         return BLOCKED_WINOGRAD_PANELS, parameters, winograd_size(parameters)
     return BLOCKED_PANELS, parameters, packed_size(parameters)
@@ -103,22 +109,22 @@ class _Emitter(BlockedTiles):
             block = 0
         self.first_band = k.mul(block, plan.bands)
         self.partial = block if grid.rest else None
-        image = k.mul(self.image, c.blocks * c.inner * c.size[0] * c.size[1])
+        image = k.mul(self.image, (c.channels if c.interleaves else c.blocks * c.inner) * math.prod(c.size))
         row = k.mul(self.first_band, grid.height)
         if grid.flat and not c.is_plain:
             self.rows = Rows.gathered(c, gathered_rows(c))
-            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
+            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, c.word)
             gather_rows(k, c, self.rows, self.source, image, self.memory)
         elif c.is_sparse:
             self.rows = Rows.in_scratch(c, input_rows(c, grid, plan.bands), input_columns(c, grid))
-            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
+            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, c.word)
             end: Index = k.add(row, self.rows.rows)
             if grid.rows % (plan.bands * grid.height):
                 end = k.min(end, grid.rows)
             thin_rows(k, c, self.rows, self.source, image, row, end, self.memory)
-        elif c.padded:
+        elif c.padded or c.interleaves:
             self.rows = Rows.in_scratch(c, input_rows(c, grid, plan.bands), input_columns(c, grid))
-            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, f32)
+            self.memory = self.frame.scratch_view(self.rows.plane * c.blocks, c.word)
             first = k.mul(row, c.strides[0])
             copy_rows(k, c, self.rows, self.masks, self.source, image, first, self.memory)
         elif grid.flat:
@@ -127,7 +133,7 @@ class _Emitter(BlockedTiles):
             self.base = k.add(image, k.mul(row, c.strides[0] * self.rows.pitch))
         if plan.chunk:
             pixels = plan.bands * grid.height * grid.columns
-            self.sums_memory = self.frame.scratch_view(pixels * plan.vectors * c.lanes, f32)
+            self.sums_memory = self.frame.scratch_view(pixels * plan.vectors * c.lanes, c.word)
         self.panels(share, plan.shares, plan.vectors, self._panel)
         groups = dim_ops.mul(c.batch, plan.blocks * plan.shares)
         sizes = "+".join(f"{len(t.pixels)}x{t.count}" for t in grid.band)
