@@ -1,4 +1,4 @@
-"""Which attentions the strategy ``attention`` takes, and the tiles it does them in.
+"""What an attention reads and writes, and the tiles in which the strategy ``attention`` does it.
 
 Queries run along lanes: a block of ``vectors * lanes`` of them, transposed once, meets keys and values that
 are read in place, one broadcast element a multiply-add, whatever their strides. Scores of a chunk of keys are
@@ -8,14 +8,16 @@ a slab ``[keys][queries]`` that stays in the L1 cache.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
-from iree_codegen.indexing import Affine, Var
+from iree_codegen.indexing import Affine, Bindings, Var
+from iree_codegen.kernel_builder import Index, KernelBuilder
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.dialects.linalg_ext_attention import Attention
-from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.types import f32, i1
 
 SLAB_BYTES = 24 << 10
@@ -36,7 +38,7 @@ class Operand:
 
 
 @dataclass
-class AttentionPlan:
+class AttentionRoles:
     """Roles of loops and operands; ``row`` is None when there is one query."""
 
     op: Attention
@@ -52,10 +54,6 @@ class AttentionPlan:
     values: Operand
     mask: Operand | None
     output: Operand
-    lanes: int
-    registers: int
-    vectors: int
-    """Vectors of queries in a block."""
 
     @property
     def n_rows(self) -> Dim:
@@ -65,11 +63,25 @@ class AttentionPlan:
     def n_keys(self) -> Dim:
         return self.extents[self.vars.index(self.key)]
 
+    @property
+    def n_heads(self) -> Dim:
+        return dim_ops.total([self.extents[i] for i in self.batch])
+
     def size(self, var: Var) -> int:
         """The extent of a loop that must be static: depth or width."""
         extent = self.extents[self.vars.index(var)]
         assert isinstance(extent, int)
         return extent
+
+
+@dataclass
+class AttentionPlan(AttentionRoles):
+    """How queries are taken along lanes."""
+
+    lanes: int
+    registers: int
+    vectors: int
+    """Vectors of queries in a block."""
 
     def tile_rows(self, vectors: int, total: Dim) -> int:
         """Rows of the register tile for ``total`` of them: as large as registers allow, evenly split."""
@@ -87,13 +99,35 @@ class AttentionPlan:
         return -(-self.n_keys // -(-self.n_keys // most))
 
 
-def plan_attention(dispatch: Dispatch, description: Any) -> AttentionPlan | None:
-    """The plan of a dispatch that is one attention on its arguments; None for any other."""
+@dataclass(frozen=True)
+class Head:
+    """Where the operands of one head lie."""
+
+    roles: AttentionRoles
+    at: Bindings
+
+    @staticmethod
+    def numbered(k: KernelBuilder, roles: AttentionRoles, number: Index) -> Head:
+        """Head ``number`` of the batch."""
+        batch = [(roles.vars[i], roles.extents[i]) for i in roles.batch]
+        return Head(roles, Bindings(k, dict.fromkeys(roles.vars, 0)).numbered(number, batch))
+
+    def address(self, operand: Operand, **places: Index) -> Index:
+        """Where the element of an operand at ``row``, ``key``, ``depth``, ``width`` (0) is."""
+        roles = self.roles
+        own = {"row": roles.row, "key": roles.key, "depth": roles.depth, "width": roles.width}
+        values = {var: place for name, place in places.items() if (var := own[name]) is not None}
+        return self.at.child(values).scalar(operand.address)
+
+
+def find_attention(dispatch: Dispatch, description: WorkgroupDescription) -> AttentionRoles | None:
+    """The roles in a dispatch that is one attention in f32 on its arguments; None for any other."""
     attentions = [op for op in dispatch.ops if isinstance(op, Attention)]
     if len(attentions) != 1 or len(dispatch.results) != 1 or description.vector_bits < 128:
         return None
     op = attentions[0]
-    if dispatch.results[0][0] is not op.results[0]:
+    result, destination = dispatch.results[0]
+    if result is not op.results[0]:
         return None
     floats = [*op.inputs[:3], op.outputs[0]]
     if any(v.type.element_type is not f32 for v in floats) or op.inputs[3].type is not f32:
@@ -109,28 +143,39 @@ def plan_attention(dispatch: Dispatch, description: Any) -> AttentionPlan | None
         return None
     vars = tuple(Var(f"d{i}", extent) for i, extent in enumerate(extents))
     rows = [i for i in loops.rows if extents[i] != 1]
-    row = max(rows, key=lambda i: _size(extents[i]), default=None)
+    row = max(rows, key=lambda i: dim_ops.nominal(extents[i]), default=None)
     inner = {vars[i] for i in (row, keys, depth, width) if i is not None}
-    operands: list[Operand | None] = []
-    for number, value in enumerate((*op.inputs[:3], op.mask, op.results[0])):
-        operands.append(None if value is None else _operand(dispatch, op, number, value, vars, inner))
-    query, key, values, mask, output = operands
+
+    def elements(binding: Binding | None, map: AffineMap) -> Operand | None:
+        return None if binding is None else _elements(binding, map, vars, inner)
+
+    query, key, values = (
+        elements(dispatch.binding_of(value), map)
+        for value, map in zip(op.inputs[:3], op.indexing_maps[:3], strict=True)
+    )
+    output = elements(destination, op.indexing_maps[-1])
     if query is None or key is None or values is None or output is None:
         return None
-    if op.mask is not None and mask is None:
-        return None
+    mask = None
+    if op.mask is not None:
+        mask = elements(dispatch.binding_of(op.mask), op.indexing_maps[-2])
+        if mask is None:
+            return None
     batch = tuple(i for i in (*loops.batch, *loops.rows) if i != row and extents[i] != 1)
-    lanes: int = description.vector_bits // 32
-    n_rows = extents[row] if row is not None else 1
-    return AttentionPlan(
+    return AttentionRoles(
         op, vars, extents, batch, None if row is None else vars[row], vars[keys], vars[depth], vars[width],
-        query, key, values, mask, output, lanes, description.registers,
-        _vectors(n_rows, lanes, description.registers),
+        query, key, values, mask, output,
     )  # fmt: skip
 
 
-def _size(extent: Dim) -> int:
-    return extent if isinstance(extent, int) else 1 << 30
+def plan_attention(dispatch: Dispatch, description: WorkgroupDescription) -> AttentionPlan | None:
+    """The plan of a dispatch that is one attention on its arguments; None for any other."""
+    roles = find_attention(dispatch, description)
+    if roles is None:
+        return None
+    lanes = description.vector_bits // 32
+    vectors = _vectors(roles.n_rows, lanes, description.registers)
+    return AttentionPlan(**vars(roles), lanes=lanes, registers=description.registers, vectors=vectors)
 
 
 def _vectors(n_rows: Dim, lanes: int, registers: int) -> int:
@@ -143,21 +188,12 @@ def _vectors(n_rows: Dim, lanes: int, registers: int) -> int:
     return min(2, total)
 
 
-def _operand(
-    dispatch: Dispatch, op: Attention, number: int, value: Value, vars: tuple[Var, ...], inner: set[Var]
-) -> Operand | None:
-    """Operand ``number`` (3: mask, 4: output) as elements of an argument; None when it is computed."""
-    if number == 4:
-        binding: Binding | None = dispatch.results[0][1]
-        map = op.indexing_maps[-1]
-    else:
-        binding = dispatch.binding_of(value)
-        map = op.indexing_maps[number if number < 3 else 4]
-    if binding is None or binding.packed is not None:
+def _elements(binding: Binding, map: AffineMap, vars: tuple[Var, ...], inner: set[Var]) -> Operand | None:
+    """What ``map`` reads of an argument; None when its address is not linear in ``inner``."""
+    if binding.packed is not None:
         return None
     forms = [indexing.ZERO if v.extent == 1 else indexing.of(v) for v in vars]
-    own = [indexing.apply(e, forms) for e in map.results]
-    address = indexing.linearize(own, binding.dims)
+    address = indexing.linearize([indexing.apply(e, forms) for e in map.results], binding.dims)
     if any(_hides(v, inner) for v, _ in address.terms):
         return None
     return Operand(binding, address)

@@ -190,6 +190,11 @@ def evaluate(dim: Dim, arguments: Mapping[int, int]) -> int:
     return value
 
 
+def nominal(dim: Dim) -> int:
+    """A size to compare dims by; one known when called counts as large."""
+    return dim if isinstance(dim, int) else 1 << 30
+
+
 def upper_bound(dim: Dim) -> int | None:
     """The largest value a dim can take, where that is visible."""
     if isinstance(dim, int):

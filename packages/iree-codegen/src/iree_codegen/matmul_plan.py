@@ -111,7 +111,7 @@ def plan_matmul(dispatch: Dispatch, description: WorkgroupDescription) -> Matmul
         return None
     parallel = [i for i in root.op.parallel_dims if root.extents[i] != 1]
     rows = [i for i in parallel if i in used[a_operand] and i not in used[b_operand]]
-    m = max(rows, key=lambda i: (_static_size(root.extents[i]), _order(root, i))) if rows else None
+    m = max(rows, key=lambda i: (dim_ops.nominal(root.extents[i]), _order(root, i))) if rows else None
     batch = [i for i in parallel if i not in (m, n)]
     if any(i not in used[a_operand] and i not in used[b_operand] for i in batch):
         return None
@@ -183,11 +183,6 @@ def _order(root: Root, loop: int) -> int:
     return root.result_vars.index(root.vars[loop]) if root.vars[loop] in root.result_vars else -1
 
 
-def _static_size(extent: Dim) -> int:
-    """A size to compare loops by; one known at run time counts as large."""
-    return extent if isinstance(extent, int) else 1 << 30
-
-
 def _column_loop(root: Root, lanes: int) -> int | None:
     """The loop along which vectors run: the one the result is contiguous along, unless it is much shorter
     than a vector and the next one is not (interleaved results, such as those of transposed convolutions)."""
@@ -200,7 +195,7 @@ def _column_loop(root: Root, lanes: int) -> int | None:
         return parallel[-1] if parallel else None
     extents = [root.extents[i] for i in found]
     short = isinstance(extents[0], int) and 2 * extents[0] <= lanes
-    if short and len(found) > 1 and _static_size(extents[1]) >= lanes:
+    if short and len(found) > 1 and dim_ops.nominal(extents[1]) >= lanes:
         return found[1]
     return found[0]
 

@@ -36,6 +36,9 @@ STRATEGIES: tuple[Strategy, ...] = (
 )  # fmt: skip
 """The workgroup form's."""
 
+COMPOSITES: tuple[Strategy, ...] = (attention,)
+"""The workgroup form's for ops that the others see decomposed: tried on the dispatch as it is."""
+
 
 def invocation_strategies() -> tuple[Strategy, ...]:
     """The invocation form's: imported where a GPU is compiled for."""
@@ -55,15 +58,21 @@ def generate(
 ) -> Kernel:
     """The kernel of dispatch function ``func`` from the first strategy that takes it, in the form that
     ``description`` asks for."""
+    composites: Sequence[Strategy] = ()
     if strategies is None:
-        strategies = invocation_strategies() if description.form == INVOCATION else STRATEGIES
-        if strategies is STRATEGIES:
-            kernel = attention(Dispatch(func), description)
-            if kernel is not None:
-                return kernel
-    dispatch = Dispatch(decomposed(func))
-    for strategy in strategies:
-        kernel = strategy(dispatch, description)
-        if kernel is not None:
-            return kernel
-    raise CodegenError(INTERNAL, f"no strategy takes '{dispatch.name}'")
+        in_workgroups = description.form != INVOCATION
+        strategies = STRATEGIES if in_workgroups else invocation_strategies()
+        composites = COMPOSITES if in_workgroups else ()
+    kernel = _first(composites, Dispatch(func), description) if composites else None
+    if kernel is None:
+        kernel = _first(strategies, Dispatch(decomposed(func)), description)
+    if kernel is None:
+        raise CodegenError(INTERNAL, f"no strategy takes '{func.attributes['sym_name'].value}'")
+    return kernel
+
+
+def _first(
+    strategies: Sequence[Strategy], dispatch: Dispatch, description: KernelDescription
+) -> Kernel | None:
+    """The kernel of the first of ``strategies`` that takes the dispatch."""
+    return next((k for s in strategies if (k := s(dispatch, description)) is not None), None)

@@ -8,10 +8,8 @@ output wants them. Keys, values and masks are read where they lie.
 
 from __future__ import annotations
 
-from typing import Any
-
 from iree_codegen import dims as dim_ops
-from iree_codegen.attention_plan import AttentionPlan, Operand, plan_attention
+from iree_codegen.attention_plan import AttentionPlan, Head, Operand, plan_attention
 from iree_codegen.cost_model import LATENCY, balanced
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
@@ -21,19 +19,20 @@ from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.micro_kernel import ARGUMENT, Loop, MicroKernel, MicroKernels, Number
 from iree_codegen.online_softmax import INFINITY, Adjust, OnlineSoftmax, Statistics
 from iree_codegen.strategies.transpose import transpose_block
+from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32, i1, i32, index
 
 NAME = "attention"
 
 
-def attention(dispatch: Dispatch, description: Any) -> Kernel | None:
+def attention(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
     plan = plan_attention(dispatch, description)
     return None if plan is None else _Emitter(dispatch, description, plan).emit()
 
 
 class _Emitter:
-    def __init__(self, dispatch: Dispatch, description: Any, plan: AttentionPlan) -> None:
+    def __init__(self, dispatch: Dispatch, description: WorkgroupDescription, plan: AttentionPlan) -> None:
         self.plan = plan
         self.frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = self.frame.kernel
@@ -47,18 +46,16 @@ class _Emitter:
         self.sums = view(plan.size(plan.width) * block, f32)
         self.square = view(plan.lanes * plan.lanes, f32)
         self.scale = self.frame.elements.scalar(plan.op.inputs[3])
-        self.at = Bindings(self.kernel)
+        self.head = Head(plan, Bindings(self.kernel))
 
     def emit(self) -> Kernel:
         plan, k = self.plan, self.kernel
         step = plan.vectors * self.lanes
         blocks = dim_ops.ceildiv(plan.n_rows, step)
-        total = dim_ops.mul(blocks, dim_ops.total([plan.extents[i] for i in plan.batch]))
+        total = dim_ops.mul(blocks, plan.n_heads)
         number: Index = self.frame.ids[0]
         first = 0 if blocks == 1 else k.mul(k.mod(number, k.dim(blocks)), step)
-        number = k.floordiv(number, k.dim(blocks))
-        batch = [(plan.vars[i], plan.extents[i]) for i in plan.batch]
-        self.at = Bindings(k, dict.fromkeys(plan.vars, 0)).numbered(number, batch)
+        self.head = Head.numbered(k, plan, k.floordiv(number, k.dim(blocks)))
         rows = plan.n_rows
         rest = rows % step if isinstance(rows, int) else None
         if rest == 0:
@@ -75,13 +72,6 @@ class _Emitter:
         self.frame.private = self.tiles.functions
         why = f"blocks of {step} queries, chunks of {plan.chunk} keys"
         return self.frame.finish([total], self.frame.scratch_bytes, NAME, why)
-
-    def address(self, operand: Operand, **places: Index) -> Index:
-        """Where this head's element of an operand at ``row``, ``key``, ``depth``, ``width`` (0) is."""
-        plan = self.plan
-        own = {"row": plan.row, "key": plan.key, "depth": plan.depth, "width": plan.width}
-        values = {own[name]: place for name, place in places.items() if own[name] is not None}
-        return self.at.child(values).scalar(operand.address)  # type: ignore[arg-type]
 
     def memory(self, operand: Operand) -> Value:
         return self.frame.binding_args[operand.binding.index]
@@ -166,7 +156,7 @@ class _Block:
         if plan.query.step(plan.depth) != 1 or (depth % lanes and not own.masks):
 
             def one(at: Index, query: Index) -> None:
-                place = own.address(plan.query, row=self._row(query), depth=at)
+                place = own.head.address(plan.query, row=self._row(query), depth=at)
                 scaled = k.binary("arith.mulf", k.load(memory, place), own.scale)
                 k.store(scaled, own.queries, k.add(k.mul(at, self.width), query))
 
@@ -179,7 +169,7 @@ class _Block:
             for v in range(self.vectors):
                 rows = []
                 for i in range(lanes):
-                    place = own.address(plan.query, row=self._row(v * lanes + i), depth=first)
+                    place = own.head.address(plan.query, row=self._row(v * lanes + i), depth=first)
                     rows.append(k.vload(memory, place, lanes, mask))
                 for i, column in enumerate(transpose_block(k, rows)[:count]):
                     scaled = k.binary("arith.mulf", column, scale)
@@ -238,7 +228,7 @@ class _Block:
         steps = plan.keys.step(plan.key), plan.keys.step(plan.depth)
 
         def tile(start: Index, rows: int) -> None:
-            place = own.address(plan.keys, key=k.add(first, start))
+            place = own.head.address(plan.keys, key=k.add(first, start))
             target = own.scores, k.mul(start, self.width)
             self._product(rows, (memory, place), steps, plan.size(plan.depth), own.queries, target, False)
 
@@ -268,7 +258,7 @@ class _Block:
         rows = plan.tile_rows(self.vectors, width)
 
         def tile(start: Index, rows: int) -> None:
-            place = own.address(plan.values, key=first, width=start)
+            place = own.head.address(plan.values, key=first, width=start)
             target = own.sums, k.mul(start, self.width)
             self._product(rows, (memory, place), steps, count, own.scores, target, accumulate)
 
@@ -312,13 +302,13 @@ class _Block:
         start = vector * lanes
         whole = self.whole or (isinstance(self.rows, int) and self.rows >= start + lanes)
         if step == 0:
-            found = k.load(memory, own.address(mask, key=key))
+            found = k.load(memory, own.head.address(mask, key=key))
         elif step == 1 and (whole or own.masks):
-            place = own.address(mask, key=key, row=k.add(self.first, start))
+            place = own.head.address(mask, key=key, row=k.add(self.first, start))
             inside = None if whole else k.mask_below(k.sub(self.rows, start), lanes)
             found = k.vload(memory, place, lanes, inside)
         else:
-            place = own.address(mask, key=key, row=self.first)
+            place = own.head.address(mask, key=key, row=self.first)
             numbers = k.binary(
                 "arith.addi", k.lane_numbers(lanes, index), k.splat(k.constant(start, index), lanes)
             )
@@ -369,7 +359,7 @@ class _Block:
                     k.vstore(divided(at, v), own.square, 0)
 
                     def element(query: Index, v: int = v) -> None:
-                        place = own.address(
+                        place = own.head.address(
                             plan.output, row=k.add(self.first, k.add(query, v * lanes)), width=at
                         )
                         k.store(k.load(own.square, query), memory, place)
@@ -387,14 +377,18 @@ class _Block:
                 valid = self._valid(v)
                 if isinstance(valid, int):
                     for i in range(valid):
-                        place = own.address(plan.output, row=k.add(self.first, v * lanes + i), width=first)
+                        place = own.head.address(
+                            plan.output, row=k.add(self.first, v * lanes + i), width=first
+                        )
                         k.vstore(rows[i], memory, place, mask)
                     continue
                 for i, vector in enumerate(rows):
                     k.vstore(vector, own.square, i * lanes)
 
                 def store(i: Index, v: int = v) -> None:
-                    place = own.address(plan.output, row=k.add(self.first, k.add(i, v * lanes)), width=first)
+                    place = own.head.address(
+                        plan.output, row=k.add(self.first, k.add(i, v * lanes)), width=first
+                    )
                     k.vstore(k.vload(own.square, k.mul(i, lanes), lanes), memory, place, mask)
 
                 k.loop(0, valid, 1, (), store)
