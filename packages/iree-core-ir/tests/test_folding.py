@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iree_core_ir.dialects import arith
-from iree_core_ir.folding import constant_attribute, constant_integer, fold_op, materialize
+from iree_core_ir.folding import fold_op, materialize
 from iree_core_ir.interpreter import implements
 from iree_core_ir.ir.attributes import DenseElementsAttr, FloatAttr, IntegerAttr
 from iree_core_ir.ir.declaration import operand, result
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op
 from iree_core_ir.ir.traits import PURE
-from iree_core_ir.ir.types import IntegerType, TensorType, f32, i8, i32, index
+from iree_core_ir.ir.types import IntegerType, TensorType, f32, i8
 from iree_core_ir.rewriter import apply_patterns
 from iree_core_ir.text.parser import parse_module
 
@@ -46,16 +47,7 @@ def test_integers_wrap_as_numpy_does(a: int, b: int, kind: str) -> None:
     }
     with np.errstate(over="ignore"):
         expected = function[kind](np.int8(a), np.int8(b))
-    assert constant_integer(returned.operands[0]) == int(expected)
-
-
-def test_known_values() -> None:
-    five = arith.Constant.make(IntegerAttr(5, index))
-    assert constant_integer(five.result) == 5
-    assert constant_attribute(five.result) is IntegerAttr(5, index)
-    argument = Block([i32]).args[0]
-    assert constant_attribute(argument) is None and constant_integer(argument) is None
-    assert constant_integer(arith.Constant.make(FloatAttr(1.0, f32)).result) is None
+    assert known_integer(returned.operands[0]) == int(expected)
 
 
 def test_constants_and_unknown_operands_do_not_fold() -> None:

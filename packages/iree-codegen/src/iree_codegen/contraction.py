@@ -15,6 +15,7 @@ from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.indexing import Affine, Var
 from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import f32, f64
 
@@ -130,11 +131,8 @@ def find_root(dispatch: Dispatch, accept: Any) -> Root | None:
 
 
 def _is_zero(value: Value) -> bool:
-    op: Any = value.defining_op
-    if op is None or op.name != "linalg.fill":
-        return False
-    scalar = op.operands[0].defining_op
-    return scalar is not None and scalar.name == "arith.constant" and scalar.attributes["value"].value == 0
+    op = value.defining_op
+    return op is not None and op.name == "linalg.fill" and known_number(op.operands[0]) == 0
 
 
 def operand_forms(root: Root, operand: int) -> tuple[Affine, ...]:

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from iree_core_ir.errors import CoreIrError
 from iree_core_ir.ir.attributes import Attribute, DenseResourceAttr, Type
 from iree_core_ir.ir.dialect import find_dialect
+from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import CONSTANT_LIKE, PURE
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType
 
 _SCALARS = (IntegerType, IndexType, FloatType)
-
-
-def constant_attribute(value: Value) -> Attribute | None:
-    """The constant that ``value`` is known to be, or None."""
-    owner: Any = value.owner
-    # Of the class: what an op's operands change of its traits has nothing to do with constants.
-    if isinstance(owner, Op) and CONSTANT_LIKE in owner.__class__.traits:
-        found: Attribute | None = owner.attributes.get("value")
-        return found
-    return None
-
-
-def constant_integer(value: Value) -> int | None:
-    """The known integer (or index) value, or None."""
-    number = getattr(constant_attribute(value), "value", None)
-    return number if isinstance(number, int) and isinstance(value.type, (IntegerType, IndexType)) else None
 
 
 def fold_op(op: Op) -> list[Value | Attribute] | None:
@@ -45,7 +29,7 @@ def fold_op(op: Op) -> list[Value | Attribute] | None:
     custom = cls.fold is not Op.fold
     if not custom and (op.regions or not op.results):
         return None
-    constants = [constant_attribute(v) for v in op.operands]
+    constants = [known_attribute(v) for v in op.operands]
     if custom:
         found = op.fold(constants)
         if found is not None:
@@ -92,4 +76,4 @@ def materialize(attribute: Attribute, type: Type, dialect: str) -> Op:
     return owner.materialize_constant(attribute, type)
 
 
-__all__ = ["constant_attribute", "constant_integer", "fold_op", "materialize"]
+__all__ = ["fold_op", "materialize"]

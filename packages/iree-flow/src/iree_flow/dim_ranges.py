@@ -15,9 +15,9 @@ from typing import Any
 from iree_base.element_types import element_type
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import IndexType, IntegerType, TensorType
-from iree_flow.dims import constant_index
 from iree_flow.symbolic_dims import argument_dim_names
 
 MAX_BYTES = 1 << 40
@@ -107,7 +107,7 @@ class RangeAnalysis:
 
     def dim(self, op: Op) -> Range | None:
         """The size of an input, checked at entry; of another tensor: not negative."""
-        source, axis = op.operands[0], constant_index(op.operands[1])
+        source, axis = op.operands[0], known_integer(op.operands[1])
         if source.owner is not self._entry or axis is None or axis >= source.type.rank:
             return Range(0, LIMIT)
         shape = self._shape(source)

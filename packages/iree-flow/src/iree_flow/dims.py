@@ -12,20 +12,13 @@ from typing import Any
 
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op, OpResult, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE
 from iree_core_ir.ir.types import TensorType
 
 Dim = int | Value
 """A static size, or the index value that holds it."""
-
-
-def constant_index(value: Value) -> int | None:
-    """The integer an index value is known to be."""
-    op = value.defining_op
-    if isinstance(op, arith.Constant):
-        return int(op.attributes["value"].value)  # type: ignore[attr-defined]
-    return None
 
 
 class DimResolver:
@@ -111,7 +104,7 @@ class DimResolver:
         """An existing ``tensor.dim``, moved to the start of the block so that it dominates every use."""
         for user in value.users:
             if isinstance(user, tensor.Dim) and user.parent is block:
-                position = constant_index(user.operands[1])
+                position = known_integer(user.operands[1])
                 if position == axis:
                     assert block.first is not None
                     if block.first is not user:
@@ -137,7 +130,7 @@ class DimResolver:
         known = 1
         unknown: list[Value] = []
         for dim in dims:
-            constant = dim if isinstance(dim, int) else constant_index(dim)
+            constant = dim if isinstance(dim, int) else known_integer(dim)
             if constant is None:
                 assert isinstance(dim, Value)
                 unknown.append(dim)

@@ -12,10 +12,10 @@ from typing import Any
 
 from iree_codegen import indexing
 from iree_codegen.indexing import Affine, Var
-from iree_core_ir.dialects import arith, linalg, tensor
+from iree_core_ir.dialects import linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr
-from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType
 from iree_flow import fusion
@@ -120,15 +120,11 @@ def scaled_by(value: Value, argument: Value) -> float | None:
 
 def constant_number(value: Value) -> float | None:
     """The number that a scalar, a splat or a filled tensor is known to hold."""
-    op: Any = value.defining_op
-    if isinstance(op, arith.Constant):
-        attribute: Any = op.attributes["value"]
-        if isinstance(attribute, DenseElementsAttr):
-            return float(attribute.to_array().reshape(-1)[0]) if attribute.splat else None
-        return float(attribute.value) if hasattr(attribute, "value") else None
+    op = value.defining_op
     if op is not None and op.name in ("linalg.fill", "tensor.splat"):
         return constant_number(op.operands[0])
-    return None
+    number = known_number(value)
+    return None if number is None else float(number)
 
 
 def _slice(op: tensor.ExtractSlice, at: Element) -> Element | None:

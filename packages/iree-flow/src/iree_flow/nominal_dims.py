@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from iree_core_ir.dialects import tensor
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Value
-from iree_flow.dims import constant_index
 
 BATCH = 1
 """What the first dim of an argument counts as."""
@@ -44,14 +44,14 @@ def nominal(value: Value) -> int:
 
 
 def _number(value: Value, depth: int) -> int:
-    constant = constant_index(value)
+    constant = known_integer(value)
     if constant is not None:
         return constant
     op = value.defining_op
     if op is None or not depth:
         return UNKNOWN
     if isinstance(op, tensor.Dim):
-        axis = constant_index(op.operands[1])
+        axis = known_integer(op.operands[1])
         return BATCH if axis == 0 else LENGTH
     operation = _OPERATIONS.get(op.name)
     if operation is None or len(op.operands) != 2:

@@ -18,6 +18,7 @@ from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim
 from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType, f32, i8
 
@@ -78,7 +79,7 @@ def centred(value: Value) -> Quantized | None:
             return Quantized(source, inner.name == "arith.extsi", 1.0, zero_point, moves)
         if inner.name not in ("arith.addi", "arith.subi") or inner.operands[0] is not op.body.args[0]:
             return None
-        number = _number(inner.operands[1])
+        number = known_number(inner.operands[1])
         if not isinstance(number, int):
             return None
         zero_point += number if inner.name == "arith.subi" else -number
@@ -147,13 +148,8 @@ def _signless(value: int) -> int:
 
 
 def _is_zero(value: Value | None) -> bool:
-    number = None if value is None else _number(value)
+    number = None if value is None else known_number(value)
     return number is not None and number == 0
-
-
-def _number(value: Value) -> Any:
-    op: Any = value.defining_op
-    return getattr(op.attributes["value"], "value", None) if isinstance(op, arith.Constant) else None
 
 
 def _of_body(op: Any, moves: list[Any], constants: ConstantStore) -> Quantized | None:
@@ -215,7 +211,7 @@ def _argument(op: StructuredOp, value: Value) -> int | None:
 
 def _parameter(op: Any, value: Value, constants: ConstantStore) -> Any:
     """A scale or zero point: a number, or a constant input as an array that broadcasts to the result."""
-    number = _number(value)
+    number = known_number(value)
     if number is not None:
         return number
     inner = value.defining_op

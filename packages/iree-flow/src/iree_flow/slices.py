@@ -8,15 +8,16 @@ from __future__ import annotations
 from iree_base.element_types import element_type
 from iree_core_ir.dialects import tensor
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_flow.dialects import flow
-from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.dims import Dim, DimResolver
 
 
 def _known(dim: Dim) -> Dim:
     """``dim``, as a number when it is a constant."""
     if isinstance(dim, int):
         return dim
-    constant = constant_index(dim)
+    constant = known_integer(dim)
     return dim if constant is None else constant
 
 

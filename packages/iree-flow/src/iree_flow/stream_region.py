@@ -12,11 +12,12 @@ from typing import Any
 from iree_base.element_types import element_type
 from iree_core_ir.dialects import arith
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType
 from iree_flow.arena import ArenaBuffer, Offset, Plan, Term, plan
 from iree_flow.dialects import flow, stream
-from iree_flow.dims import Dim, constant_index
+from iree_flow.dims import Dim
 from iree_flow.nominal_dims import nominal
 from iree_flow.passes.outline_dispatch_regions import READ, WRITE
 from iree_flow.stream_storage import TEMPORARY, Storage, Storages
@@ -109,7 +110,7 @@ class Region:
             if isinstance(dim, int):
                 coefficient *= dim
                 continue
-            constant = constant_index(dim)
+            constant = known_integer(dim)
             producer = dim.defining_op
             if constant is not None:
                 coefficient *= constant
@@ -221,8 +222,8 @@ def overlap(a: Storage, b: Storage) -> bool:
 
 def _range(storage: Storage) -> tuple[Any, Any]:
     """First byte and the one behind the last, within the whole; None where not known."""
-    low = storage.shift if isinstance(storage.shift, int) else constant_index(storage.shift)
-    size = constant_index(storage.nbytes)
+    low = storage.shift if isinstance(storage.shift, int) else known_integer(storage.shift)
+    size = known_integer(storage.nbytes)
     return low, None if low is None or size is None else low + size
 
 

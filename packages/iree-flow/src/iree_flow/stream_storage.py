@@ -12,13 +12,14 @@ from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr, SymbolRefAttr
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.location import UNKNOWN
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import TensorType
 from iree_flow.arena import ArenaBuffer
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
-from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.dims import Dim, DimResolver
 from iree_flow.errors import FlowError
 
 INPUT, CONSTANT, OUTPUT, TEMPORARY = "input", "constant", "output", "temporary"
@@ -98,7 +99,7 @@ def divisor_of(value: Dim) -> int:
     """A number that surely divides ``value``; 0 for the value 0."""
     if isinstance(value, int):
         return value
-    constant = constant_index(value)
+    constant = known_integer(value)
     if constant is not None:
         return constant
     op = value.defining_op

@@ -10,13 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.dialects.arith_attributes import (
-    CMPF_PREDICATES,
-    CMPI_PREDICATES,
-    float_constant,
-    integer_constant,
-    is_number_constant,
-)
+from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES, CMPI_PREDICATES, is_number_constant
+from iree_core_ir.ir.known_values import known_integer, known_number
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, VectorType, element_of
 from iree_target_llvm.llvm_types import float_literal, intrinsic_suffix, llvm_type
@@ -70,7 +65,7 @@ def total_division(
 ) -> str:
     """Division defined for every divisor; constant divisors need no care."""
     t, b = llvm_type(type), p.operand(divisor)
-    known = integer_constant(divisor)
+    known = known_integer(divisor)
     if known is not None and known not in (0, -1):
         return p.assign(f"{instruction} {t} {a}, {b}")
     zero, one = splat_text(0, type), splat_text(1, type)
@@ -117,7 +112,7 @@ def shift(instruction: str) -> Handler:
         a, b = op.operands
         type = op.results[0].type
         t = llvm_type(type)
-        known = integer_constant(b)
+        known = known_integer(b)
         n = width(type)
         if known is not None and 0 <= known < n:
             return p.assign(f"{instruction} {t} {p.operand(a)}, {p.operand(b)}")
@@ -308,7 +303,7 @@ def _is_within(value: Value, low: float, high: float) -> bool:
     found = {}
     for name in ("arith.minimumf", "arith.maximumf"):
         op: Any = value.defining_op
-        bound = None if op is None or op.name != name else float_constant(op.operands[1])
+        bound = None if op is None or op.name != name else known_number(op.operands[1])
         if bound is None:
             return False
         found[name] = bound

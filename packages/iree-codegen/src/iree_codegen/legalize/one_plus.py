@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from iree_codegen.legalize.emit import Emit
 from iree_codegen.legalize.float32 import LN2_HIGH, LN2_LOW
-from iree_core_ir.dialects.arith_attributes import float_constant
+from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import element_of, f32
 
@@ -75,13 +75,13 @@ def joined(op: Op, *, fma_available: bool) -> bool:
     if addition.name != "arith.addf" or addition.parent is not op.parent:
         return False
     a, b = addition.operands
-    if float_constant(b if a is op.results[0] else a) != 1.0:
+    if known_number(b if a is op.results[0] else a) != 1.0:
         return False
     e = Emit(addition, fma_available=fma_available)
     x = op.operands[0]
     quotient = x.defining_op
     if op.name == "math.erf" and quotient is not None and quotient.name == "arith.divf":
-        divisor = float_constant(quotient.operands[1])
+        divisor = known_number(quotient.operands[1])
         if divisor is not None and 1e-3 < abs(divisor) < 1e3:
             x = e.mul(quotient.operands[0], 1.0 / divisor)
     addition.replace_by([form(e, x)])

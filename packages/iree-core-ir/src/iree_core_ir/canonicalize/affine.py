@@ -7,7 +7,6 @@ from typing import Any
 
 from iree_core_ir.canonicalize.affine_simplify import simplify, simplify_map
 from iree_core_ir.dialects import affine, arith
-from iree_core_ir.folding import constant_integer
 from iree_core_ir.ir.affine import (
     AffineBinary,
     AffineConstant,
@@ -17,6 +16,7 @@ from iree_core_ir.ir.affine import (
     AffineSymbol,
 )
 from iree_core_ir.ir.attributes import AffineMapAttr
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.rewriter import Rewriter, pattern
 
@@ -37,7 +37,7 @@ def canonical_map(map: AffineMap, operands: Sequence[Value]) -> tuple[AffineMap,
         return len(values) - 1
 
     def operand(value: Value, is_symbol: bool, budget: int) -> AffineExpr:
-        known = constant_integer(value)
+        known = known_integer(value)
         if known is not None:
             return AffineConstant(known)
         producer = value.defining_op

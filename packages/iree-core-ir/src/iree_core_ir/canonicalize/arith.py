@@ -8,8 +8,8 @@ from typing import Any
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES, constant_attribute
 from iree_core_ir.dialects.folds import is_all_ones, is_float, is_one, is_zero, number
-from iree_core_ir.folding import constant_attribute as known
 from iree_core_ir.ir.attributes import Attribute
+from iree_core_ir.ir.known_values import known_attribute as known
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import COMMUTATIVE
 from iree_core_ir.ir.types import FloatType, IndexType, ShapedType, element_of, i1

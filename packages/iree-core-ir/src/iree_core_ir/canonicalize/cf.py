@@ -10,7 +10,7 @@ from typing import Any
 
 from iree_core_ir.dialects import arith, cf
 from iree_core_ir.dialects.arith_attributes import constant_attribute
-from iree_core_ir.folding import constant_integer
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import FloatType, IndexType, IntegerType, i1
 from iree_core_ir.rewriter import Rewriter, pattern
@@ -18,7 +18,7 @@ from iree_core_ir.rewriter import Rewriter, pattern
 
 @pattern(cf.Assert)
 def assert_true(op: cf.Assert, rewriter: Rewriter) -> bool:
-    if constant_integer(op.argument) != 1:
+    if known_integer(op.argument) != 1:
         return False
     rewriter.erase(op)
     return True
@@ -139,7 +139,7 @@ def cond_branch_through(op: cf.CondBranch, rewriter: Rewriter) -> bool:
 @pattern(cf.CondBranch)
 def cond_branch_known(op: cf.CondBranch, rewriter: Rewriter) -> bool:
     """A constant condition, or the same place either way."""
-    known = constant_integer(op.condition)
+    known = known_integer(op.condition)
     if known is None:
         if op.true_target is not op.false_target:
             return False
@@ -189,7 +189,7 @@ def condition_known_behind(op: cf.CondBranch, rewriter: Rewriter) -> bool:
 @pattern(cf.Switch)
 def switch_known(op: cf.Switch, rewriter: Rewriter) -> bool:
     """A constant flag, or no cases."""
-    known = constant_integer(op.flag)
+    known = known_integer(op.flag)
     cases = op.cases
     if known is None and cases:
         return False

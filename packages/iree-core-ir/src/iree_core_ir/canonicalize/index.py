@@ -7,7 +7,7 @@ from typing import Any
 from iree_core_ir.canonicalize.arith import SWAPPED
 from iree_core_ir.dialects import index
 from iree_core_ir.dialects.folds import number
-from iree_core_ir.folding import constant_attribute as known
+from iree_core_ir.ir.known_values import known_attribute as known
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.ir.traits import COMMUTATIVE
 from iree_core_ir.rewriter import Rewriter, pattern

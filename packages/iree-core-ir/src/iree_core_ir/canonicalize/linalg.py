@@ -7,7 +7,6 @@ from typing import Any
 from iree_core_ir.canonicalize.shapes import cast_back, more_static, static_type
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.linalg_structured import StructuredOp, loop_ranges, output_types
-from iree_core_ir.folding import constant_attribute
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.attributes import (
     AffineMapAttr,
@@ -17,6 +16,7 @@ from iree_core_ir.ir.attributes import (
     IntegerAttr,
 )
 from iree_core_ir.ir.declaration import segment_sizes
+from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, FloatType, IntegerType, TensorType
 from iree_core_ir.rewriter import Rewriter, pattern
@@ -241,7 +241,7 @@ def _uniform(value: Value, element: Any, rewriter: Rewriter) -> Value | None:
         return producer.input
     if producer is None or not isinstance(value.type, TensorType):
         return None
-    constant = constant_attribute(producer.results[0])
+    constant = known_attribute(producer.results[0])
     if isinstance(constant, DenseElementsAttr) and constant.splat and constant.type.n_elements:
         number = constant.to_array().flat[0]
         if isinstance(element, FloatType):

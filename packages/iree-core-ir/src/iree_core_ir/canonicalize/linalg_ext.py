@@ -8,7 +8,7 @@ from iree_core_ir.canonicalize.shapes import cast_back, more_static
 from iree_core_ir.dialects import linalg, linalg_ext, tensor
 from iree_core_ir.dialects.linalg_ext_base import LinalgExtOp
 from iree_core_ir.dialects.linalg_structured import output_types
-from iree_core_ir.folding import constant_attribute
+from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.rewriter import Rewriter, pattern
 
 
@@ -67,8 +67,8 @@ def pack_of_fill(op: linalg_ext.Pack, rewriter: Rewriter) -> bool:
     if value.type is not op.results[0].type.element_type:
         return False
     if padding is not None and padding is not value:
-        constant = constant_attribute(padding)
-        if constant is None or constant is not constant_attribute(value):
+        constant = known_attribute(padding)
+        if constant is None or constant is not known_attribute(value):
             return False
     rewriter.replace_with(op, linalg.Fill, [value], [op.outputs[0]])
     return True

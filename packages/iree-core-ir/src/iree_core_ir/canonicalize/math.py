@@ -7,7 +7,7 @@ from typing import Any
 from iree_core_ir.dialects import arith, math
 from iree_core_ir.dialects.arith_attributes import constant_attribute
 from iree_core_ir.dialects.folds import is_float
-from iree_core_ir.folding import constant_attribute as known
+from iree_core_ir.ir.known_values import known_attribute as known
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import ShapedType
 from iree_core_ir.rewriter import Rewriter, pattern

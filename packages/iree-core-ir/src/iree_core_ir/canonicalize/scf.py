@@ -8,9 +8,9 @@ from typing import Any
 from iree_core_ir.dialects import arith, scf
 from iree_core_ir.dialects.arith_attributes import constant_attribute
 from iree_core_ir.dialects.mixed import staticize
-from iree_core_ir.folding import constant_integer
 from iree_core_ir.ir.attributes import ArrayAttr
 from iree_core_ir.ir.effects import is_pure
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_core_ir.ir.types import ShapedType, i1
 from iree_core_ir.rewriter import Rewriter, pattern
@@ -34,7 +34,7 @@ def _only(region: Region) -> Block | None:
 
 @pattern(scf.If, benefit=3)
 def if_with_known_condition(op: scf.If, rewriter: Rewriter) -> bool:
-    known = constant_integer(op.condition)
+    known = known_integer(op.condition)
     if known is None:
         return False
     block = _only(op.then_region if known else op.else_region)
@@ -173,7 +173,7 @@ def trip_count(op: scf.For) -> int | None:
     """How often the loop runs, when its bounds are known."""
     if op.lower is op.upper:
         return 0
-    lower, upper, step = (constant_integer(v) for v in (op.lower, op.upper, op.step))
+    lower, upper, step = (known_integer(v) for v in (op.lower, op.upper, op.step))
     if lower is None or upper is None or step is None or step <= 0 or op.unsigned_compare is not None:
         return None
     return max(0, -((lower - upper) // step))
@@ -265,7 +265,7 @@ def _only_feeds_itself(argument: Value, next_value: Value, terminator: Op) -> bo
 def while_never(op: scf.While, rewriter: Rewriter) -> bool:
     """A condition that is false at once: the before block runs once."""
     condition: Any = op.before_block.terminator
-    if constant_integer(condition.condition) != 0:
+    if known_integer(condition.condition) != 0:
         return False
     rewriter.inline_block(op.before_block, op, list(op.inits))
     values = list(condition.arguments)
@@ -373,7 +373,7 @@ def execute_single_block(op: scf.ExecuteRegion, rewriter: Rewriter) -> bool:
 
 @pattern(scf.IndexSwitch)
 def index_switch_with_known_value(op: scf.IndexSwitch, rewriter: Rewriter) -> bool:
-    known = constant_integer(op.value)
+    known = known_integer(op.value)
     if known is None:
         if op.case_regions:
             return False
@@ -389,7 +389,7 @@ def index_switch_with_known_value(op: scf.IndexSwitch, rewriter: Rewriter) -> bo
 def parallel_without_iterations(op: scf.Parallel, rewriter: Rewriter) -> bool:
     """An empty box: the initial values."""
     for lower, upper in zip(op.lower, op.upper, strict=True):
-        low, high = constant_integer(lower), constant_integer(upper)
+        low, high = known_integer(lower), known_integer(upper)
         if lower is upper or (low is not None and high is not None and low >= high):
             rewriter.replace(op, list(op.inits))
             return True

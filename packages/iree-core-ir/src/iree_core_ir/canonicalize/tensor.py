@@ -14,8 +14,8 @@ from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.known_dims import known_dim, trace_dim
 from iree_core_ir.dialects.mixed import Mixed, staticize
 from iree_core_ir.dialects.reassociation import infer_reassociation
-from iree_core_ir.folding import constant_attribute
 from iree_core_ir.ir.attributes import DenseElementsAttr
+from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType
 from iree_core_ir.rewriter import Rewriter, pattern
@@ -484,7 +484,7 @@ def reshape_to_constant_shape(op: tensor.Reshape, rewriter: Rewriter) -> bool:
 
 def _shape_elements(shape: Value) -> list[Mixed] | None:
     """The elements of a shape tensor, constants as numbers."""
-    constant = constant_attribute(shape)
+    constant = known_attribute(shape)
     if isinstance(constant, DenseElementsAttr):
         return [int(d) for d in constant.to_array()]
     producer = shape.defining_op
@@ -555,7 +555,7 @@ def pad_of_fill(op: tensor.Pad, rewriter: Rewriter) -> bool:
         return False
     value = inner.inputs[0]
     same = padding is value or (
-        constant_attribute(padding) is not None and constant_attribute(padding) is constant_attribute(value)
+        known_attribute(padding) is not None and known_attribute(padding) is known_attribute(value)
     )
     if not same:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iree_core_ir.dialects import util
-from iree_core_ir.folding import constant_integer
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.rewriter import Rewriter, pattern
 
@@ -12,12 +12,12 @@ def is_multiple(value: Value, divisor: int) -> bool:
     """Whether ``value`` is known to be a multiple of ``divisor`` (a power of two)."""
     if divisor == 1:
         return True
-    known = constant_integer(value)
+    known = known_integer(value)
     if known is not None:
         return known % divisor == 0
     op = value.defining_op
     if isinstance(op, util.Align):
-        alignment = constant_integer(op.alignment)
+        alignment = known_integer(op.alignment)
         return (alignment is not None and alignment % divisor == 0) or is_multiple(op.value, divisor)
     if op is None:
         return False
@@ -34,7 +34,7 @@ def is_multiple(value: Value, divisor: int) -> bool:
 @pattern(util.Align)
 def align_of_multiple(op: util.Align, rewriter: Rewriter) -> bool:
     """A multiple of the alignment is aligned; to 1 everything is."""
-    alignment = constant_integer(op.alignment)
+    alignment = known_integer(op.alignment)
     if op.value is op.alignment:
         rewriter.replace(op, op.value)
         return True
@@ -51,7 +51,7 @@ def align_of_multiple(op: util.Align, rewriter: Rewriter) -> bool:
 @pattern(util.BroadcastDim)
 def broadcast_dim_proven(op: util.BroadcastDim, rewriter: Rewriter) -> bool:
     """Equal dims, or one that is known to be 1; constants that disagree stay an error at run time."""
-    a, b = constant_integer(op.lhs), constant_integer(op.rhs)
+    a, b = known_integer(op.lhs), known_integer(op.rhs)
     if op.lhs is op.rhs or b == 1 or (a is not None and a == b):
         rewriter.replace(op, op.lhs)
         return True
@@ -95,7 +95,7 @@ def broadcast_dim_twice(op: util.BroadcastDim, rewriter: Rewriter) -> bool:
 @pattern(util.AssumeInt)
 def assume_of_constants(op: util.AssumeInt, rewriter: Rewriter) -> bool:
     """Of a constant nothing needs assuming."""
-    if not all(constant_integer(value) is not None for value in op.values):
+    if not all(known_integer(value) is not None for value in op.values):
         return False
     rewriter.replace(op, list(op.values))
     return True

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from iree_core_ir.dialects import arith, vector
-from iree_core_ir.dialects.mixed import DYNAMIC_INDEX, constant_value, staticize
+from iree_core_ir.dialects.mixed import DYNAMIC_INDEX, staticize
 from iree_core_ir.dialects.vector_attributes import CombiningKindAttr
 from iree_core_ir.dialects.vector_memory import bool_array
-from iree_core_ir.folding import constant_attribute
 from iree_core_ir.ir.affine import AffineDim
 from iree_core_ir.ir.attributes import (
     MAX_INLINE_ELEMENTS,
@@ -19,6 +18,7 @@ from iree_core_ir.ir.attributes import (
     FloatAttr,
     IntegerAttr,
 )
+from iree_core_ir.ir.known_values import known_attribute, known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, VectorType
 from iree_core_ir.rewriter import Rewriter, pattern
@@ -29,7 +29,7 @@ def _constant(rewriter: Rewriter, attribute: Attribute) -> Value:
 
 
 def _dense(value: Value) -> DenseElementsAttr | None:
-    found = constant_attribute(value)
+    found = known_attribute(value)
     return found if isinstance(found, DenseElementsAttr) else None
 
 
@@ -40,7 +40,7 @@ def _dense(value: Value) -> DenseElementsAttr | None:
 def constant_splat(op: Op, rewriter: Rewriter) -> bool:
     """A constant everywhere is a splat constant."""
     type: Any = op.results[0].type
-    known = constant_attribute(op.operands[0])
+    known = known_attribute(op.operands[0])
     if isinstance(known, (IntegerAttr, FloatAttr)):
         rewriter.replace(op, _constant(rewriter, DenseElementsAttr.from_splat(known.value, type)))
         return True
@@ -242,7 +242,7 @@ def extractelement_to_extract(op: vector.ExtractElement, rewriter: Rewriter) -> 
     if op.position is None:
         rewriter.replace_with(op, vector.Extract, op.vector, [])
         return True
-    known = constant_value(op.position)
+    known = known_integer(op.position)
     if known is not None and 0 <= known < op.vector.type.shape[0]:
         rewriter.replace_with(op, vector.Extract, op.vector, [known])
         return True
@@ -254,7 +254,7 @@ def insertelement_to_insert(op: vector.InsertElement, rewriter: Rewriter) -> boo
     if op.position is None:
         rewriter.replace_with(op, vector.Insert, op.source, op.dest, [])
         return True
-    known = constant_value(op.position)
+    known = known_integer(op.position)
     if known is not None and 0 <= known < op.dest.type.shape[0]:
         rewriter.replace_with(op, vector.Insert, op.source, op.dest, [known])
         return True
@@ -302,7 +302,7 @@ def elements_alike(op: vector.FromElements, rewriter: Rewriter) -> bool:
     if op.elements and all(v is op.elements[0] for v in op.elements):
         rewriter.replace_with(op, vector.Broadcast, op.elements[0], type)
         return True
-    known = [constant_attribute(v) for v in op.elements]
+    known = [known_attribute(v) for v in op.elements]
     if len(known) > MAX_INLINE_ELEMENTS or not all(isinstance(k, (IntegerAttr, FloatAttr)) for k in known):
         return False
     from iree_core_ir.interpreters.tensor import dtype_of
@@ -329,7 +329,7 @@ def reduction_of_one(op: vector.Reduction, rewriter: Rewriter) -> bool:
 @pattern(vector.CreateMask)
 def constant_create_mask(op: vector.CreateMask, rewriter: Rewriter) -> bool:
     """Sizes that are constant."""
-    sizes = [constant_value(v) for v in op.sizes]
+    sizes = [known_integer(v) for v in op.sizes]
     if None in sizes:
         return False
     type = op.result.type
@@ -414,7 +414,7 @@ def transfer_in_bounds(op: Any, rewriter: Rewriter) -> bool:
         if not isinstance(expr, AffineDim):
             bounds[axis] = True
             continue
-        start = constant_value(op.indices[expr.position])
+        start = known_integer(op.indices[expr.position])
         whole = base.shape[expr.position]
         if start is not None and whole != DYNAMIC and start >= 0 and start + size <= whole:
             bounds[axis] = True

@@ -71,32 +71,6 @@ def constant_attribute(value: Any, type: Type) -> Attribute:
     return FloatAttr(float(number), type) if isinstance(type, FloatType) else IntegerAttr(int(number), type)
 
 
-def integer_constant(value: Value) -> int | None:
-    """The integer that a constant has in every lane; None for any other value."""
-    op = value.defining_op
-    if op is None or op.name != "arith.constant":
-        return None
-    attribute: Any = op.attributes["value"]
-    if isinstance(attribute, IntegerAttr):
-        return attribute.value
-    if isinstance(attribute, DenseElementsAttr) and attribute.splat:
-        return int(attribute.to_array().reshape(-1)[0])
-    return None
-
-
-def float_constant(value: Value) -> float | None:
-    """The float that a constant has in every lane; None for any other value."""
-    op = value.defining_op
-    if op is None or op.name != "arith.constant":
-        return None
-    attribute: Any = op.attributes["value"]
-    if isinstance(attribute, FloatAttr):
-        return float(attribute.value)
-    if isinstance(attribute, DenseElementsAttr) and attribute.splat:
-        return float(attribute.to_array().reshape(-1)[0])
-    return None
-
-
 def is_number_constant(value: Value) -> bool:
     """True for the result of a constant no element of which is NaN."""
     op = value.defining_op

@@ -21,6 +21,7 @@ from iree_core_ir.dialects.folds import (
     rule,
 )
 from iree_core_ir.ir.attributes import Type
+from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IndexType, element_of, i1
 
@@ -138,14 +139,12 @@ def _ori(op: Any, constants: Constants) -> Folded:
 
 def _complements(a: Value, b: Value) -> bool:
     """One is the other with all bits flipped."""
-    from iree_core_ir.folding import constant_attribute as known
-
     for left, right in ((a, b), (b, a)):
         flip = left.defining_op
         if flip is None or flip.name not in ("arith.xori", "index.xor"):
             continue
         for inner, mask in (flip.operands, flip.operands[::-1]):
-            if inner is right and is_all_ones(known(mask), inner.type):
+            if inner is right and is_all_ones(known_attribute(mask), inner.type):
                 return True
     return False
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from iree_core_ir.dialects.mixed import Mixed, constant_value, join, shape_of
+from iree_core_ir.dialects.mixed import Mixed, join, shape_of
 from iree_core_ir.dialects.slices import dropped_unit_dims
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE
 from iree_core_ir.ir.types import DYNAMIC, ShapedType
@@ -41,7 +42,7 @@ def trace_dim(value: Value, axis: int) -> Mixed | tuple[Value, int]:
         if step is None:
             return value, axis
         if not isinstance(step, tuple):
-            known = constant_value(step) if isinstance(step, Value) else None
+            known = known_integer(step) if isinstance(step, Value) else None
             return step if known is None else known
         value, axis = step
 

@@ -21,10 +21,7 @@ from iree_core_ir.dialects.memref_views import (
     Transpose,
     View,
 )
-from iree_core_ir.dialects.mixed import (
-    Mixed,
-    constant_value,
-)
+from iree_core_ir.dialects.mixed import Mixed
 from iree_core_ir.dialects.rule_op import RuleOp
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import (
@@ -46,6 +43,7 @@ from iree_core_ir.ir.declaration import (
     variadic_operand,
 )
 from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.traits import ALLOCATES, PURE, READS, SYMBOL
 from iree_core_ir.ir.types import (
@@ -262,7 +260,7 @@ class Dim(RuleOp, name="memref.dim", traits=(PURE,)):
 
     @property
     def constant_index(self) -> int | None:
-        return constant_value(self.index)
+        return known_integer(self.index)
 
     def verify_op(self) -> None:
         type = self.source.type

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from iree_core_ir.dialects.rule_op import RuleOp
-from iree_core_ir.ir.attributes import DenseArrayAttr, IntegerAttr
+from iree_core_ir.ir.attributes import DenseArrayAttr
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, i64
 
@@ -42,20 +43,11 @@ def shape_of(mixed: Iterable[Mixed]) -> tuple[int, ...]:
     return tuple(DYNAMIC if isinstance(m, Value) else int(m) for m in mixed)
 
 
-def constant_value(value: Value) -> int | None:
-    """The integer a value holds when an ``arith.constant`` or ``index.constant`` defines it."""
-    op = value.defining_op
-    if op is None or op.name not in ("arith.constant", "index.constant"):
-        return None
-    attribute: Any = op.attributes.get("value")
-    return attribute.value if isinstance(attribute, IntegerAttr) else None
-
-
 def staticize(mixed: Iterable[Mixed]) -> tuple[Mixed, ...]:
     """``mixed`` with values defined by constants replaced by their integers."""
     result: list[Mixed] = []
     for m in mixed:
-        known = constant_value(m) if isinstance(m, Value) else None
+        known = known_integer(m) if isinstance(m, Value) else None
         result.append(m if known is None else known)
     return tuple(result)
 

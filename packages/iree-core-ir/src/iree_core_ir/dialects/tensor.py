@@ -11,15 +11,7 @@ from typing import Any, Self
 from iree_core_ir.dialects import tensor_folds as _rules  # noqa: F401  (registers the fold rules)
 from iree_core_ir.dialects.compatible import compatible as compatible
 from iree_core_ir.dialects.compatible import compatible_shapes as compatible_shapes
-from iree_core_ir.dialects.mixed import (
-    Mixed,
-    MixedIndexOp,
-    constant_value,
-    dynamic_part,
-    join,
-    shape_of,
-    static_part,
-)
+from iree_core_ir.dialects.mixed import Mixed, MixedIndexOp, dynamic_part, join, shape_of, static_part
 from iree_core_ir.dialects.rule_op import RuleOp
 from iree_core_ir.dialects.tensor_views import *  # noqa: F403
 from iree_core_ir.dialects.tensor_views import (
@@ -43,6 +35,7 @@ from iree_core_ir.ir.declaration import (
     variadic_operand,
 )
 from iree_core_ir.ir.dialect import Dialect
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value, single_block_region
 from iree_core_ir.ir.traits import (
     DESTINATION_STYLE,
@@ -113,7 +106,7 @@ class Dim(RuleOp, name="tensor.dim", traits=(PURE,)):
 
     @property
     def constant_index(self) -> int | None:
-        return constant_value(self.index)
+        return known_integer(self.index)
 
     def verify_op(self) -> None:
         axis = self.constant_index

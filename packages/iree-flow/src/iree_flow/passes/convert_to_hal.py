@@ -16,11 +16,12 @@ from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import IntegerAttr, SymbolRefAttr, TypeAttr
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op, SymbolTable, Value
 from iree_core_ir.ir.types import FunctionType, IndexType, IntegerType, TensorType, i64, index
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dialects import stream
-from iree_flow.dims import DimResolver, constant_index
+from iree_flow.dims import DimResolver
 from iree_flow.errors import FlowError
 from iree_flow.symbolic_dims import argument_dim_names
 from iree_hal.compiler import dialect as hal
@@ -122,7 +123,7 @@ def _convert_arguments(entry: Block) -> None:
         builder.create(hal.BufferViewAssert, arg, position)
         for user in arg.users:
             if isinstance(user, tensor.Dim):
-                axis = constant_index(user.operands[1])
+                axis = known_integer(user.operands[1])
                 if axis is None:
                     raise FlowError(8, "tensor.dim with a computed axis", source=user.location.user_text())
                 dim = Builder.before_op(user).create(hal.BufferViewDim, arg, axis).result
@@ -182,7 +183,7 @@ class _CommandBufferBuilder:
         return found
 
     def _make(self, value: Value) -> Value:
-        constant = constant_index(value) if isinstance(value.type, IndexType) else None
+        constant = known_integer(value) if isinstance(value.type, IndexType) else None
         if constant is not None:
             return self.constant(constant)
         op = value.defining_op

@@ -28,6 +28,7 @@ from iree_core_ir.ir.attributes import (
     SymbolRefAttr,
 )
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.location import fuse
 from iree_core_ir.ir.operation import Block, Op, Region, SymbolTable, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE
@@ -36,7 +37,7 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_core_ir.text.printer import print_op
 from iree_flow import fusion
 from iree_flow.dialects import flow
-from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.dims import Dim, DimResolver
 from iree_flow.launch import workload_of
 from iree_flow.symbolic_dims import argument_dim_names
 
@@ -236,7 +237,7 @@ class Outliner:
             for inner in list(op.walk()):
                 if not isinstance(inner, tensor.Dim) or inner.operands[0] not in entry.args:
                     continue
-                axis = constant_index(inner.operands[1])
+                axis = known_integer(inner.operands[1])
                 position = entry.args.index(inner.operands[0])
                 if axis is None or position >= len(self.args.tensors):
                     continue

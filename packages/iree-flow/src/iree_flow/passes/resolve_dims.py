@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from iree_core_ir.dialects import tensor
 from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.pass_manager import Pass, PassContext
-from iree_flow.dims import DimResolver, constant_index
+from iree_flow.dims import DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 
 
@@ -35,7 +36,7 @@ class ResolveDims(Pass):
 
 
 def _resolve(op: tensor.Dim, resolver: DimResolver) -> None:
-    axis = constant_index(op.operands[1])
+    axis = known_integer(op.operands[1])
     source = op.operands[0]
     if axis is None or source.parent_block is None or source.parent_block.parent is not resolver.block.parent:
         return

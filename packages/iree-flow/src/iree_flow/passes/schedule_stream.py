@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import RETURN_LIKE, TERMINATOR
 from iree_core_ir.ir.types import TensorType
@@ -29,7 +30,7 @@ from iree_flow.blocks import Edge, edges, replace_branch, split_edges
 from iree_flow.carried_memory import Liveness, owned_arguments
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
-from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.dims import Dim, DimResolver
 from iree_flow.nominal_dims import nominal
 from iree_flow.passes.outline_dispatch_regions import READ, READWRITE, WRITE
 from iree_flow.report import ArenaHolder, ArenaRow, CompileReport
@@ -395,7 +396,7 @@ def _is_untied(op: flow.Dispatch, value: Value) -> bool:
 
 
 def _number(value: Value) -> Dim:
-    constant = constant_index(value)
+    constant = known_integer(value)
     return value if constant is None else constant
 
 

@@ -14,11 +14,12 @@ from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
 from iree_core_ir.ir.types import element_of
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
-from iree_flow.dims import Dim, DimResolver, constant_index
+from iree_flow.dims import Dim, DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 
 
@@ -60,13 +61,13 @@ def _simplify(op: linalg.Generic, block: Block, resolver: DimResolver) -> None:
 def _known(dim: Dim) -> Dim:
     if isinstance(dim, int):
         return dim
-    constant = constant_index(dim)
+    constant = known_integer(dim)
     return dim if constant is None else constant
 
 
 def _expression(index: Value, size: Dim, extents: list[Dim]) -> AffineExpr | None:
     """The loop (or constant) that ``index`` is, when it stays below ``size``."""
-    constant = constant_index(index)
+    constant = known_integer(index)
     if constant is not None:
         inside = 0 <= constant < size if isinstance(size, int) else False
         return AffineConstant(constant) if inside else None
@@ -81,14 +82,14 @@ def _loop(index: Value, extents: list[Dim]) -> int | None:
     op: Any = index.defining_op
     if isinstance(op, linalg.Index):
         return int(op.dim.value)
-    if not isinstance(op, arith.Select) or constant_index(op.operands[1]) != 0:
+    if not isinstance(op, arith.Select) or known_integer(op.operands[1]) != 0:
         return None
     inner: Any = op.operands[2].defining_op
     choice: Any = op.operands[0].defining_op
     if not isinstance(inner, linalg.Index) or not isinstance(choice, arith.CmpI):
         return None
     loop = int(inner.dim.value)
-    is_one = choice.predicate_name == "eq" and constant_index(choice.operands[1]) == 1
+    is_one = choice.predicate_name == "eq" and known_integer(choice.operands[1]) == 1
     return loop if is_one and _known(choice.operands[0]) == extents[loop] else None
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
-from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES, integer_constant
+from iree_core_ir.dialects.arith_attributes import CMPI_PREDICATES
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import Value
 from iree_target_vulkan.printer.values import Values
 
@@ -83,7 +84,7 @@ def total_division(p: Values, a: Value, divisor: Value, signed: bool, remainder:
             return result
         return p.emit("ISub", word, left, p.emit("IMul", word, result, by))
 
-    known = integer_constant(divisor)
+    known = known_integer(divisor)
     if known is not None and known not in (0, -1):
         return quotient(right)
     zero = p.word(0, type)
@@ -126,7 +127,7 @@ def shift(instruction: str) -> Handler:
         word, n = p.word_type(type), p.width(type)
         arithmetic = instruction == "ShiftRightArithmetic"
         left = p.signed(a) if arithmetic else p.unsigned(a)
-        known = integer_constant(b)
+        known = known_integer(b)
         amount = p.unsigned(b)
         if known is not None and 0 <= known < n:
             return p.wrapped(p.emit(instruction, word, left, amount), type)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from iree_codegen.errors import INTERNAL, CodegenError
-from iree_core_ir.dialects.arith_attributes import integer_constant
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.operation import BlockArgument, Value
 from iree_core_ir.ir.types import FloatType, IndexType, element_of, f16, i8
 from iree_target_vulkan.printer.context import is_carried
@@ -137,12 +137,12 @@ class MemoryPrinter(Values):
 
     def _quotient(self, at: Value, by: int) -> int:
         index = self.type(at.type)
-        known = integer_constant(at)
+        known = known_integer(at)
         if known is not None:
             return self.word(known // by, at.type)
         op = at.defining_op
         if op is not None and op.name == "arith.muli":
-            factor = integer_constant(op.operands[1])
+            factor = known_integer(op.operands[1])
             if factor is not None and factor % by == 0:
                 if factor == by:
                     return self.operand(op.operands[0])
@@ -325,14 +325,14 @@ SCOPE_WORKGROUP, SCOPE_SUBGROUP = 2, 3
 
 def is_multiple(at: Value, by: int) -> bool:
     """True when an index shows by itself that it is a multiple of ``by``."""
-    known = integer_constant(at)
+    known = known_integer(at)
     if known is not None:
         return known % by == 0
     op = at.defining_op
     if op is None:
         return _counts_in(at, by)
     if op.name == "arith.muli":
-        factor = integer_constant(op.operands[1])
+        factor = known_integer(op.operands[1])
         return factor is not None and factor % by == 0
     return op.name == "arith.addi" and all(is_multiple(v, by) for v in op.operands)
 

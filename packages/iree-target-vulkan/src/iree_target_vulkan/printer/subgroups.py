@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
-from iree_core_ir.dialects.arith_attributes import integer_constant
 from iree_core_ir.dialects.gpu import DIMENSIONS
+from iree_core_ir.ir.known_values import known_integer
 from iree_core_ir.ir.types import FloatType, element_of, i32
 from iree_target_vulkan.printer.floats import combine
 from iree_target_vulkan.printer.memory import SCOPE_SUBGROUP, SCOPE_WORKGROUP, MemoryPrinter
@@ -166,7 +166,7 @@ def shuffled(p: SubgroupPrinter, mode: str, value: int, type: Any, operand: int)
 def shuffle(p: SubgroupPrinter, op: Any) -> tuple[int, int]:
     value, offset, width = op.operands
     mode = op.attributes["mode"].value
-    known_offset, known_width = integer_constant(offset), integer_constant(width)
+    known_offset, known_width = known_integer(offset), known_integer(width)
     type = value.type
     if mode == "xor" and known_width is not None and known_width & (known_width - 1) == 0:
         if known_offset is not None and 0 <= known_offset < known_width:

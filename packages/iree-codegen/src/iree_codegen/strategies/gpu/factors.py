@@ -22,6 +22,7 @@ from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.invocation_elements import is_multiple
 from iree_codegen.kernel_builder import KernelBuilder, vector_of
 from iree_core_ir.ir.attributes import Type
+from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import element_of
 
@@ -156,7 +157,7 @@ def direct_factor(dispatch: Dispatch, value: Value, forms: Sequence[Affine]) -> 
     source: tuple[tuple[Affine, ...], tuple[bool, ...]] | None = None
     pad: Any = value.defining_op
     if pad is not None and pad.name == "tensor.pad":
-        number = _constant(pad.regions[0].block.terminator.operands[0])
+        number = known_number(pad.regions[0].block.terminator.operands[0])
         if number is None:
             return None
         outside = number
@@ -189,13 +190,6 @@ def direct_factor(dispatch: Dispatch, value: Value, forms: Sequence[Affine]) -> 
         if any(v in dict(guarded.terms) for v, _ in (address + guarded.scaled(-1)).terms):
             guarded = None
     return Direct(binding, address, tuple(bounds), outside, guarded)
-
-
-def _constant(value: Value) -> float | None:
-    op = value.defining_op
-    attribute: Any = op.attributes.get("value") if op is not None else None
-    number = getattr(attribute, "value", None)
-    return float(number) if isinstance(number, (int, float)) else None
 
 
 def _number(number: float, element: Type) -> Any:
