@@ -6,12 +6,13 @@ Rows and columns of the result are a tile's base plus the place inside the tile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
 from iree_codegen.contraction import Root
+from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Affine, Bindings, Var
@@ -19,7 +20,7 @@ from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.loop_emitter import vector_loop
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import FloatType, bf16, f32
+from iree_core_ir.ir.types import FloatType, bf16, element_of, f32
 
 IN_STEP = 4
 """Vectors that the epilogue works on together."""
@@ -29,7 +30,15 @@ class ProductTiles:
     """``m`` and ``n`` are the loops over rows (None: there is one) and columns of ``root``, by number."""
 
     def __init__(
-        self, dispatch: Dispatch, description: Any, root: Root, m: int | None, n: int, rows: int, width: int
+        self,
+        dispatch: Dispatch,
+        description: Any,
+        root: Root,
+        m: int | None,
+        n: int,
+        rows: int,
+        width: int,
+        buffers: int = 1,
     ) -> None:
         self.dispatch = dispatch
         self.description = description
@@ -42,7 +51,7 @@ class ProductTiles:
         self.elements = self.frame.elements
         self.m_base, self.m_in = Var("m0"), Var("m", rows)
         self.n_base, self.n_in = Var("n0"), Var("n", width)
-        self.tile = self.frame.scratch_view(rows * width, root.op.outputs[0].type.element_type)
+        self.tile = self.frame.scratch_view(buffers * rows * width, root.op.outputs[0].type.element_type)
         self.store_masks = description.masks and root.contiguous is root.vars[n]
         """Results that are not contiguous along the columns have no masked store."""
 
@@ -78,10 +87,13 @@ class ProductTiles:
 
     def epilogue(self, at: Bindings, rows: Index, columns: Index) -> None:
         """Store the results of so many rows and columns of the tile at ``at``'s bases."""
+        self.kernel.loop(0, rows, 1, (), lambda i: self.store_row(at, i, columns))
+
+    def store_row(self, at: Bindings, row: Index, columns: Index, start: Index = 0) -> None:
+        """Store the results of a row of the tile at ``at``'s bases; its sums begin at ``start``."""
         k, root = self.kernel, self.root
-        results = self.dispatch.results
         forms = self.forms(root.result_forms)
-        tile = Memory(self.tile, (self.width, 1))
+        tile = Memory(self.tile, (self.width, 1), base=start)
         positions = root.op.indexing_maps[root.op.n_inputs].dim_positions()
         m_axis = positions.index(self.m) if self.m is not None else None
         n_axis = positions.index(self.n)
@@ -98,25 +110,53 @@ class ProductTiles:
 
         self.elements.overrides[root.value] = sums
         wide = min(IN_STEP * self.lanes, self.width)
+        inner = at.child({self.m_in: row})
 
-        def row(i: Index) -> None:
-            inner = at.child({self.m_in: i})
+        def once(j: Index, lanes: int, mask: Value | None = None) -> None:
+            point = Point(inner.child({self.n_in: j}, self.n_in if lanes > 1 else None, lanes), mask)
+            self.frame.store_results(forms, point)
 
-            def once(j: Index, lanes: int, mask: Value | None = None) -> None:
-                point = Point(inner.child({self.n_in: j}, self.n_in if lanes > 1 else None, lanes), mask)
-                values = [self.elements.element(value, forms, point) for value, _ in results]
-                for value, (_, binding) in zip(values, results, strict=True):
-                    self.elements.store(value, self.frame.binding_memory(binding), forms, point)
+        if columns == self.width:
+            # Vectors in step hide each other's latency: activations and requantizations are long chains.
+            for first in range(0, self.width, wide):
+                once(first, min(wide, self.width - first))
+        else:
+            lanes = min(wide, 2 * self.lanes) if self.store_masks else self.lanes
+            vector_loop(k, 0, columns, lanes, self.store_masks, once, unroll=self.width // lanes)
 
-            if columns == self.width:
-                # Vectors in step hide each other's latency: activations and requantizations are long chains.
-                for start in range(0, self.width, wide):
-                    once(start, min(wide, self.width - start))
-            else:
-                lanes = min(wide, 2 * self.lanes) if self.store_masks else self.lanes
-                vector_loop(k, 0, columns, lanes, self.store_masks, once, unroll=self.width // lanes)
+    def store_share(self, at: Bindings, waiting: Waiting, columns: Dim, step: Index, share: int) -> None:
+        """Store the results of share number ``step`` of the rows of a tile that waits."""
+        k = self.kernel
+        first = k.add(waiting.first, k.mul(step, share))
+        self.store_waiting(
+            at, waiting._replace(first=first, end=k.min(k.add(first, share), waiting.end)), columns
+        )
 
-        k.loop(0, rows, 1, (), row)
+    def store_waiting(self, at: Bindings, waiting: Waiting, columns: Dim) -> None:
+        """Store the results of a tile that waits; ``columns``: of the whole product."""
+        k = self.kernel
+        here = at.child({self.m_base: waiting.m, self.n_base: waiting.n})
+        end: Index = self.width
+        if not isinstance(columns, int) or columns % self.width:
+            end = k.min(k.sub(k.dim(columns), waiting.n), self.width)
+        k.loop(
+            waiting.first, waiting.end, 1, (),
+            lambda i: self.store_row(here, i, end, waiting.start),
+        )  # fmt: skip
+
+
+class Waiting(NamedTuple):
+    """A tile whose sums wait in scratch until they are stored beside the products of the next one."""
+
+    first: Index
+    """Its rows from here"""
+    end: Index
+    """to here are still to be stored."""
+    m: Index
+    n: Index
+    """Row and column of the result where the tile begins."""
+    start: Index
+    """Where its sums begin in scratch."""
 
 
 def runs_on(dispatch: Dispatch, root: Root, loops: tuple[int, int]) -> bool:
@@ -146,6 +186,14 @@ def runs_on(dispatch: Dispatch, root: Root, loops: tuple[int, int]) -> bool:
 
 def bf16_parts(k: KernelBuilder, value: Value, lanes: int, parts: int) -> list[Value]:
     """f32 as bf16, and with two parts what that leaves; nothing of numbers that are not finite there."""
+    made = value.defining_op
+    if (
+        parts == 1
+        and made is not None
+        and made.name == "arith.extf"
+        and element_of(made.operands[0].type) is bf16
+    ):
+        return [made.operands[0]]
     high = k.cast("arith.truncf", value, bf16)
     if parts == 1:
         return [high]

@@ -1,4 +1,4 @@
-"""The inner loop of products on matrix tiles, as a private function.
+"""The inner loop of products on matrix tiles, in place or as a private function.
 
 ``C[rows][columns] = sum over k of A[row, k] * B[k, column]``: up to 2 x 2 tiles of sums stay in registers
 while A and B pass by in steps of 32. With two parts a product is ``Ah Bh + Ah Bl + Al Bh``: tiles are loaded
@@ -7,6 +7,7 @@ so that never more than four are held beside the sums.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +55,35 @@ class TileKernel:
     """(A, B) offsets of the steps of an iteration."""
     prefetched: int = 0
     """Cache lines of B's memory that an iteration asks for: its share of what comes after this panel."""
+    apart: int | None = None
+    """Rows of C from one tile of rows to the next; those that are in both are computed twice."""
 
 
 def build(spec: TileKernel, name: str) -> KernelBuilder:
     """The function (A, its start, B, its start, C, its start, where in B to prefetch from)."""
     types = [memref_of(spec.a.element), index, memref_of(spec.b.element), index, memref_of(f32), index, index]
     k = KernelBuilder(name, types, private=True)
-    a_memory, a0, b_memory, b0, c_memory, c0, later = k.args
+    a, a0, b, b0, c, c0, later = k.args
+    multiply(k, spec, (a, a0), (b, b0), (c, c0), later)
+    k.finish()
+    return k
+
+
+def multiply(
+    k: KernelBuilder,
+    spec: TileKernel,
+    a: tuple[Value, Index],
+    b: tuple[Value, Index],
+    c: tuple[Value, Index],
+    later: Index = 0,
+    beside: Callable[[Index], None] | None = None,
+) -> None:
+    """The loop in place: ``a``, ``b``, ``c`` are memory and start, ``later`` where in B to prefetch from.
+
+    ``beside`` makes the work that goes on beside an iteration: tiles keep one port busy one cycle in 16, all
+    else of the core is free for vectors meanwhile.
+    """
+    (a_memory, a0), (b_memory, b0), (c_memory, c0) = a, b, c
     a_type = TileType((spec.rows, DEPTH), bf16)
     b_type = TileType((DEPTH // 2, 2 * COLUMNS), bf16)
     c_type = TileType((spec.rows, COLUMNS), f32)
@@ -101,14 +124,15 @@ def build(spec: TileKernel, name: str) -> KernelBuilder:
             if spec.parts == 2:
                 products(a, k.add(b, spec.b.part), sums, held)
                 products(k.add(a, spec.a.part), b, sums, {})
+        if beside is not None:
+            beside(t)
         return sums
 
+    apart = spec.rows if spec.apart is None else spec.apart
     zeros = [tile("zero", (), c_type) for _ in range(spec.row_tiles * spec.column_tiles)]
     results = k.loop(0, spec.count, 1, zeros, step)
     for i in range(spec.row_tiles):
         for j in range(spec.column_tiles):
-            at = k.value(k.add(c0, i * spec.rows * spec.c_pitch + j * COLUMNS))
+            at = k.value(k.add(c0, i * apart * spec.c_pitch + j * COLUMNS))
             value = results[i * spec.column_tiles + j]
             k.effect("amx.tile_store", (c_memory, at, value, k.value(spec.c_pitch)))
-    k.finish()
-    return k

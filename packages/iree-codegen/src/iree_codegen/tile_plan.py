@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from iree_codegen import dims as dim_ops
-from iree_codegen.contraction import Root
+from iree_codegen import indexing
+from iree_codegen.accesses import AccessWalker
+from iree_codegen.contraction import MOVEMENT, Root, operand_forms
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.matmul_plan import MatmulPlan, Operand, panel_axes, plan_matmul
 from iree_codegen.tile_kernel import LINE, WORDS
 from iree_codegen.tile_panels import COLUMNS, DEPTH, ROWS, tile_panel_parameters
-from iree_core_ir.ir.types import f32
+from iree_core_ir.dialects.linalg_structured import StructuredOp
+from iree_core_ir.ir.operation import Op
+from iree_core_ir.ir.types import bf16, element_of, f32
 
 PARTS = {"high": 2, "medium": 1}
 """``matmul_precision`` -> bf16 numbers that stand for an f32."""
@@ -45,6 +49,10 @@ class TilePlan:
     column_tiles: int
     parts: int
     depth: int
+    apart: int
+    """Rows from one tile of rows to the next: fewer than a tile's where there are too few for two."""
+    narrow: Operand | None
+    """A, where it is stored as bf16 and its rows serve as tiles where they lie."""
 
     @property
     def root(self) -> Root:
@@ -58,7 +66,12 @@ class TilePlan:
     @property
     def step(self) -> int:
         """Rows that are multiplied at once."""
-        return self.row_tiles * self.rows
+        return (self.row_tiles - 1) * self.apart + self.rows
+
+    @property
+    def share(self) -> int:
+        """Rows of the tiles before that an iteration stores."""
+        return -(-self.step // self.n_steps)
 
     @property
     def n_steps(self) -> int:
@@ -138,8 +151,41 @@ def plan_tiles(dispatch: Dispatch, description: Any) -> TilePlan | None:
         row_tiles = 1 if base.rows <= ROWS else 2
         count = -(-base.rows // (row_tiles * ROWS))
         rows = -(-base.rows // (row_tiles * count))
+    apart = min(rows, base.rows - rows) if isinstance(base.rows, int) else rows
     column_tiles = 1 if columns <= COLUMNS else 2
-    return TilePlan(base, base.b, rows, row_tiles, column_tiles, parts, depth)
+    narrow = _narrow_rows(dispatch, base) if parts == 1 else None
+    return TilePlan(base, base.b, rows, row_tiles, column_tiles, parts, depth, apart, narrow)
+
+
+def _narrow_rows(dispatch: Dispatch, base: MatmulPlan) -> Operand | None:
+    """A, when it is an argument of bf16, widened element by element, whose rows are whole tiles."""
+    root, number = base.root, base.a_operand
+    walk = AccessWalker(dispatch, ()).walk(root.op.operands[number], operand_forms(root, number))
+    if walk.guarded or len(walk.accesses) != 1:
+        return None
+    if any(op.name == "tensor.pad" or not (op.name in MOVEMENT or _widens(op)) for op in walk.ops):
+        return None
+    access = walk.accesses[0]
+    binding = dispatch.binding_of(access.value)
+    if binding is None or element_of(access.value.type) is not bf16 or not isinstance(base.rows, int):
+        return None
+    address = indexing.linearize(access.forms, binding.dims)
+    if any(v.definition is not None or v not in root.vars for v, _ in address.terms):
+        return None
+    extents = [root.extents[i] for i in base.k]
+    steps = [address.coefficient(root.vars[i]) for i in base.k]
+    row = 0 if base.m is None else address.coefficient(root.vars[base.m])
+    # Between tiles of the reduction there is no edge, and behind the last one no column.
+    if base.depth % DEPTH or steps != list(dim_ops.strides(extents)) or not isinstance(row, int):  # type: ignore[operator]
+        return None
+    return Operand(binding, address)
+
+
+def _widens(op: Op) -> bool:
+    """An elementwise op that makes f32 of bf16 and does nothing else."""
+    if not isinstance(op, StructuredOp) or op.reduction_dims:
+        return False
+    return [inner.name for inner in op.body] == ["arith.extf", "linalg.yield"]
 
 
 def tile_layout(plan: TilePlan) -> tuple[int, dict[str, Any]]:

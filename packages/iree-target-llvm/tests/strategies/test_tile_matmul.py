@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from iree_base.element_types import element_type
+from iree_codegen.dispatch import Dispatch
 from iree_codegen.layouts import constant_layout
 from iree_codegen.legalize.kernel import legalize
 from iree_codegen.select_strategy import generate
 from iree_codegen.testing import interpret_kernel
 from iree_codegen.tile_panels import pack_tile_panels, split, tile_panel_parameters, tile_panel_shape
+from iree_codegen.tile_plan import plan_tiles
 from iree_codegen.verify import verify_workgroup_form
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.target import ExecutableObject
@@ -70,6 +72,13 @@ def results(
     func: Any, description: Any, inputs: dict[int, Any], native: bool, strategy: str = "tile-matmul"
 ) -> list[tuple[str, Array]]:
     """What the kernel computes, by form."""
+    return [(form, found[0]) for form, found in all_results(func, description, inputs, native, strategy)]
+
+
+def all_results(
+    func: Any, description: Any, inputs: dict[int, Any], native: bool, strategy: str = "tile-matmul"
+) -> list[tuple[str, list[Array]]]:
+    """All results of the kernel, by form."""
     kernel = generate(func, description)
     assert kernel.strategy == strategy
     found = []
@@ -78,14 +87,14 @@ def results(
             legalize(kernel.module, description)
         verify(kernel.module)
         verify_workgroup_form(kernel.module)
-        found.append((form, interpret_kernel(kernel, func, inputs)[0]))
+        found.append((form, interpret_kernel(kernel, func, inputs)))
     text = module_text(kernel.module, function_attributes(description))
     data = compile_text(text, description, optimize=False, name=kernel.name)
     assert {"amx-tile", "amx-bf16"} <= set(required_features(text, description))
     if native:
         with tile_machine() as tiles:
             compiled = ExecutableObject(data, (kernel.export,))
-            found.append(("native", run_native(func, compiled, inputs)[0]))
+            found.append(("native", run_native(func, compiled, inputs)))
         assert HAS_TILES or tiles.executed[-1] == "tilerelease"
     return found
 
@@ -145,6 +154,69 @@ def test_rows_known_when_called(m: int) -> None:
     expected = np.maximum(meaning(a, b, "high") + c, 0)
     for form, got in results(func, description, inputs, runs_here()):
         assert (np.abs(got - expected) <= bound(a, b) + 1e-6).all(), form
+
+
+NARROW = """
+#a = affine_map<(d0, d1, d2) -> (d0, d2)>
+#b = affine_map<(d0, d1, d2) -> (d2, d1)>
+#c = affine_map<(d0, d1, d2) -> (d0, d1)>
+#full = affine_map<(d0, d1) -> (d0, d1)>
+#column = affine_map<(d0, d1) -> (d1)>
+func.func @product(%a: tensor<{m}x{k}xbf16>, %b: tensor<{k}x{n}xf32> {{iree.constant}}, %c: tensor<{n}xf32>,
+    %r: tensor<{m}x{n}xf32>, %out: tensor<{m}x{n}xbf16>, %out2: tensor<{m}x{n}xf32>)
+    -> (tensor<{m}x{n}xbf16>, tensor<{m}x{n}xf32>) {{
+  %zero = arith.constant 0.0 : f32
+  %w = tensor.empty() : tensor<{m}x{k}xf32>
+  %x = linalg.generic {{indexing_maps = [#full, #full], iterator_types = ["parallel", "parallel"]}}
+      ins(%a : tensor<{m}x{k}xbf16>) outs(%w : tensor<{m}x{k}xf32>) {{
+  ^bb0(%y: bf16, %o: f32):
+    %s = arith.extf %y : bf16 to f32
+    linalg.yield %s : f32
+  }} -> tensor<{m}x{k}xf32>
+  %e = tensor.empty() : tensor<{m}x{n}xf32>
+  %f = linalg.fill ins(%zero : f32) outs(%e : tensor<{m}x{n}xf32>) -> tensor<{m}x{n}xf32>
+  %p = linalg.generic {{indexing_maps = [#a, #b, #c], iterator_types = ["parallel", "parallel", "reduction"]}}
+      ins(%x, %b : tensor<{m}x{k}xf32>, tensor<{k}x{n}xf32>) outs(%f : tensor<{m}x{n}xf32>) {{
+  ^bb0(%y: f32, %z: f32, %o: f32):
+    %s = arith.mulf %y, %z : f32
+    %t = arith.addf %o, %s : f32
+    linalg.yield %t : f32
+  }} -> tensor<{m}x{n}xf32>
+  %q:2 = linalg.generic {{indexing_maps = [#full, #column, #full, #full, #full],
+      iterator_types = ["parallel", "parallel"]}}
+      ins(%p, %c, %r : tensor<{m}x{n}xf32>, tensor<{n}xf32>, tensor<{m}x{n}xf32>)
+      outs(%out, %out2 : tensor<{m}x{n}xbf16>, tensor<{m}x{n}xf32>) {{
+  ^bb0(%y: f32, %z: f32, %d: f32, %o: bf16, %o2: f32):
+    %s = arith.addf %y, %z : f32
+    %t = arith.addf %s, %d : f32
+    %u = arith.truncf %t : f32 to bf16
+    linalg.yield %u, %t : bf16, f32
+  }} -> (tensor<{m}x{n}xbf16>, tensor<{m}x{n}xf32>)
+  return %q#0, %q#1 : tensor<{m}x{n}xbf16>, tensor<{m}x{n}xf32>
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k"),
+    [(1, 32, 32), (5, 16, 64), (16, 33, 96), (17, 64, 32), (33, 70, 64), (50, 32, 160), (40, 48, 40)],
+)
+def test_rows_stored_as_bf16_are_tiles_where_they_lie(m: int, n: int, k: int) -> None:
+    func = function(NARROW.format(m=m, n=n, k=k))
+    description = machine("medium")
+    bf16 = element_type("bf16").dtype
+    a, b, c, r = numbers(1, m, k).astype(bf16), numbers(2, k, n), numbers(3, n), numbers(4, m, n)
+    inputs = {0: a, 1: packed(func, description, b), 2: c, 3: r}
+    plan = plan_tiles(Dispatch(func), description)
+    # Rows that end inside a tile are copied: the next row's numbers are no zeros.
+    assert plan is not None and (plan.narrow is not None) == (k % 32 == 0)
+    wide = a.astype(np.float32)
+    expected = meaning(wide, b, "medium") + c + r
+    allowed = bound(wide, b) + 1e-6 * (np.abs(c) + np.abs(r))
+    for form, (narrow, full) in all_results(func, description, inputs, runs_here()):
+        assert narrow.dtype == bf16 and full.dtype == np.float32
+        assert (np.abs(full - expected) <= allowed).all(), form
+        np.testing.assert_array_equal(narrow.astype(np.float32), full.astype(bf16).astype(np.float32))
 
 
 BATCHED = """

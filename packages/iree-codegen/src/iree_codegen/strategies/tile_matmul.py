@@ -1,8 +1,8 @@
 """``tile-matmul``: products with constant weights on matrix tiles, in bf16 parts, with fused epilogues.
 
-B's panels of bf16 pairs are packed when the artefact is written. A workgroup converts a block of A's rows to
-bf16 in worker scratch once and takes it through a group of panels. A tile's sums go to scratch; the epilogue
-reads them there while they are hot and stores the results.
+B's panels of bf16 pairs are packed when the artefact is written. Rows of A that are stored as bf16 serve as
+they lie; others a workgroup converts in worker scratch, once for a group of panels. A tile's sums go to
+scratch; its results are computed and stored while the next tile is multiplied.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from iree_codegen import indexing
 from iree_codegen.contraction import operand_forms
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
-from iree_codegen.indexing import Bindings
+from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
 from iree_codegen.matmul_factors import first_panel
-from iree_codegen.product_tiles import ProductTiles, bf16_parts
-from iree_codegen.tile_kernel import LINE, WORDS, Factor, TileKernel, build
+from iree_codegen.product_tiles import ProductTiles, Waiting, bf16_parts
+from iree_codegen.tile_kernel import LINE, WORDS, Factor, TileKernel, multiply
 from iree_codegen.tile_panels import COLUMNS, DEPTH, TILE_PANELS, tile_panel_shape
 from iree_codegen.tile_plan import TilePlan, plan_tiles, tile_layout
+from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, VectorType, bf16, f32
 from iree_core_ir.target import ConstantLayout
 
@@ -48,23 +49,31 @@ def tile_matmul(dispatch: Dispatch, description: Any) -> Kernel | None:
 
 class _Emitter(ProductTiles):
     def __init__(self, dispatch: Dispatch, description: Any, plan: TilePlan) -> None:
-        super().__init__(dispatch, description, plan.root, plan.base.m, plan.base.n, plan.step, plan.width)
+        m, n, rows = plan.base.m, plan.base.n, plan.step
+        super().__init__(dispatch, description, plan.root, m, n, rows, plan.width, buffers=2)
         self.plan = plan
-        self.part_offset = plan.block * plan.pitch
-        self.a_rows = self.frame.scratch_view(plan.parts * self.part_offset, bf16)
         part = plan.column_tiles * WORDS
-        spec = TileKernel(
+        if plan.narrow is None:
+            self.part_offset = plan.block * plan.pitch
+            self.a_rows = self.frame.scratch_view(plan.parts * self.part_offset, bf16)
+            a = Factor(bf16, plan.pitch, plan.apart * plan.pitch, self.part_offset, DEPTH)
+        else:
+            self.a_rows = self.frame.binding_args[plan.narrow.binding.index]
+            pitch = 0 if m is None else plan.narrow.address.coefficient(plan.root.vars[m])
+            assert isinstance(pitch, int)
+            a = Factor(bf16, pitch, plan.apart * pitch, 0, DEPTH)
+        self.spec = TileKernel(
             plan.rows,
             plan.row_tiles,
             plan.column_tiles,
             plan.parts,
             plan.n_steps,
-            Factor(bf16, plan.pitch, plan.rows * plan.pitch, self.part_offset, DEPTH),
+            a,
             Factor(f32, COLUMNS, WORDS, part, plan.parts * part),
             plan.width,
             prefetched=plan.prefetched,
+            apart=plan.apart,
         )
-        self.function = build(spec, f"{dispatch.name}.tile")
 
     def emit(self) -> Kernel:
         plan, base, k = self.plan, self.plan.base, self.kernel
@@ -80,19 +89,21 @@ class _Emitter(ProductTiles):
         rows: Index = k.min(k.sub(k.dim(base.rows), m_first), plan.block)
         if isinstance(base.rows, int) and base.rows % plan.block == 0:
             rows = plan.block
-        self._convert(at, m_first, rows)
-        first = k.mul(part, group)
-        last = k.add(first, group) if panels % group == 0 else k.min(k.add(first, group), panels)
+        if plan.narrow is None:
+            self._convert(at, m_first, rows)
+        first, last = self.frame.part(part, group, panels)
         b_start = first_panel(at, base, panels)
+        tiles = k.ceildiv(rows, plan.step)
 
-        def panel(p: Index) -> None:
-            inner = at.child({self.n_base: k.mul(p, plan.width)})
-            words = plan.n_steps * plan.parts * plan.column_tiles * WORDS
-            b = k.mul(k.add(b_start, p), words)
-            k.loop(0, k.ceildiv(rows, plan.step), 1, (), lambda t: self._tile(inner, t, m_first, rows, b))
+        def panel(p: Index, *carried: Value) -> list[Value]:
+            return k.loop(
+                0, tiles, 1, carried,
+                lambda t, *waiting: self._tile(at, p, t, m_first, rows, k.add(b_start, p), Waiting(*waiting)),
+            )  # fmt: skip
 
-        k.loop(first, last, 1, (), panel)
-        self.frame.private = [self.function.func]
+        nothing = Waiting(0, 0, 0, 0, plan.step * plan.width)
+        rest = k.loop(first, last, 1, [k.value(v) for v in nothing], panel)
+        self.store_waiting(at, Waiting(*rest), base.columns)
         shape = f"{plan.row_tiles}x{plan.column_tiles} tiles of {plan.rows} rows, {plan.parts} bf16 a number"
         return self.frame.finish([total], self.frame.scratch_bytes, NAME, shape)
 
@@ -128,20 +139,37 @@ class _Emitter(ProductTiles):
 
     # -- tiles ------------------------------------------------------------------------------------------
 
-    def _tile(self, at: Bindings, t: Index, m_first: Index, rows: Index, b: Index) -> None:
+    def _tile(
+        self, at: Bindings, p: Index, t: Index, m_first: Index, rows: Index, b_panel: Index, waiting: Waiting
+    ) -> list[Value]:
+        """Multiply, and store the results of the tile before meanwhile; returns the tile that waits now."""
         plan, k = self.plan, self.kernel
-        first = k.mul(t, plan.step)
         memory = self.frame.binding_args[plan.b.binding.index]
+        first = k.mul(t, plan.step)
         # What comes next lies behind this panel, also the next product's where this is the last.
         panel = plan.n_steps * plan.parts * plan.column_tiles * WORDS
+        b = k.mul(b_panel, panel)
         later = k.add(k.add(b, panel), k.mul(t, plan.n_steps * plan.prefetched * LINE))
-        k.call(self.function, [self.a_rows, k.mul(first, plan.pitch), memory, b, self.tile, 0, later])
-        count: Index = plan.step
-        if not isinstance(rows, int) or rows % plan.step:
-            count = k.min(k.sub(rows, first), plan.step)
-        columns = plan.base.columns
-        assert isinstance(columns, int)
-        end: Index = plan.width
-        if columns % plan.width:
-            end = k.min(k.sub(columns, at.values[self.n_base]), plan.width)
-        self.epilogue(at.child({self.m_base: k.add(m_first, first)}), count, end)
+        start = k.sub(plan.step * plan.width, waiting.start)
+        m: Index = k.add(m_first, first)
+        done: Index = 0
+        end: Index = plan.step
+        if plan.narrow is None:
+            a = k.mul(first, plan.pitch)
+            if not isinstance(rows, int) or rows % plan.step:
+                end = k.min(k.sub(rows, first), plan.step)
+        else:
+            # The last tile ends with A's last row: some of its rows are those of the tile before.
+            assert isinstance(plan.base.rows, int)
+            if plan.base.rows % plan.step:
+                m = k.min(m, plan.base.rows - plan.step)
+                done = k.sub(k.add(m_first, first), m)
+            here: dict[Var, Index] = {self.root.vars[i]: 0 for i in plan.base.k}
+            if plan.base.m is not None:
+                here[self.root.vars[plan.base.m]] = m
+            a = at.child(here).scalar(plan.narrow.address)
+        multiply(
+            k, self.spec, (self.a_rows, a), (memory, b), (self.tile, start), later,
+            lambda step: self.store_share(at, waiting, plan.base.columns, step, plan.share),
+        )  # fmt: skip
+        return [k.value(v) for v in Waiting(done, end, m, k.mul(p, plan.width), start)]
