@@ -74,6 +74,16 @@ def test_old_ones_go_even_when_there_is_room(tmp_path: Path) -> None:
     assert _names(cache) == {names[1]}
 
 
+def test_old_ones_make_room_first(tmp_path: Path) -> None:
+    cache = _cache(tmp_path, 8000)
+    names = _fill(cache, 9)
+    for name in names[2:]:
+        os.utime(tmp_path / name)
+    # What is left without the two old ones is below the limit, if not below three quarters of it.
+    assert len(cache.prune(unused_seconds=3600)) == 2
+    assert _names(cache) == set(names[2:])
+
+
 def test_writers_settle_without_looking_at_every_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,16 +141,15 @@ class DiskCache:
         limit = self.max_bytes if max_bytes is None else max_bytes
         now = time.time()
         entries = sorted(self.entries(), key=lambda entry: entry.used)
-        total = sum(entry.bytes for entry in entries)
+        old = 0
+        if unused_seconds is not None:
+            old = sum(now - entry.used >= unused_seconds for entry in entries)
+        total = sum(entry.bytes for entry in entries[old:])
         goal = limit * KEPT if total > limit else total
-        removed = []
-        for entry in entries:
-            old = unused_seconds is not None and now - entry.used >= unused_seconds
-            if not old and total <= goal:
-                break
-            if self._unlink(entry.path):
-                removed.append(entry)
-            total -= entry.bytes
+        while total > goal:
+            total -= entries[old].bytes
+            old += 1
+        removed = [entry for entry in entries[:old] if self._unlink(entry.path)]
         self._remove_abandoned(now - ABANDONED_SECONDS)
         self._note(total)
         return removed
