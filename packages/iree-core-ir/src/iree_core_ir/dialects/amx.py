@@ -56,7 +56,7 @@ class TileType(Type):
 
     @classmethod
     def parse_parameters(cls, p: Any) -> TileType:
-        shape = p._shape_prefix()
+        shape = p.shape_prefix()
         element = p.type()
         p.expect(">")
         return cls(shape, element)

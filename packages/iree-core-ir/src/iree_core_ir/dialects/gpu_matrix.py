@@ -69,7 +69,7 @@ class MMAMatrixType(Type):
 
     @classmethod
     def parse_parameters(cls, p: Any) -> MMAMatrixType:
-        shape = p._shape_prefix()
+        shape = p.shape_prefix()
         element = p.type()
         p.expect(",")
         role = p.string()

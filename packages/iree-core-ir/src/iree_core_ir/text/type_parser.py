@@ -124,7 +124,7 @@ class TypeParser(AffineParser):
             self.fail(f"unknown type '{match[3]}'", match.start(3))
         return _SHAPED_CLASSES[match[1]](_dimensions(match[2].split("x")[:-1]), element)
 
-    def _shape_prefix(self) -> tuple[int, ...]:
+    def shape_prefix(self) -> tuple[int, ...]:
         """``<4x?x`` up to the element type. The current token is ``<``."""
         if self.tok != "<":
             self.fail(f"expected '<', got {self.shown()}")
@@ -146,7 +146,7 @@ class TypeParser(AffineParser):
         return True
 
     def _tensor(self) -> Type:
-        shape = self._shape_prefix()
+        shape = self.shape_prefix()
         if not shape and self._unranked():
             element = self.type()
             self.expect(">")
@@ -157,7 +157,7 @@ class TypeParser(AffineParser):
         return ty.TensorType(shape, element, encoding)
 
     def _memref(self) -> Type:
-        shape = self._shape_prefix()
+        shape = self.shape_prefix()
         unranked = not shape and self._unranked()
         element = self.type()
         extras: list[Attribute] = []
@@ -176,7 +176,7 @@ class TypeParser(AffineParser):
     def _vector(self) -> Type:
         if self.tok == "<" and self.text.startswith("[", self.pos):
             self.fail("scalable vectors are not supported", self.pos)
-        shape = self._shape_prefix()
+        shape = self.shape_prefix()
         element = self.type()
         self.expect(">")
         return ty.VectorType(shape, element)
