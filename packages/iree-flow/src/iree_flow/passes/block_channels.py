@@ -43,10 +43,10 @@ class BlockChannels(Pass):
             return
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
-                names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
                     generalize_elementwise(block)
-                    blocks = ChannelBlocks(lanes, DimResolver(block, names), context.constants)
+                    blocks = ChannelBlocks(lanes, resolver, context.constants)
                     _block(block, blocks, self.always)
 
 

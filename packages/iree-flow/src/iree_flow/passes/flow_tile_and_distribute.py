@@ -38,9 +38,9 @@ class FlowTileAndDistribute(Pass):
     def run(self, module: Op, context: PassContext) -> None:
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
-                names = argument_dim_names(function)
+                resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
-                    _Distributor(block, DimResolver(block, names)).run()
+                    _Distributor(block, resolver).run()
 
 
 class _Distributor:
