@@ -17,7 +17,17 @@ import numpy as np
 
 from iree_base.element_types import ElementType
 from iree_base.packed_rows import packed_bytes
-from iree_hal import Buffer, BufferView, CommandBuffer, Device, Executable, ExecutableSpec, ExportSpec, Fence
+from iree_hal import (
+    Buffer,
+    BufferView,
+    CommandBuffer,
+    Device,
+    Executable,
+    ExecutableSpec,
+    ExportSpec,
+    Fence,
+    result_memory,
+)
 from iree_hal.recording import Recording
 from iree_vm.artifact.manifest import ExecutableEntry, Variant
 from iree_vm.artifact.reader import Artifact
@@ -472,7 +482,7 @@ def allocate(element: ElementType, shape: Sequence[int]) -> Any:
     """Fresh memory for a result: an array, or a packed view for sub-byte types. Raises VmError 11, 22."""
     try:
         if element.bits >= 8:
-            return np.empty(shape, element.dtype)
+            return result_memory.empty(shape, element.dtype)
         return BufferView(Buffer.wrap(np.empty(packed_bytes(shape, element), np.uint8)), shape, element.name)
     except ValueError as error:
         raise VmError(22, shape_text(element.name, shape), cause=str(error)) from None

@@ -7,11 +7,13 @@ synchronous execution. An expansion tests the common case in place and leaves ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from iree_hal import result_memory
 from iree_vm.bytecode.translate import Arguments, Inline
 from iree_vm.element_codes import from_code
 
@@ -83,7 +85,11 @@ def _result(arguments: Arguments, results: list[str], bind: Bind, value: Value) 
     code = _constant(value, element_type)
     if code is ... or storage != "None":
         return None
-    return [f"{results[0]} = {bind(np.empty)}({_tuple(shape)}, {bind(from_code(code).dtype)})"]
+    dtype = from_code(code).dtype
+    dims = [_constant(value, dim) for dim in shape]
+    small = ... not in dims and math.prod(dims) * dtype.itemsize < result_memory.SMALLEST
+    empty = np.empty if small else result_memory.empty
+    return [f"{results[0]} = {bind(empty)}({_tuple(shape)}, {bind(dtype)})"]
 
 
 def _execute(arguments: Arguments, results: list[str], bind: Bind, value: Value) -> list[str] | None:
