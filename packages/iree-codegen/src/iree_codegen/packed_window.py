@@ -12,27 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from iree_codegen.contraction import Root, find_root, product_operands
+from iree_codegen.contraction import Root, find_root
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.integer_panels import GROUP
 from iree_codegen.integer_plan import is_integer_product, weights_of
-from iree_codegen.tile_panels import COLUMNS, DEPTH, ROWS
-from iree_codegen.tile_plan import PARTS, SHORTEST
 from iree_codegen.tiles import choose_tile
 from iree_codegen.window import step_of
 from iree_core_ir.ir.affine import AffineDim
-from iree_core_ir.ir.types import f32
 
 BLOCK_PIXELS = 448
 """Output pixels that a workgroup does, about: their sums for one panel of filters stay in the L1 cache."""
 GROUPS = 2
 """Workgroups that a convolution of one block is cut into, so that several workers share it."""
-PAIR = 2
-"""bf16 numbers in a word."""
-ON_TILES = frozenset({"medium"})
-"""Precisions at which convolutions go to tiles. Three products of an image packed twice cost more than f32 on
-blocked images and Winograd's transforms (measured: ResNet-50 87 ms against 55).
-"""
 BATCH, FILTER, ROW, COLUMN, CHANNEL, TAP_ROW, TAP_COLUMN = range(7)
 """The loops of the op."""
 
@@ -202,25 +193,6 @@ def plan_integer_window(dispatch: Dispatch, description: Any) -> PackedWindow | 
     pixels = -(-found.block_rows * found.extent(COLUMN) // lanes)
     tile = choose_tile(found.extent(FILTER), pixels, depth, description.registers)
     return found.cut(lanes, tile.rows, tile.vectors, GROUP, groups)
-
-
-def plan_tile_window(dispatch: Dispatch, description: Any) -> PackedWindow | None:
-    """The plan of a product of f32 in bf16 parts on matrix tiles, likewise."""
-    precision = getattr(description, "matmul_precision", "highest")
-    if precision not in ON_TILES or "bf16" not in description.matrix_tiles:
-        return None
-    parts = PARTS[precision]
-    found = find_window(dispatch, _is_f32_product)
-    if found is None or found.extent(CHANNEL) < SHORTEST:
-        return None
-    groups = -(-found.extent(CHANNEL) // DEPTH) * (DEPTH // PAIR)
-    row_tiles = 1 if found.extent(FILTER) <= ROWS else 2
-    vectors = 1 if found.block_rows * found.extent(COLUMN) <= COLUMNS else 2
-    return found.cut(COLUMNS, row_tiles * ROWS, vectors, PAIR, groups, parts)
-
-
-def _is_f32_product(op: Any) -> bool:
-    return product_operands(op) is not None and all(v.type.element_type is f32 for v in op.operands)
 
 
 def _steps(map: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:

@@ -11,13 +11,13 @@ api = (1, 0)
 
 TRANSFORMS = {
     "blocked-panels": "blocked_panels",
+    "blocked-tile-panels": "blocked_tile_panels",
     "blocked-winograd-panels": "blocked_winograd_panels",
     "cpu-panels": "packing",
     "channel-panels": "channel_panels",
     "gate-panels": "gate_panels",
     "integer-filters": "integer_panels",
     "integer-panels": "integer_panels",
-    "tile-filters": "tile_panels",
     "tile-panels": "tile_panels",
     "winograd-panels": "winograd_panels",
 }

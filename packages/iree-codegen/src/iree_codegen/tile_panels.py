@@ -5,9 +5,6 @@
 word of 32 bits (typed f32) that holds two bf16 numbers, rows 2i and 2i + 1 of a column; zeros stand behind
 the last row and column. With one part the numbers are rounded to bf16; with two the second holds what the
 first leaves, so that their sum is within 2^-17 of the number.
-
-``tile-filters``: weights ``[F][C][window]`` become, in words of two channels likewise,
-``[ceil(F / rows)][ceil(C / 32)][window][parts][rows / 16][16 filters][16 pairs]``.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ import numpy as np
 from iree_base.element_types import element_type
 from iree_core_ir.constant_transforms import constant_transform
 
-TILE_PANELS, TILE_FILTERS = "tile-panels", "tile-filters"
+TILE_PANELS = "tile-panels"
 DEPTH = 32
 """bf16 numbers in a row of a tile."""
 COLUMNS = 16
@@ -91,45 +88,4 @@ def pack_tile_panels(
     for number, part in enumerate(split(flat, parts)):
         by_tile = part.reshape(outer, steps, pairs, 2, panels, tiles, columns)
         packed[:, :, :, number] = by_tile.transpose(0, 4, 1, 5, 2, 6, 3)
-    return packed.view(np.float32).reshape(shape)
-
-
-def tile_filter_parameters(rows: int, parts: int) -> dict[str, Any]:
-    """``rows``: filters of a panel, a multiple of 16."""
-    return {"rows": rows, "parts": parts}
-
-
-def tile_filter_shape(shape: Sequence[int], parameters: Mapping[str, Any]) -> tuple[int, ...]:
-    """The packed shape of weights ``[F][C][window]``."""
-    rows, parts = int(parameters["rows"]), int(parameters["parts"])
-    window = int(np.prod(shape[2:], dtype=np.int64))
-    return -(-shape[0] // rows), -(-shape[1] // DEPTH), window, parts, rows // ROWS, ROWS, DEPTH // 2
-
-
-def _unpack_filters(array: Array, parameters: Mapping[str, Any], shape: Sequence[int]) -> Array:
-    packed_shape = tile_filter_shape(shape, parameters)
-    panels, steps, window, _, tiles, rows, pairs = packed_shape
-    words = np.ascontiguousarray(array).reshape(packed_shape)
-    numbers = words.view(element_type("bf16").dtype).reshape(*packed_shape, 2).astype(np.float32)
-    total = numbers.sum(axis=3, dtype=np.float32)
-    # panels, steps, window, tiles, rows, pairs, 2 -> (panels tiles rows), (steps pairs 2), window
-    full: Array = total.transpose(0, 3, 4, 1, 5, 6, 2).reshape(
-        panels * tiles * rows, steps * pairs * 2, window
-    )
-    return full[: shape[0], : shape[1]].reshape(tuple(shape))
-
-
-@constant_transform(TILE_FILTERS, inverse=_unpack_filters)
-def pack_tile_filters(
-    sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> Array:
-    source = np.asarray(sources[0], np.float32)
-    panels, steps, window, parts, tiles, rows, pairs = tile_filter_shape(source.shape, parameters)
-    flat = source.reshape(source.shape[0], source.shape[1], window)
-    filters, channels = panels * tiles * rows, steps * DEPTH
-    flat = np.pad(flat, ((0, filters - flat.shape[0]), (0, channels - flat.shape[1]), (0, 0)))
-    packed = np.empty((panels, steps, window, parts, tiles, rows, pairs, 2), element_type("bf16").dtype)
-    for number, part in enumerate(split(flat, parts)):
-        by_tile = part.reshape(panels, tiles, rows, steps, pairs, 2, window)
-        packed[:, :, :, number] = by_tile.transpose(0, 3, 6, 1, 2, 4, 5)
     return packed.view(np.float32).reshape(shape)

@@ -165,9 +165,7 @@ def _with_features(architecture: str, features: set[str], options: Mapping[str, 
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= features
     found = TILE_FEATURES.items() if wide and "amx-tile" in features else ()
     tiles = tuple(element for element, feature in found if feature in features)
-    # Images that go through tiles are packed from rows of pixels.
-    through_tiles = precision == "medium" and "bf16" in tiles
-    blocked = blocks == "auto" and "fma" in features and not through_tiles
+    blocked = blocks == "auto" and "fma" in features
     vector_bits = 512 if wide else 256 if "avx2" in features else 128
     return replace(
         base,
