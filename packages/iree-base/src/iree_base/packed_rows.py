@@ -55,4 +55,19 @@ def unpack_rows(data: Bytes, shape: Sequence[int], element: ElementType) -> Arra
     return codes.astype(element.dtype).reshape(tuple(shape))
 
 
-__all__ = ["pack_rows", "packed_bytes", "row_bytes", "unpack_rows"]
+def to_bytes(array: Array, element: ElementType) -> Bytes:
+    """What an array is in memory, row behind row: packed where elements are less than a byte, else as it lies
+    (no copy if it lies so)."""
+    if element.bits < 8:
+        return pack_rows(array, element)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def from_bytes(data: Bytes, shape: Sequence[int], element: ElementType) -> Array:
+    """The array of ``shape`` that ``data`` holds: a view where elements are whole bytes."""
+    if element.bits < 8:
+        return unpack_rows(data, shape, element)
+    return data.view(element.dtype).reshape(tuple(shape))
+
+
+__all__ = ["from_bytes", "pack_rows", "packed_bytes", "row_bytes", "to_bytes", "unpack_rows"]

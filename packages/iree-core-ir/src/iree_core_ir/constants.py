@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from iree_base.element_types import ElementType, element_type, from_dtype
-from iree_base.packed_rows import pack_rows, unpack_rows
+from iree_base.packed_rows import from_bytes, pack_rows, packed_bytes
 from iree_core_ir.constant_transforms import transform_function
 from iree_core_ir.errors import CoreIrError
 
@@ -64,13 +64,7 @@ class ConstantEntry:
     @property
     def nbytes(self) -> int:
         """Stored bytes; sub-byte elements are packed along the last dimension, rows padded to a byte."""
-        row = self.row
-        if row.bits >= 8:
-            return self.n_elements * row.bytes
-        if not self.shape:
-            return 1
-        rows = self.n_elements // self.shape[-1] if self.shape[-1] else 0
-        return rows * ((self.shape[-1] * row.bits + 7) // 8)
+        return packed_bytes(self.shape, self.row)
 
 
 class ConstantStore:
@@ -251,12 +245,9 @@ class ConstantStore:
         if entry.n_elements == 0:
             return np.empty(entry.shape, dtype)
         try:
-            if entry.row.bits < 8:
-                raw = np.memmap(entry.path, np.uint8, "r", entry.offset, (entry.nbytes,))
-                return unpack_rows(np.asarray(raw), entry.shape, entry.row)
             # A mapping of bytes, then a view: some dtypes of ml-dtypes cannot be mapped directly.
             raw = np.memmap(entry.path, np.uint8, "r", entry.offset, (entry.nbytes,))
-            return raw.view(np.ndarray).view(dtype).reshape(entry.shape)
+            return from_bytes(raw.view(np.ndarray), entry.shape, entry.row)
         except (OSError, ValueError) as error:
             raise CoreIrError(9, f"'{entry.key}' in file '{entry.path}'", cause=str(error)) from None
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from iree_base.element_types import element_type
-from iree_base.packed_rows import pack_rows, unpack_rows
+from iree_base.packed_rows import from_bytes, to_bytes
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import DictAttr
@@ -70,15 +70,9 @@ def run_on_memory(call: Call, function: FuncOp, scalars: Sequence[Any], memory: 
             size if size >= 0 else int(arguments[p])
             for size, p in zip(arg.type.shape, positions, strict=True)
         ]
-        if element.bits < 8:
-            arguments[i] = unpack_rows(own, shape, element)
-        else:
-            arguments[i] = np.array(own, copy=True).view(element.dtype).reshape(shape)
+        arguments[i] = from_bytes(own.copy(), shape, element)
     results = call(function, unpacked(function, arguments))
     destinations: Any = function.attributes["iree.destinations"]
     for position, value in zip(destinations.values, results, strict=True):
         element = element_type(str(block.args[position].type.element_type))
-        if element.bits < 8:
-            bytes_of[position][:] = pack_rows(np.asarray(value), element)
-        else:
-            bytes_of[position][:] = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        bytes_of[position][:] = to_bytes(np.asarray(value), element)

@@ -14,7 +14,7 @@ import numpy as np
 
 from iree_base.element_types import ELEMENT_TYPES, from_dtype
 from iree_base.errors import PluginError
-from iree_base.packed_rows import pack_rows, packed_bytes, unpack_rows
+from iree_base.packed_rows import from_bytes, pack_rows, packed_bytes
 from iree_hal.buffer import Buffer
 from iree_hal.errors import ELEMENT_TYPE, SHAPE, HalError
 
@@ -100,11 +100,9 @@ class BufferView:
         if self.buffer.readonly:
             data = data.view()
             data.flags.writeable = False
-        if element.bits < 8:
-            return unpack_rows(data, self.shape, element)
         if data.ctypes.data % element.dtype.alignment:
             data = data.copy()
-        return data.view(element.dtype).reshape(self.shape)
+        return from_bytes(data, self.shape, element)
 
     def __dlpack__(self, **arguments: Any) -> Any:
         """The elements as a DLPack capsule that shares the memory."""

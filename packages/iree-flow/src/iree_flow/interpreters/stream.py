@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from iree_base.element_types import element_type
-from iree_base.packed_rows import pack_rows, unpack_rows
+from iree_base.packed_rows import from_bytes, to_bytes
 from iree_core_ir.dispatch_function import run_on_memory
 from iree_core_ir.interpreter import Frame, implements
 from iree_core_ir.ir.types import TensorType
@@ -48,10 +48,7 @@ def constant_load(frame: Frame, op: stream.ConstantLoad) -> Array:
 @implements(stream.TensorImport)
 def tensor_import(frame: Frame, op: stream.TensorImport, source: Array, *rest: int) -> Array:
     element = element_type(str(op.source.type.element_type))
-    if element.bits < 8:
-        view = pack_rows(source, element)
-    else:
-        view = np.ascontiguousarray(source).reshape(-1).view(np.uint8).view()
+    view = to_bytes(source, element).view()
     view.flags.writeable = False
     return view
 
@@ -111,6 +108,4 @@ def _typed(raw: Array, type: TensorType, dims: list[int]) -> Array:
     rest = iter(dims)
     shape = [size if size >= 0 else next(rest) for size in type.shape]
     element = element_type(str(type.element_type))
-    if element.bits < 8:
-        return unpack_rows(raw, shape, element)
-    return np.array(raw, copy=True).view(element.dtype).reshape(shape)
+    return from_bytes(raw.copy(), shape, element)
