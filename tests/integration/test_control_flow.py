@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from control_models import HEAD, MODELS, build
 from onnx import parser
@@ -20,17 +19,11 @@ from onnx import parser
 import iree_flow
 import iree_hal
 import iree_vm
-from iree_input_onnx.testing import run_model
+from iree_input_onnx.testing import by_onnxruntime, run_model
 
 
-def by_onnxruntime(model: onnx.ModelProto, calls: Any) -> list[Any]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [value.name for value in session.get_inputs()]
-    return [session.run(None, dict(zip(names, inputs, strict=True))) for inputs in calls]
+def wanted_of(model: onnx.ModelProto, calls: Any) -> list[Any]:
+    return [by_onnxruntime(model, inputs) for inputs in calls]
 
 
 def check(found: Any, wanted: Any) -> None:
@@ -45,7 +38,7 @@ def check(found: Any, wanted: Any) -> None:
 def test_imported(name: str) -> None:
     text, calls = MODELS[name]
     model = build(text)
-    for inputs, wanted in zip(calls, by_onnxruntime(model, calls), strict=True):
+    for inputs, wanted in zip(calls, wanted_of(model, calls), strict=True):
         check(run_model(model, inputs), wanted)
 
 
@@ -54,7 +47,7 @@ def test_compiled_for_two_targets(name: str) -> None:
     text, calls = MODELS[name]
     model = build(text)
     artifact = iree_flow.compile(model, target=["llvm-cpu", "reference"])
-    wanted = by_onnxruntime(model, calls)
+    wanted = wanted_of(model, calls)
     for driver in ("local-task", "reference"):
         module = iree_vm.load(artifact, device=iree_hal.create_device(driver))
         for inputs, expected in zip([*calls, *calls], [*wanted, *wanted], strict=True):
@@ -86,7 +79,7 @@ def test_under_verification(tmp_path: Path) -> None:
     assert len(files) == 4
     for path in files:
         text, calls = MODELS[path.stem]
-        wanted = [a for outputs in by_onnxruntime(build(text), calls) for a in outputs]
+        wanted = [a for outputs in wanted_of(build(text), calls) for a in outputs]
         with np.load(path) as found:
             check([found[key] for key in found.files], wanted)
 
@@ -114,7 +107,7 @@ def test_what_follows_branches_of_different_ranks_is_there_for_each() -> None:
     module = iree_vm.load(iree_flow.compile(model, target="llvm-cpu"))
     rng = np.random.default_rng(0)
     calls = [(rng.standard_normal((3, width)).astype(np.float32),) for width in (1, 4)]
-    for inputs, wanted in zip(calls, by_onnxruntime(model, calls), strict=True):
+    for inputs, wanted in zip(calls, wanted_of(model, calls), strict=True):
         check(module.main(*inputs), wanted)
 
 
@@ -147,5 +140,5 @@ def test_silero_vad_as_it_is_shipped(model_file: Callable[[str], Path]) -> None:
         for rate, size in ((16000, 576), (8000, 288))
         for batch in (1, 3)
     ]
-    for inputs, wanted in zip(calls, by_onnxruntime(onnx.load(path), calls), strict=True):
+    for inputs, wanted in zip(calls, wanted_of(onnx.load(path), calls), strict=True):
         check(module.main(*inputs), wanted)
