@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from iree_hal.conformance.backend import Backend, Context, Recorder
+from iree_hal.executor import structs
 from iree_hal.executor.native import native
 from iree_hal.executor.pool import default_threads, pool
 
@@ -72,3 +73,42 @@ def test_workers_are_started_once() -> None:
     before = pool().n_workers
     pool().ensure(1)
     assert pool().n_workers == before >= 2
+
+
+@pytest.mark.parametrize("tiles", [2, 3, 64, 5001])
+def test_threads_work_on_neighbouring_tiles(tiles: int) -> None:
+    context = Context(Backend("local-task", {"threads": 2, "verify": False}))
+    for _ in range(20):
+        # Each has its half, begins at the front of it, and helps the other at the back.
+        changes = np.flatnonzero(np.diff(_workers(context, tiles)))
+        assert len(changes) <= 3
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("leased", [False, True])
+@pytest.mark.parametrize("tiles", [9, 1000, 20_000])
+def test_a_wave_stopped_half_way_goes_on(threads: int, leased: bool, tiles: int) -> None:
+    context = Context(Backend("local-task", {"threads": threads, "verify": False}))
+    pool().ensure(threads - 1)
+    recorder = Recorder(2, 0)
+    recorder.call("count", (tiles, 1, 1), [recorder.ref(1, 4 * tiles)])
+    frame = context.command_buffer(recorder.finish()).new_frame()  # type: ignore[attr-defined]
+    out = np.zeros(tiles, np.uint32)
+    frame.pack(frame.view, frame.inputs_at, out.ctypes.data, out.nbytes)
+    frame.state.threshold = frame.state.budget = 1
+    for run in range(1, 6):
+        turn, status = 0, structs.YIELD
+        while status != structs.DONE:
+            # Every other turn somebody else has the pool.
+            taken = leased and turn % 2 == 1 and native().lease(pool().address)
+            status = native().run(frame.pointer)
+            if taken:
+                native().release(pool().address)
+            assert status in (structs.YIELD, structs.WAIT, structs.DONE)
+            turn += 1
+        assert (out == run).all()
+
+
+def test_more_tiles_than_a_range_holds_stay_on_the_caller() -> None:
+    context = Context(Backend("local-task", {"threads": 2, "verify": False}))
+    assert (_workers(context, structs.RANGE_MASK + 1) == 0).all()

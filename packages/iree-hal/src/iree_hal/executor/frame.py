@@ -42,6 +42,7 @@ class Frame:
             "table": structs.ROW.size * recording.n_bindings,
             "params": 8 * recording.n_params,
             "ends": 4 * plan.max_wave,
+            "ranges": 8 * n,
             "dispatches": plan.dispatches.nbytes,
             "times": 8 * (len(plan.waves) + 1) if timed else 0,
             "scratch": n * plan.scratch_bytes,
@@ -65,6 +66,7 @@ class Frame:
         state.pool = pool_address or None
         state.params, state.table = address + at["params"], address + at["table"]
         state.ends, state.dispatches = address + at["ends"], address + at["dispatches"]
+        state.ranges = address + at["ranges"]
         state.scratch = address + at["scratch"]
         state.scratch_stride = state.scratch_bytes = plan.scratch_bytes
         per_ms = native().ticks_per_ms
@@ -72,8 +74,6 @@ class Frame:
         state.threshold = max(1, per_ms * SMALL_US // 1000)
         state.error = structs.NO_ERROR
         state.threads = n
-        # A ticket takes an eighth to a quarter of a thread's share of what remains.
-        state.chunk_shift = n.bit_length() + 2
         state.data_offset, state.flags_offset = ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET
         self.times: np.ndarray[Any, np.dtype[np.uint64]] | None = None
         """Of a timed frame: ticks at the start of the last run, and after each wave."""

@@ -20,7 +20,9 @@ from iree_hal.executor.native import native
 QUIESCE_SECONDS = 1.0
 """How long a fork or the end of the interpreter waits for a frame that holds the pool."""
 SPIN_PAUSES = 400
-"""Pauses (10 to 30 us) before a thread sleeps, when every thread has a processor of its own."""
+"""Pauses (10 to 30 us) before a worker sleeps, when every thread has a processor of its own."""
+LEASED_PAUSES = 8 * SPIN_PAUSES
+"""The same while a frame goes on: waking costs several times what most waves take."""
 MAX_WORKERS = 1024
 
 
@@ -31,7 +33,10 @@ class Pool:
         system = platform.current()
         self._native = native()
         self._functions = system.wait_functions()
-        self.address = system.map_memory(-(-structs.POOL.size // 4096) * 4096)
+        ranges = -(-structs.POOL.size // structs.RANGE.size) * structs.RANGE.size
+        nbytes = ranges + MAX_WORKERS * structs.RANGE.size
+        self.address = system.map_memory(-(-nbytes // 4096) * 4096)
+        self._ranges = self.address + ranges
         self._memory = structs.POOL.ctype.from_address(self.address)
         self._reset()
         os.register_at_fork(
@@ -50,6 +55,7 @@ class Pool:
         memory.wait_number = functions.number
         memory.wait, memory.wake = functions.wait, functions.wake
         setattr(memory, "yield", functions.yield_)
+        memory.ranges = self._ranges
         self.n_workers = 0
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -73,7 +79,8 @@ class Pool:
                 self._threads.append(thread)
                 self.n_workers = number
                 crowded = number + 1 > platform.current().cpu_count()
-                self._memory.worker_spin = self._memory.caller_spin = 0 if crowded else SPIN_PAUSES
+                self._memory.worker_spin = 0 if crowded else SPIN_PAUSES
+                self._memory.leased_spin = self._memory.caller_spin = 0 if crowded else LEASED_PAUSES
                 self._memory.n_workers = number
 
     def _take_lease(self) -> bool:

@@ -47,6 +47,13 @@ LENGTH_MASK = READ_ONLY - 1
 
 TRANSFER_CHUNK = 64 << 10
 """Bytes of a fill or copy that one tile does."""
+RANGE_BITS = 22
+"""Of each end of a range; what is left of the word is the epoch's."""
+EPOCH_SHIFT = 2 * RANGE_BITS
+RANGE_MASK = (1 << RANGE_BITS) - 1
+EPOCH_MASK = (1 << 64 - EPOCH_SHIFT) - 1
+MOST_AT_ONCE = 64
+"""Tiles that a thread takes at a time."""
 
 STEP = Struct(
     "Step",
@@ -140,11 +147,12 @@ FRAME = Struct(
         Field("error", "u64", "command << 32 | code, smallest wins; NO_ERROR"),
         Field("detail", "u64", "binding or row number of an executor fault"),
         Field("seed", "u64", "of the tile permutation"),
+        Field("ranges", "ptr", "u64[] per thread {first:32 | end:32}: what was left when a wave was stopped"),
         Field("times", "ptr", "u64[]: with FLAG_TIME, ticks at the start and after each wave"),
         Field("factor", "u64", "tile permutation of this wave: t -> (factor t + shift) mod total"),
         Field("shift", "u64", "see factor"),
         Field("threads", "u32", "most threads that may work on this frame, the caller included"),
-        Field("chunk_shift", "u32", "a ticket takes remaining >> chunk_shift tiles"),
+        Field("scattered", "u32", "1: the tiles that remain are those of ranges, else the last of the wave"),
         Field("flags", "u32", "FLAG_*"),
         Field("state", "u32", "START, READY, OPEN or STRAGGLING"),
         Field("wave", "u32", "the wave being run, or after HOST_CALL the one after it"),
@@ -163,19 +171,19 @@ POOL = Struct(
     "Pool",
     "The rendezvous of one caller and the workers.",
     (
-        Field("ticket", "u64", "{epoch:32 | remaining:32}", align=64),
+        Field("ticket", "u64", "{epoch:32 | limit:32}: worker ids below limit may take tiles", align=64),
         Field("pending", "u32", "tiles handed out or waiting that are not done", align=64),
         Field("waiting", "u32", "1 while the caller sleeps on pending"),
         Field("frame", "ptr", "the frame being run; read only while holding a tile", align=64),
-        Field("limit", "u32", "worker ids below this may take tiles"),
-        Field("chunk_shift", "u32", "see Frame"),
         Field("lease", "u32", "1 while a caller owns the pool", align=64),
         Field("sleepers", "u32", "workers that sleep or are about to", align=64),
         Field("shutdown", "u32", "1: workers return", align=64),
         Field("n_workers", "u32", "workers started"),
         Field("running", "u32", "workers inside native code"),
         Field("worker_spin", "u32", "pauses before an idle worker sleeps"),
+        Field("leased_spin", "u32", "pauses before an idle worker sleeps while a caller owns the pool"),
         Field("caller_spin", "u32", "pauses before the caller sleeps"),
+        Field("ranges", "ptr", "Range[] per worker id"),
         Field("wait_convention", "u32", "of iree_hal.platform"),
         Field("wait_number", "u32", "system call number"),
         Field("wait", "ptr", "OS function"),
@@ -184,7 +192,13 @@ POOL = Struct(
     ),
 )
 
-STRUCTS: tuple[Struct, ...] = (*abi.STRUCTS, STEP, WAVE, COMMAND, REF, ROW, PLAN, FRAME, POOL)
+RANGE = Struct(
+    "Range",
+    "The tiles dealt to one thread that nobody has taken yet: from the front it takes, from the back others.",
+    (Field("word", "u64", "{epoch:20 | first:22 | end:22}", align=64),),
+)
+
+STRUCTS: tuple[Struct, ...] = (*abi.STRUCTS, STEP, WAVE, COMMAND, REF, ROW, PLAN, FRAME, POOL, RANGE)
 
 CONSTANTS: dict[str, int] = {
     name: value

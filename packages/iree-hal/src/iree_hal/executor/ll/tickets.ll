@@ -53,23 +53,62 @@ darwin:
 
 ; ---- tickets
 
-; Take some tiles of the open ticket {epoch, remaining} = v, as {taken, index from the end}; 0 taken if it changed.
-define internal i32 @take(ptr %pool, i64 %v) alwaysinline nounwind {
-  %ticket = addr Pool.ticket %pool
-  %shift = get Pool.chunk_shift %pool
-  %shift.safe = and i32 %shift, 31
-  %rem = trunc i64 %v to i32
-  %share = lshr i32 %rem, %shift.safe
-  %small = icmp eq i32 %share, 0
-  %at.least = select i1 %small, i32 1, i32 %share
-  %large = icmp ugt i32 %at.least, 64
-  %k = select i1 %large, i32 64, i32 %at.least
-  %k64 = zext i32 %k to i64
-  %v1 = sub i64 %v, %k64
-  %swap = cmpxchg ptr %ticket, i64 %v, i64 %v1 seq_cst acquire
+; Take some tiles of the epoch for thread id: of its own range from the front on, then of others' from the back,
+; so that a thread has neighbouring tiles, and in each wave much the same ones. {first:32 | count:32}; 0 when
+; nothing is left or the epoch is another.
+define internal i64 @take(ptr %pool, i32 %epoch, i32 %limit, i32 %id) nounwind noinline {
+entry:
+  %ranges = get Pool.ranges %pool
+  %epoch64 = zext i32 %epoch to i64
+  %tag = and i64 %epoch64, $EPOCH_MASK
+  br label %look
+look:
+  %turn = phi i32 [ 0, %entry ], [ %turn, %lost ], [ %turn.next, %next ]
+  %past.end = add i32 %id, %turn
+  %wraps = icmp uge i32 %past.end, %limit
+  %wrapped = sub i32 %past.end, %limit
+  %whose = select i1 %wraps, i32 %wrapped, i32 %past.end
+  %range = at Range %ranges, i32 %whose
+  %v = load atomic i64, ptr %range acquire, align 8
+  %v.first = lshr i64 %v, $RANGE_BITS
+  %first64 = and i64 %v.first, $RANGE_MASK
+  %v.tag = lshr i64 %v.first, $RANGE_BITS
+  %end64 = and i64 %v, $RANGE_MASK
+  %now = icmp eq i64 %v.tag, %tag
+  br i1 %now, label %count, label %none
+count:
+  %left = sub i64 %end64, %first64
+  %empty = icmp eq i64 %left, 0
+  br i1 %empty, label %next, label %try
+next:
+  %turn.next = add i32 %turn, 1
+  %all = icmp eq i32 %turn.next, %limit
+  br i1 %all, label %none, label %look
+try:
+  %own = icmp eq i32 %turn, 0
+  %shift = select i1 %own, i64 3, i64 2
+  %share = lshr i64 %left, %shift
+  %small = icmp eq i64 %share, 0
+  %at.least = select i1 %small, i64 1, i64 %share
+  %large = icmp ugt i64 %at.least, $MOST_AT_ONCE
+  %k = select i1 %large, i64 $MOST_AT_ONCE, i64 %at.least
+  %k.first = shl i64 %k, $RANGE_BITS
+  %front = add i64 %v, %k.first
+  %back = sub i64 %v, %k
+  %v.new = select i1 %own, i64 %front, i64 %back
+  %swap = cmpxchg ptr %range, i64 %v, i64 %v.new seq_cst acquire
   %ok = extractvalue { i64, i1 } %swap, 1
-  %taken = select i1 %ok, i32 %k, i32 0
-  ret i32 %taken
+  br i1 %ok, label %taken, label %lost
+lost:
+  br label %look
+taken:
+  %last = sub i64 %end64, %k
+  %begin = select i1 %own, i64 %first64, i64 %last
+  %high = shl i64 %begin, 32
+  %r = or i64 %high, %k
+  ret i64 %r
+none:
+  ret i64 0
 }
 
 ; k tiles are done; wake the caller if they were the last and it sleeps.
@@ -97,7 +136,9 @@ entry:
   %ticket = addr Pool.ticket %pool
   %word = getelementptr i8, ptr %ticket, i64 4
   %sleepers = addr Pool.sleepers %pool
+  %lease.at = addr Pool.lease %pool
   %spins = get Pool.worker_spin %pool
+  %leased.spins = get Pool.leased_spin %pool
   br label %spin
 spin:
   %i = phi i32 [ 0, %entry ], [ %i.next, %spin.on ]
@@ -108,7 +149,14 @@ spin:
   br i1 %changed, label %done, label %spin.more
 spin.more:
   %more = icmp ult i32 %i, %spins
-  br i1 %more, label %spin.on, label %sleep
+  br i1 %more, label %spin.on, label %patience
+patience:
+  ; While a frame goes on its next wave is near.
+  %lease = load atomic i32, ptr %lease.at monotonic, align 4
+  %leased = icmp ne i32 %lease, 0
+  %longer = icmp ult i32 %i, %leased.spins
+  %stay = and i1 %leased, %longer
+  br i1 %stay, label %spin.on, label %sleep
 spin.on:
   call void @pause()
   %i.next = add i32 %i, 1
@@ -138,7 +186,6 @@ entry:
   %running = addr Pool.running %pool
   %r0 = atomicrmw add ptr %running, i32 1 seq_cst
   %ticket = addr Pool.ticket %pool
-  %limit.at = addr Pool.limit %pool
   %shutdown.at = addr Pool.shutdown %pool
   br label %loop
 loop:
@@ -147,57 +194,106 @@ loop:
   %leave = icmp ne i32 %down, 0
   br i1 %leave, label %out, label %look
 look:
-  %rem = trunc i64 %v to i32
-  %closed = icmp eq i32 %rem, 0
-  br i1 %closed, label %idle, label %allowed
-allowed:
-  ; A limit of a later epoch than v's does no harm: taking then fails.
-  %limit = load atomic i32, ptr %limit.at acquire, align 4
+  %high = lshr i64 %v, 32
+  %epoch = trunc i64 %high to i32
+  %limit = trunc i64 %v to i32
   %may = icmp ult i32 %id, %limit
   br i1 %may, label %try, label %idle
 idle:
-  %high = lshr i64 %v, 32
-  %epoch = trunc i64 %high to i32
   call void @wait_epoch(ptr %pool, i32 %epoch)
   br label %loop
 try:
-  %k = call i32 @take(ptr %pool, i64 %v)
+  %tiles = call i64 @take(ptr %pool, i32 %epoch, i32 %limit, i32 %id)
+  %k = trunc i64 %tiles to i32
   %none = icmp eq i32 %k, 0
-  br i1 %none, label %loop, label %run
+  br i1 %none, label %idle, label %run
 run:
   ; Holding tiles: the frame cannot go away or change before complete().
   %f = get Pool.frame %pool
-  %total = get Frame.total %f
-  %first = sub i32 %total, %rem
+  %first64 = lshr i64 %tiles, 32
+  %first = trunc i64 %first64 to i32
   call void @run_tiles(ptr %f, i32 %first, i32 %k, i32 %id)
   call void @complete(ptr %pool, i32 %k)
-  br label %loop
+  br label %try
 out:
   %r1 = atomicrmw sub ptr %running, i32 1 seq_cst
   call void @leave_fp(i64 %fp)
   ret void
 }
 
-; Open a new epoch with Frame.remaining tiles; the caller holds the lease and no tile is out.
+; Deal the tiles that remain to the threads that may work on the frame, each a range of neighbours.
+define internal void @deal(ptr %pool, ptr %f, i32 %epoch, i32 %limit) nounwind {
+entry:
+  %ranges = get Pool.ranges %pool
+  %epoch64 = zext i32 %epoch to i64
+  %tag = shl i64 %epoch64, $EPOCH_SHIFT
+  %scattered = get Frame.scattered %f
+  %kept = get Frame.ranges %f
+  %total = get Frame.total %f
+  %remaining = get Frame.remaining %f
+  %start = sub i32 %total, %remaining
+  %start64 = zext i32 %start to i64
+  %remaining64 = zext i32 %remaining to i64
+  %limit64 = zext i32 %limit to i64
+  %again = icmp ne i32 %scattered, 0
+  br label %head
+head:
+  %t = phi i32 [ 0, %entry ], [ %t.next, %store ]
+  %first = phi i64 [ %start64, %entry ], [ %end, %store ]
+  %more = icmp ult i32 %t, %limit
+  br i1 %more, label %body, label %done
+body:
+  %t.next = add i32 %t, 1
+  br i1 %again, label %old, label %new
+old:
+  %old.at = at i64 %kept, i32 %t
+  %old.range = load i64, ptr %old.at, align 8
+  %old.first = lshr i64 %old.range, 32
+  %old.end = and i64 %old.range, 4294967295
+  br label %store
+new:
+  %t64 = zext i32 %t.next to i64
+  %scaled = mul i64 %remaining64, %t64
+  %part = udiv i64 %scaled, %limit64
+  %new.end = add i64 %start64, %part
+  br label %store
+store:
+  %begin = phi i64 [ %old.first, %old ], [ %first, %new ]
+  %end = phi i64 [ %old.end, %old ], [ %new.end, %new ]
+  %high = shl i64 %begin, $RANGE_BITS
+  %both = or i64 %high, %end
+  %word = or i64 %both, %tag
+  %range = at Range %ranges, i32 %t
+  store atomic i64 %word, ptr %range release, align 8
+  br label %head
+done:
+  ret void
+}
+
+; Open a new epoch with the tiles that remain; the caller holds the lease and no tile is out. Its ticket.
 ; Wakes as many workers as pay for themselves: one per 4 thresholds of work (ticks), since waking one costs
 ; the caller a system call. Workers that are still spinning come by themselves.
-define internal void @publish(ptr %pool, ptr %f, i64 %work) nounwind {
+define internal i64 @publish(ptr %pool, ptr %f, i64 %work) nounwind {
 entry:
   %ticket = addr Pool.ticket %pool
-  %limit.at = addr Pool.limit %pool
   %pending.at = addr Pool.pending %pool
   %threads = get Frame.threads %f
-  %shift = get Frame.chunk_shift %f
   %remaining = get Frame.remaining %f
+  %scattered = get Frame.scattered %f
+  ; As many ranges as there are tiles; those kept lie where they lay.
+  %again = icmp ne i32 %scattered, 0
+  %few = icmp ult i32 %remaining, %threads
+  %fewer.threads = select i1 %few, i32 %remaining, i32 %threads
+  %limit = select i1 %again, i32 %threads, i32 %fewer.threads
   put ptr %f, Pool.frame %pool
-  put i32 %shift, Pool.chunk_shift %pool
-  store atomic i32 %threads, ptr %limit.at release, align 4
   store atomic i32 %remaining, ptr %pending.at release, align 4
   %old = load atomic i64, ptr %ticket monotonic, align 8
-  %epoch = lshr i64 %old, 32
-  %epoch1 = add i64 %epoch, 1
-  %high = shl i64 %epoch1, 32
-  %low = zext i32 %remaining to i64
+  %old.epoch = lshr i64 %old, 32
+  %new.epoch = add i64 %old.epoch, 1
+  %epoch = trunc i64 %new.epoch to i32
+  call void @deal(ptr %pool, ptr %f, i32 %epoch, i32 %limit)
+  %high = shl i64 %new.epoch, 32
+  %low = zext i32 %limit to i64
   %v = or i64 %high, %low
   store atomic i64 %v, ptr %ticket seq_cst, align 8
   %sleepers.at = addr Pool.sleepers %pool
@@ -207,7 +303,7 @@ entry:
 wake:
   ; A worker beyond the limit might be the one that wakes, so a capped frame wakes all.
   %n = get Pool.n_workers %pool
-  %all = icmp ugt i32 %threads, %n
+  %all = icmp ugt i32 %limit, %n
   %others = sub i32 %remaining, 1
   %others64 = zext i32 %others to i64
   %threshold = get Frame.threshold %f
@@ -225,24 +321,50 @@ call:
   call void @os_wake(ptr %pool, ptr %word, i32 %signed)
   br label %done
 done:
-  ret void
+  ret i64 %v
 }
 
-; Close the open ticket: the tiles nobody took go back to Frame.remaining.
-define internal void @close(ptr %pool, ptr %f) nounwind {
+; Close the epoch: the tiles nobody took go back to the frame.
+define internal void @close(ptr %pool, ptr %f, i64 %v) nounwind {
 entry:
-  %ticket = addr Pool.ticket %pool
-  br label %loop
-loop:
-  %v = load atomic i64, ptr %ticket acquire, align 8
-  %rem = trunc i64 %v to i32
-  %closed = and i64 %v, -4294967296
-  %swap = cmpxchg ptr %ticket, i64 %v, i64 %closed seq_cst acquire
-  %ok = extractvalue { i64, i1 } %swap, 1
-  br i1 %ok, label %done, label %loop
+  %ranges = get Pool.ranges %pool
+  %kept = get Frame.ranges %f
+  %threads = get Frame.threads %f
+  %limit = trunc i64 %v to i32
+  %epoch = lshr i64 %v, 32
+  %tag = shl i64 %epoch, $EPOCH_SHIFT
+  br label %head
+head:
+  %t = phi i32 [ 0, %entry ], [ %t.next, %store ]
+  %sum = phi i32 [ 0, %entry ], [ %sum.next, %store ]
+  %more = icmp ult i32 %t, %threads
+  br i1 %more, label %body, label %done
+body:
+  %dealt = icmp ult i32 %t, %limit
+  br i1 %dealt, label %empty, label %store
+empty:
+  %range = at Range %ranges, i32 %t
+  %old = atomicrmw xchg ptr %range, i64 %tag seq_cst
+  %old.first = lshr i64 %old, $RANGE_BITS
+  %first = and i64 %old.first, $RANGE_MASK
+  %end = and i64 %old, $RANGE_MASK
+  %high = shl i64 %first, 32
+  %both = or i64 %high, %end
+  %left64 = sub i64 %end, %first
+  %left = trunc i64 %left64 to i32
+  br label %store
+store:
+  %value = phi i64 [ 0, %body ], [ %both, %empty ]
+  %tiles = phi i32 [ 0, %body ], [ %left, %empty ]
+  %kept.word = at i64 %kept, i32 %t
+  store i64 %value, ptr %kept.word, align 8
+  %sum.next = add i32 %sum, %tiles
+  %t.next = add i32 %t, 1
+  br label %head
 done:
-  put i32 %rem, Frame.remaining %f
+  put i32 %sum, Frame.remaining %f
+  put i32 1, Frame.scattered %f
   %pending = addr Pool.pending %pool
-  %old = atomicrmw sub ptr %pending, i32 %rem seq_cst
+  %old.pending = atomicrmw sub ptr %pending, i32 %sum seq_cst
   ret void
 }

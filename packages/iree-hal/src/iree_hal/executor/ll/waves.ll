@@ -160,25 +160,23 @@ finished:
 ; Run the open wave together with the workers. DONE, YIELD or WAIT.
 define internal i32 @execute_together(ptr %pool, ptr %f, ptr %wave, i64 %work) nounwind {
 entry:
-  call void @publish(ptr %pool, ptr %f, i64 %work)
+  %v = call i64 @publish(ptr %pool, ptr %f, i64 %work)
   put i32 0, Frame.remaining %f
-  %total = get Frame.total %f
-  %ticket = addr Pool.ticket %pool
+  %limit = trunc i64 %v to i32
+  %high = lshr i64 %v, 32
+  %epoch = trunc i64 %high to i32
   br label %loop
 loop:
   ; The cost of a tile is what the caller's own tiles take, without taking tickets and waiting.
-  %mine = phi i32 [ 0, %entry ], [ %mine, %try ], [ %mine.1, %count ]
-  %busy = phi i64 [ 0, %entry ], [ %busy, %try ], [ %busy.1, %count ]
-  %v = load atomic i64, ptr %ticket acquire, align 8
-  %rem = trunc i64 %v to i32
-  %closed = icmp eq i32 %rem, 0
-  br i1 %closed, label %out, label %try
-try:
-  %k = call i32 @take(ptr %pool, i64 %v)
-  %lost = icmp eq i32 %k, 0
-  br i1 %lost, label %loop, label %run
+  %mine = phi i32 [ 0, %entry ], [ %mine.1, %count ]
+  %busy = phi i64 [ 0, %entry ], [ %busy.1, %count ]
+  %taken = call i64 @take(ptr %pool, i32 %epoch, i32 %limit, i32 0)
+  %k = trunc i64 %taken to i32
+  %none = icmp eq i32 %k, 0
+  br i1 %none, label %out, label %run
 run:
-  %first = sub i32 %total, %rem
+  %first64 = lshr i64 %taken, 32
+  %first = trunc i64 %first64 to i32
   %t0 = call i64 @ticks()
   call void @run_tiles(ptr %f, i32 %first, i32 %k, i32 0)
   %t1 = call i64 @ticks()
@@ -200,7 +198,7 @@ look:
 count:
   br label %loop
 stop:
-  call void @close(ptr %pool, ptr %f)
+  call void @close(ptr %pool, ptr %f, i64 %v)
   br label %out
 out:
   %tiles = phi i32 [ %mine, %loop ], [ %mine.1, %stop ]
@@ -208,6 +206,58 @@ out:
   call void @note_cost(ptr %wave, i64 %ticks, i32 %tiles)
   %r = call i32 @await(ptr %pool, ptr %f)
   ret i32 %r
+}
+
+; Run what is left of a wave that was stopped while others worked on it. DONE or YIELD.
+define internal i32 @execute_scattered(ptr %f) nounwind noinline cold {
+entry:
+  %ranges = get Frame.ranges %f
+  %threads = get Frame.threads %f
+  br label %head
+head:
+  %t = phi i32 [ 0, %entry ], [ %t, %look ], [ %t, %run ], [ %t.next, %next ]
+  %more = icmp ult i32 %t, %threads
+  br i1 %more, label %some, label %done
+some:
+  %at = at i64 %ranges, i32 %t
+  %range = load i64, ptr %at, align 8
+  %first64 = lshr i64 %range, 32
+  %first = trunc i64 %first64 to i32
+  %end = trunc i64 %range to i32
+  %left = sub i32 %end, %first
+  %empty = icmp eq i32 %left, 0
+  br i1 %empty, label %next, label %check
+next:
+  %t.next = add i32 %t, 1
+  br label %head
+check:
+  %until = get Frame.until_check %f
+  %due = icmp eq i32 %until, 0
+  br i1 %due, label %look, label %take
+look:
+  %late = call i1 @expired(ptr %f)
+  br i1 %late, label %yield, label %head
+take:
+  %fits = icmp ult i32 %left, %until
+  %n = select i1 %fits, i32 %left, i32 %until
+  call void @run_tiles(ptr %f, i32 %first, i32 %n, i32 0)
+  %n64 = zext i32 %n to i64
+  %n.high = shl i64 %n64, 32
+  %rest = add i64 %range, %n.high
+  store i64 %rest, ptr %at, align 8
+  %remaining = get Frame.remaining %f
+  %remaining.1 = sub i32 %remaining, %n
+  put i32 %remaining.1, Frame.remaining %f
+  %until.1 = sub i32 %until, %n
+  put i32 %until.1, Frame.until_check %f
+  %stop = call i1 @failed(ptr %f)
+  br i1 %stop, label %yield, label %run
+run:
+  br label %head
+done:
+  ret i32 $DONE
+yield:
+  ret i32 $YIELD
 }
 
 ; Run the open wave in the way that suits it. DONE, YIELD or WAIT.
@@ -221,7 +271,10 @@ workers:
   %no.workers = icmp eq i32 %n, 0
   %remaining = get Frame.remaining %f
   %one = icmp ult i32 %remaining, 2
-  %skip = or i1 %no.workers, %one
+  %total = get Frame.total %f
+  %too.many = icmp ugt i32 %total, $RANGE_MASK
+  %unfit = or i1 %one, %too.many
+  %skip = or i1 %no.workers, %unfit
   br i1 %skip, label %alone, label %estimate
 estimate:
   %cost.at = addr Wave.cost %wave
@@ -250,6 +303,10 @@ together:
   %r0 = call i32 @execute_together(ptr %pool, ptr %f, ptr %wave, i64 %work)
   ret i32 %r0
 measured:
+  %scattered.m = get Frame.scattered %f
+  %parts.m = icmp ne i32 %scattered.m, 0
+  br i1 %parts.m, label %scraps, label %small
+small:
   ; Measuring costs as much as a small tile: every 16th run is enough to notice a change.
   %runs = get Frame.runs %f
   %phase = and i32 %runs, 15
@@ -257,6 +314,13 @@ measured:
   %r1 = call i32 @execute_alone(ptr %f, ptr %wave, i1 %turn)
   ret i32 %r1
 alone:
+  %scattered = get Frame.scattered %f
+  %parts = icmp ne i32 %scattered, 0
+  br i1 %parts, label %scraps, label %whole
+scraps:
+  %r3 = call i32 @execute_scattered(ptr %f)
+  ret i32 %r3
+whole:
   %r2 = call i32 @execute_alone(ptr %f, ptr %wave, i1 false)
   ret i32 %r2
 }
@@ -342,6 +406,7 @@ prepared:
   %total32 = trunc i64 %total to i32
   put i32 %total32, Frame.total %f
   put i32 %total32, Frame.remaining %f
+  put i32 0, Frame.scattered %f
   put i32 $OPEN, Frame.state %f
   br label %run
 straggling:
