@@ -26,6 +26,8 @@ POWERS = (
     0.9999997019767761,
 )
 """(e^r - 1) / r for |r| <= ln2 / 2: relative error of e^r 9.2e-8."""
+SHORT_POWERS = (0.16517725, 0.50413328, 1.00019619)
+"""The same to 1.0e-4, for powers that become bf16 (2e-3)."""
 LEAST = -87.33654
 """exp of less is 0, as denormals are."""
 INFINITY = float("inf")
@@ -55,7 +57,7 @@ class Statistics:
         return cls(list(values[:half]), list(values[half:]))
 
 
-def exp_not_positive(k: KernelBuilder, x: Value) -> Value:
+def exp_not_positive(k: KernelBuilder, x: Value, powers: Sequence[float] = POWERS) -> Value:
     """exp of x <= 0 to about 2 units in the last place: 0 where it is denormal, NaN stays.
 
     The result is a sum weighted by such powers over their sum: errors of the scores weigh more.
@@ -68,8 +70,8 @@ def exp_not_positive(k: KernelBuilder, x: Value) -> Value:
     shifted = k.fma(x, number(LOG2E), number(MAGIC + 127))
     n = k.binary("arith.subf", shifted, number(MAGIC + 127))
     r = k.fma(n, number(-LN2), x)
-    p = number(POWERS[0])
-    for coefficient in (*POWERS[1:], 1.0):
+    p = number(powers[0])
+    for coefficient in (*powers[1:], 1.0):
         p = k.fma(p, r, number(coefficient))
     bits = k.cast("arith.bitcast", shifted, i32)
     power = k.binary("arith.shli", bits, k.constant(23, bits.type))

@@ -21,6 +21,7 @@ from iree_codegen.strategies.matmul import matmul
 from iree_codegen.strategies.plain_loops import plain_loops
 from iree_codegen.strategies.recurrence import recurrence
 from iree_codegen.strategies.sliding_window import sliding_window
+from iree_codegen.strategies.tile_attention import tile_attention
 from iree_codegen.strategies.tile_convolution import tile_convolution
 from iree_codegen.strategies.tile_matmul import tile_matmul
 from iree_codegen.strategies.transpose import transpose
@@ -36,7 +37,7 @@ STRATEGIES: tuple[Strategy, ...] = (
 )  # fmt: skip
 """The workgroup form's."""
 
-COMPOSITES: tuple[Strategy, ...] = (attention,)
+COMPOSITES: tuple[Strategy, ...] = (tile_attention, attention)
 """The workgroup form's for ops that the others see decomposed: tried on the dispatch as it is."""
 
 

@@ -1,0 +1,124 @@
+"""Softmax of a row of scores in f32, which becomes powers in bf16 where it lies, for matrix tiles.
+
+A row goes by groups of 32 keys. The powers of a group take its first 64 bytes, with two parts the second
+part the other 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from iree_codegen.kernel_builder import Index, KernelBuilder
+from iree_codegen.online_softmax import INFINITY, POWERS, SHORT_POWERS, exp_not_positive, greater
+from iree_codegen.tile_panels import DEPTH
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import VectorType, bf16, f32
+
+LANES = 16
+VECTORS = DEPTH // LANES
+"""Vectors of a group."""
+MOST_UNROLLED = 12
+"""Groups of a row that are spelled out where their number is known."""
+
+Adjust = Callable[[Value, Index, Value | None], Value]
+"""(16 scores, the first one's key, which of them are there) -> scores with the mask applied."""
+Body = Callable[[Index, Sequence[Value | None], Sequence[Value]], list[Value]]
+"""(number of a group, per vector which lanes are there (None: all), carried) -> carried."""
+
+
+class RowSoftmax:
+    """Emits the passes over rows of scores at ``scores``, which as bf16 are ``powers``."""
+
+    def __init__(self, k: KernelBuilder, scores: Value, powers: Value, parts: int) -> None:
+        self.k = k
+        self.scores = scores
+        self.powers = powers
+        self.parts = parts
+        self.type = VectorType((LANES,), f32)
+
+    def _groups(self, count: Index, start: Sequence[Value], body: Body) -> list[Value]:
+        """``body`` on every group of ``count`` keys."""
+        k = self.k
+        full = k.floordiv(count, DEPTH)
+        state = list(start)
+        if isinstance(full, int) and full <= MOST_UNROLLED:
+            for number in range(full):
+                state = body(number, [None] * VECTORS, state)
+        else:
+            state = k.loop(0, full, 1, state, lambda n, *s: body(n, [None] * VECTORS, s))
+
+        def last(number: Index, *carried: Value) -> list[Value]:
+            left = k.sub(count, k.mul(number, DEPTH))
+            masks = [k.mask_below(k.sub(left, v * LANES), LANES) for v in range(VECTORS)]
+            return body(number, masks, carried)
+
+        return k.loop(full, k.ceildiv(count, DEPTH), 1, state, last)
+
+    def across(self, value: Value, join: Callable[[Value, Value], Value]) -> Value:
+        """All lanes joined, in every lane."""
+        step = LANES // 2
+        while step:
+            value = join(value, self.k.shuffle(value, value, [i ^ step for i in range(LANES)]))
+            step //= 2
+        return value
+
+    def maximum(self, row: Index, count: Index, adjust: Adjust | None) -> Value:
+        """The greatest of ``count`` scores at ``row``, in every lane; ``adjust`` is applied on the way."""
+        k = self.k
+        lowest = k.constant(-INFINITY, self.type)
+
+        def look(number: Index, masks: Sequence[Value | None], state: Sequence[Value]) -> list[Value]:
+            found = []
+            for v, mask in enumerate(masks):
+                key = k.add(k.mul(number, DEPTH), v * LANES)
+                score = k.vload(self.scores, k.add(row, key), LANES)
+                if adjust is not None:
+                    score = adjust(score, key, mask)
+                    k.vstore(score, self.scores, k.add(row, key))
+                if mask is not None:
+                    score = k.select(mask, score, lowest)
+                found.append(greater(k, score, state[v]))
+            return found
+
+        first, *others = self._groups(count, [lowest] * VECTORS, look)
+        for other in others:
+            first = greater(k, first, other)
+        return self.across(first, lambda a, b: greater(k, a, b))
+
+    def exponentiate(self, row: Index, count: Index, end: Index, top: Value) -> Value:
+        """Scores become ``exp(score - top)``, those behind ``count`` up to group ``end`` 0; the sum of
+        them, in every lane."""
+        k = self.k
+        zero = k.constant(0.0, self.type)
+        coefficients = SHORT_POWERS if self.parts == 1 else POWERS
+
+        def powers(number: Index, masks: Sequence[Value | None], state: Sequence[Value]) -> list[Value]:
+            found, totals = [], []
+            for v, (mask, total) in enumerate(zip(masks, state, strict=True)):
+                score = k.vload(self.scores, k.add(row, k.add(k.mul(number, DEPTH), v * LANES)), LANES)
+                power = exp_not_positive(k, k.binary("arith.subf", score, top), coefficients)
+                if mask is not None:
+                    power = k.select(mask, power, zero)
+                found.append(power)
+                totals.append(k.binary("arith.addf", total, power))
+            self._store(row, number, found)
+            return totals
+
+        first, *others = self._groups(count, [zero] * VECTORS, powers)
+        for other in others:
+            first = k.binary("arith.addf", first, other)
+        k.loop(k.ceildiv(count, DEPTH), end, 1, (), lambda number: self._store(row, number, [zero] * VECTORS))
+        return self.across(first, lambda a, b: k.binary("arith.addf", a, b))
+
+    def _store(self, row: Index, number: Index, values: Sequence[Value]) -> None:
+        """The powers of a group in bf16 parts."""
+        k = self.k
+        at = k.mul(k.add(row, k.mul(number, DEPTH)), 2)
+        for part in range(self.parts):
+            rounded = [k.cast("arith.truncf", value, bf16) for value in values]
+            for v, value in enumerate(rounded):
+                k.vstore(value, self.powers, k.add(at, part * DEPTH + v * LANES))
+            if part + 1 < self.parts:
+                # At most 1, or NaN: what is left is finite, or NaN in both parts.
+                wide = [k.cast("arith.extf", value, f32) for value in rounded]
+                values = [k.binary("arith.subf", a, b) for a, b in zip(values, wide, strict=True)]
