@@ -69,11 +69,6 @@ def compile(text: str, **options: Any) -> Any:
     return iree_flow.compile(text, target="llvm-cpu", **options)
 
 
-def test_nothing_is_tried_unless_asked_for(variants: None, measured: list[list[str]]) -> None:
-    assert not compile(PRODUCT).report.tuning
-    assert measured == []
-
-
 def test_only_different_code_is_measured(variants: None, measured: list[list[str]]) -> None:
     file = compile(PRODUCT, tune=True, compile_to="dispatch-creation")
     assert measured == [[OWN, "narrow"]]

@@ -393,7 +393,7 @@ def test_weights_can_be_unpacked(description: Any, case: Case) -> None:
 
 
 def test_other_strategies_keep_what_is_not_blocked(best: Any) -> None:
-    """An image whose size is known when called goes to loops."""
+    """Sums of something else than products go elsewhere, whatever the layout."""
     text = text_of(Case(16, 16, (8, 8), (1, 1), epilogue="bias"), best.vector_bits // 32)
     func = next(iter(parse_module(text.replace("arith.mulf", "arith.addf")).regions[0].block))
     assert generate(func, best).strategy != NAME
