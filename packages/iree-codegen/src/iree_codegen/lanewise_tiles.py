@@ -16,7 +16,7 @@ from iree_codegen.elements import Point
 from iree_codegen.indexing import Bindings, Var
 from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index
-from iree_codegen.lanewise_window import MAXIMUM, PRODUCT, LanewiseWindow
+from iree_codegen.lanewise_window import PRODUCT, LanewiseWindow
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32
 
@@ -96,7 +96,7 @@ class LanewiseTiles:
         below = k.max(k.sub(height, top), 0)
         low = k.ceildiv(above, dy)
         high = k.min(k.ceildiv(below, dy), w.kernel[0])
-        start = k.splat(k.constant(w.start, f32), w.lanes)
+        start = k.splat(k.constant(w.start if w.element is f32 else int(w.start), w.element), w.lanes)
 
         def is_outside(column: int) -> bool:
             """Known where the tile stands at one place: only such tiles reach outside."""
@@ -134,7 +134,7 @@ class LanewiseTiles:
         if w.kind == PRODUCT:
             assert weight is not None
             return k.fma(value, weight, total)
-        return k.binary("arith.maximumf" if w.kind == MAXIMUM else "arith.addf", total, value)
+        return k.binary(w.combines, total, value)
 
 
 __all__ = ["LanewiseTiles", "Pixels", "Store"]

@@ -16,11 +16,13 @@ from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, step_of
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
+from iree_core_ir.ir.types import f32, i8
 
 RANK = 5
 PRODUCT, MAXIMUM, SUM = "product", "maximum", "sum"
-_KINDS = {("arith.mulf", "arith.addf"): PRODUCT, ("arith.maximumf",): MAXIMUM, ("arith.addf",): SUM}
+_KINDS = {("arith.mulf", "arith.addf"): PRODUCT, ("arith.addf",): SUM}
+_MAXIMA = {"arith.maximumf": f32, "arith.maxui": i8, "arith.maxsi": i8}
+"""Of images of such elements."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class LanewiseWindow:
     """What sums and maxima begin with."""
     epilogue: int
     """Rough instructions behind, per vector."""
+    combines: str = "arith.addf"
+    """The op that joins what is combined."""
+
+    @property
+    def element(self) -> Any:
+        """Of the image and the result."""
+        return _MAXIMA.get(self.combines, f32)
 
 
 def match(dispatch: Dispatch) -> tuple[LanewiseWindow, Value, Value | None] | None:
@@ -84,10 +93,13 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     image, window, own = op.indexing_maps
     if own is not AffineMap.select(7, range(RANK)):
         return None
-    if any(v.type.element_type is not f32 for v in op.operands):
-        return None
-    kind = _KINDS.get(tuple(inner.name for inner in list(op.body)[:-1]))
+    steps = tuple(inner.name for inner in list(op.body)[:-1])
+    combines = steps[-1] if steps else ""
+    kind = MAXIMUM if len(steps) == 1 and combines in _MAXIMA else _KINDS.get(steps)
     if kind is None or not _combines(op, kind):
+        return None
+    joined = (op.inputs[0], *op.outputs) if kind == MAXIMUM else op.operands
+    if any(v.type.element_type is not _MAXIMA.get(combines, f32) for v in joined):
         return None
     wanted = (1, 5, 6, 4) if kind == PRODUCT else (5, 6)
     rows, columns = (step_of(image.results[axis], axis, axis + 3) for axis in (2, 3))
@@ -117,7 +129,7 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     return LanewiseWindow(
         op, kind, source, weights if kind == PRODUCT else None, dims[0], blocks, lanes,
         tuple(sizes[0]), tuple(sizes[1]), tuple(sizes[2]), (rows[0], columns[0]), (rows[1], columns[1]),
-        (before[0], before[1]), start, epilogue_cost(dispatch, op),
+        (before[0], before[1]), start, epilogue_cost(dispatch, op), combines,
     )  # fmt: skip
 
 

@@ -10,22 +10,24 @@ from typing import Any, ClassVar
 from iree_codegen.blocked_image import CHANNELS
 from iree_core_ir.dialects import linalg
 from iree_core_ir.ir.affine import AffineDim, AffineMap
-from iree_core_ir.ir.attributes import IntegerAttr
+from iree_core_ir.ir.attributes import IntegerAttr, Type
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value, single_block_region
-from iree_core_ir.ir.types import TensorType, element_of, f32, i64
+from iree_core_ir.ir.types import TensorType, element_of, f32, i8, i32, i64
 from iree_flow.channel_blocks import RANK, ChannelBlocks
 from iree_flow.dims import Dim
 
 PARALLEL, REDUCTION = "parallel", "reduction"
+STORED = (f32, i8, i32)
+"""What images consist of: numbers, quantized ones, and sums of products of those."""
 IsBlocked = Callable[[Value], bool]
 """Whether an earlier node makes the value."""
 
 
-def is_image(value: Value) -> bool:
-    """An f32 tensor ``[N][C][H][W]`` with known channels and more than one pixel."""
+def is_image(value: Value, elements: Sequence[Type] = (f32,)) -> bool:
+    """A tensor ``[N][C][H][W]`` of such elements with known channels and more than one pixel."""
     type = value.type
-    if not isinstance(type, TensorType) or type.rank != 4 or type.element_type is not f32:
+    if not isinstance(type, TensorType) or type.rank != 4 or type.element_type not in elements:
         return False
     n, c, h, w = type.shape
     return c > 0 and not (h == 1 and w == 1) and 0 not in (n, h, w)
@@ -119,6 +121,7 @@ def say_channels(made: Value, channels: int, blocks: ChannelBlocks) -> None:
 __all__ = [
     "PARALLEL",
     "REDUCTION",
+    "STORED",
     "IsBlocked",
     "Node",
     "initial_of",

@@ -22,9 +22,11 @@ from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value, single_block_region
 from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32
+from iree_flow.blocked_bytes import byte_window
 from iree_flow.blocked_node import (
     PARALLEL,
     REDUCTION,
+    STORED,
     IsBlocked,
     Node,
     initial_of,
@@ -198,7 +200,7 @@ def _outside(op: Any) -> Value:
 
 def _padded(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     image = op.source
-    if not is_image(image) or not is_image(op.result) or len(list(op.regions[0].block)) != 1:
+    if not is_image(image, STORED) or not is_image(op.result, STORED) or len(list(op.regions[0].block)) != 1:
         return None
     if _outside(op) in op.regions[0].block.args:
         return None
@@ -223,7 +225,7 @@ class Concatenated(Node):
 
 
 def _concatenated(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
-    if not all(is_image(v) for v in (*op.inputs, op.result)):
+    if not all(is_image(v, STORED) for v in (*op.inputs, op.result)):
         return None
     if op.dim.value == CHANNEL and any(v.type.shape[CHANNEL] % blocks.lanes for v in op.inputs[:-1]):
         return None
@@ -250,7 +252,7 @@ class Elementwise(Node):
             assert read is not None
             inputs.append(read[0])
             maps.append(read[1])
-        target = blocks.empty(builder, blocks.dims(op.results[0]))
+        target = blocks.empty(builder, blocks.dims(op.results[0]), op.results[0].type.element_type)
         region = single_block_region([element_of(v.type) for v in (*inputs, target)])
         mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
         inside = Builder.at_end(region.block)
@@ -270,11 +272,11 @@ class Elementwise(Node):
 def _elementwise(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     if len(op.outputs) != 1 or any(t != PARALLEL for t in op.iterator_types) or op.uses_output(0):
         return None
-    if op.indexing_maps[-1] is not IMAGE or not is_image(op.results[0]):
+    if op.indexing_maps[-1] is not IMAGE or not is_image(op.results[0], STORED):
         return None
     images: dict[Value, None] = {}
     for value, map in zip(op.inputs, op.indexing_maps, strict=False):
-        if is_image(value) and map is IMAGE and constant_of(value) is None:
+        if is_image(value, STORED) and map is IMAGE and constant_of(value) is None:
             images[value] = None
         elif not _readable(value, map):
             return None
@@ -288,7 +290,10 @@ def _elementwise(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node 
         elif inner.name == "linalg.index" and inner.dim.value == CHANNEL:
             if any(user.name != "tensor.extract" for user in inner.results[0].users):
                 return None
-    return Elementwise(op, tuple(images), op.results[0]) if images else None
+    few = op.results[0].type.shape[CHANNEL] < blocks.lanes
+    if not images or (few and not any(is_blocked(image) for image in images)):
+        return None
+    return Elementwise(op, tuple(images), op.results[0])
 
 
 def _readable(value: Value, map: AffineMap) -> bool:
@@ -301,7 +306,7 @@ def _readable(value: Value, map: AffineMap) -> bool:
 
 def _reads_own_channel(extract: Any) -> bool:
     """Some pixel of an image, in the image and channel at hand."""
-    if not is_image(extract.operands[0]):
+    if not is_image(extract.operands[0], STORED):
         return False
     own = [v.defining_op for v in extract.operands[1:3]]
     return all(isinstance(o, linalg.Index) and o.dim.value == axis for axis, o in enumerate(own))
@@ -386,7 +391,9 @@ def find(op: Op, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     """The node of ``op``, if it can work on blocks. ``is_blocked``: whether an earlier node makes a value."""
     finder = _FINDERS.get(op.name)
     if finder is None and isinstance(op, linalg.Generic):
-        finder = _reduced if REDUCTION in op.iterator_types else _elementwise
+        finder = _elementwise
+        if REDUCTION in op.iterator_types:
+            return byte_window(op, blocks, is_blocked) or _reduced(op, blocks, is_blocked)
     return None if finder is None else finder(op, blocks, is_blocked)
 
 

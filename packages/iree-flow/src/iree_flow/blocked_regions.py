@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from iree_core_ir.ir.operation import Op, Value
+from iree_flow.blocked_bytes import ByteProducts
 from iree_flow.blocked_node import Node
 from iree_flow.blocked_ops import Dense
 from iree_flow.blocked_resizes import Enlarged
@@ -42,7 +43,7 @@ class Region:
 
     @property
     def has_dense(self) -> bool:
-        return any(isinstance(node, Dense) for node in self.nodes)
+        return any(isinstance(node, (Dense, ByteProducts)) for node in self.nodes)
 
     def pays(self, lanes: int) -> bool:
         """The one rule: what convolutions gain, unused lanes counted, is more than the borders cost.

@@ -14,10 +14,10 @@ from typing import Any
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
-from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr
+from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr, Type
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import TensorType, f32
+from iree_core_ir.ir.types import IntegerType, TensorType, f32
 from iree_flow.dims import Dim, DimResolver
 
 RANK = 5
@@ -47,11 +47,11 @@ class ChannelBlocks:
         assert isinstance(c, int)
         return [n, self.count(c), h, w, self.lanes]
 
-    def empty(self, builder: Builder, sizes: Sequence[Dim]) -> Value:
-        return builder.create(tensor.Empty, list(sizes), f32).result
+    def empty(self, builder: Builder, sizes: Sequence[Dim], element: Type = f32) -> Value:
+        return builder.create(tensor.Empty, list(sizes), element).result
 
     def filled(self, builder: Builder, sizes: Sequence[Dim], scalar: Value) -> Value:
-        return linalg.fill(builder, scalar, self.empty(builder, sizes))
+        return linalg.fill(builder, scalar, self.empty(builder, sizes, scalar.type))
 
     # -- images ------------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class ChannelBlocks:
         return made
 
     def _transposed(self, value: Value, order: list[int], sizes: Sequence[Dim], builder: Builder) -> Value:
-        target = self.empty(builder, [sizes[i] for i in order])
+        target = self.empty(builder, [sizes[i] for i in order], value.type.element_type)
         return builder.create(linalg.Transpose, value, target, order).results[0]
 
     def _padded(self, value: Value, axis: int, builder: Builder) -> Value:
@@ -113,7 +113,9 @@ class ChannelBlocks:
         missing = -channels % self.lanes
         if not missing:
             return value
-        zero = builder.insert(arith.Constant.of(0.0, f32)).result
+        element = value.type.element_type
+        number = 0 if isinstance(element, IntegerType) else 0.0
+        zero = builder.insert(arith.Constant.of(number, element)).result
         high = [missing if i == axis else 0 for i in range(len(sizes))]
         return builder.create(tensor.Pad, value, [0] * len(sizes), high, zero).result
 

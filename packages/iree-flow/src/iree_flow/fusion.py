@@ -19,7 +19,7 @@ from typing import Any
 
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType
+from iree_core_ir.ir.types import TensorType, f32
 
 ELEMENTWISE, REDUCTION, CONTRACTION, CONVOLUTION, POOLING = (
     "elementwise",
@@ -97,8 +97,8 @@ def _structured_kind(op: Any) -> str:
 
 
 def is_pointwise(op: Any) -> bool:
-    """A 1x1 convolution of images in channel blocks (``iree_flow.blocked_ops.Dense``), sizes known."""
-    if _blocked_loops(op) != (5, 4):
+    """A 1x1 convolution of f32 images in channel blocks (``iree_flow.blocked_ops.Dense``), sizes known."""
+    if _blocked_loops(op) != (5, 4) or op.inputs[0].type.element_type is not f32:
         return False
     weights = op.inputs[1].type.shape
     return len(weights) == 6 and weights[2:4] == (1, 1) and op.inputs[0].type.shape[1:] == (

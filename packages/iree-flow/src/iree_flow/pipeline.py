@@ -32,6 +32,7 @@ from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
 from iree_flow.passes.raise_attention import RaiseAttention
 from iree_flow.passes.read_on_host import ReadOnHost
+from iree_flow.passes.requantize import Requantize
 from iree_flow.passes.resolve_dims import ResolveDims
 from iree_flow.passes.schedule_stream import ScheduleStream
 from iree_flow.passes.simplify_element_reads import SimplifyElementReads
@@ -61,7 +62,7 @@ def global_optimization(module: Any, session: Session) -> None:
     """Whole-program rewrites that keep the meaning: images in the layout the target asks for, reshapes out of
     the way, elementwise chains merged.
     """
-    session.run(module, GatherFirst(), IntegerProducts(), Canonicalize(), Cse())
+    session.run(module, GatherFirst(), IntegerProducts(), Requantize(), Canonicalize(), Cse())
     session.run(module, BlockChannels(), Canonicalize(), Cse())
     session.run(module, DropUnitDims(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())

@@ -215,3 +215,18 @@ def test_blocks_that_are_no_vector_are_left_to_others(description: Any) -> None:
     lanes = description.vector_bits // 64
     func = next(op for op in parse_module(text(Case(), lanes)).walk() if op.name == "func.func")
     assert generate(func, description).strategy != NAME
+
+
+@pytest.mark.parametrize(("op", "least"), [("maxui", 0), ("maxsi", -128)])
+@pytest.mark.parametrize("size", [(9, 31), (2, 2)])
+def test_maxima_of_bytes(best: Any, op: str, least: int, size: tuple[int, int]) -> None:
+    case = Case("maximum", size=size, strides=(2, 1), epilogue=False)
+    bytes_of = text(case, best.vector_bits // 32).replace("arith.maximumf", f"arith.{op}")
+    bytes_of = bytes_of.replace("0xFF800000", str(least)).replace("f32", "i8").replace("0.0 :", "0 :")
+    func = next(op for op in parse_module(bytes_of).walk() if op.name == "func.func")
+    shape = func.regions[0].block.args[0].type.shape
+    image = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+    assert generate(func, best).strategy == NAME
+    (expected,) = run_reference(func, {0: image})
+    (got,) = run_native(func, compile_function(func, best), {0: image})
+    np.testing.assert_array_equal(got, expected)

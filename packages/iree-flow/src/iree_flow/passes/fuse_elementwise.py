@@ -98,7 +98,24 @@ def _fusable_producer(consumer: linalg.Generic, position: int) -> linalg.Generic
         return None
     if sum(v is value for v in consumer.inputs) > 1 and is_expensive(producer):
         return None
-    return producer
+    return None if _leaves_sums(producer, consumer) else producer
+
+
+def _leaves_sums(producer: linalg.Generic, consumer: linalg.Generic) -> bool:
+    """The two read sums of different reductions, of which one dispatch takes only one: those of ``producer``
+    would go to memory instead of the narrower elements that it makes of them.
+    """
+
+    def sums(op: linalg.Generic) -> set[Value]:
+        makers = ((v, v.defining_op) for v in op.inputs)
+        return {v for v, m in makers if isinstance(m, StructuredOp) and m.reduction_dims}
+
+    def width(value: Value) -> int:
+        element: Any = element_of(value.type)
+        return getattr(element, "width", 0)
+
+    own = sums(producer)
+    return any(width(v) > width(producer.results[0]) for v in own) and bool(sums(consumer) - own)
 
 
 def _keeps_extents(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> bool:

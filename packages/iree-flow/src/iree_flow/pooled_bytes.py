@@ -1,0 +1,72 @@
+"""Maxima of windows of dequantized bytes, taken of the bytes: dequantizing keeps their order.
+
+Before: ``max(pad(scale * (q - zero point)))`` in f32. After: ``scale * (max(pad(q)) - zero point)``, the same
+numbers; what is quantized behind it needs no f32 image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from iree_codegen.window import fill_number, unpadded
+from iree_core_ir.constants import ConstantStore
+from iree_core_ir.dialects import arith, linalg, tensor
+from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import i8
+from iree_flow.dims import DimResolver
+from iree_flow.quantized import quantized
+
+SPATIAL = (2, 3)
+
+
+def pool_bytes(op: Any, constants: ConstantStore, resolver: DimResolver) -> None:
+    """Rewrite the max pooling ``op`` of images ``[N][C][H][W]`` if it reads dequantized bytes."""
+    if fill_number(op.outputs[0]) != -math.inf:
+        return
+    outer = unpadded(op.inputs[0], -math.inf, SPATIAL)
+    if outer is None:
+        return
+    value, low, high = outer
+    found = quantized(value, constants)
+    dequantization: Any = value.defining_op
+    if found is None or found.moves or dequantization.n_inputs != 1:
+        return
+    if not isinstance(found.scale, float) or found.scale <= 0 or not isinstance(found.zero_point, int):
+        return
+    extents = [(k - 1) * d + 1 for k, d in zip(op.inputs[1].type.shape, op.dilations, strict=True)]
+    if any(n >= extent for pads in (low, high) for n, extent in zip(pads, extents, strict=True)):
+        return
+    builder = Builder.before_op(op)
+    builder.location = op.location
+    least = builder.insert(arith.Constant.of(-128 if found.signed else 0, i8)).result
+    image = found.source
+    if value is not op.inputs[0]:
+        pad = op.inputs[0].defining_op
+        image = builder.create(tensor.Pad, image, pad.mixed_low, pad.mixed_high, least).result
+    sizes = list(resolver.dims(op.results[0]))
+    start = linalg.fill(builder, least, builder.create(tensor.Empty, sizes, i8).result)
+
+    def larger(b: Builder, x: Value, _: Value, most: Value) -> Value:
+        kind: Any = arith.MaxSI if found.signed else arith.MaxUI
+        result: Value = b.create(kind, most, x).result
+        return result
+
+    pooled = linalg.generic(
+        builder, [image, op.inputs[1]], [start], op.indexing_maps, op.iterator_types, larger
+    )
+    region = dequantization.regions[0].clone({})
+    target = builder.create(tensor.Empty, sizes, op.results[0].type.element_type).result
+    made = builder.create(
+        linalg.Generic,
+        [pooled.results[0]],
+        [target],
+        dequantization.indexing_maps,
+        dequantization.iterator_types,
+        region,
+    )
+    op.replace_by([made.results[0]])
+
+
+__all__ = ["pool_bytes"]

@@ -1,0 +1,234 @@
+"""``requantize``: one step from integers to bytes, the same bytes up to ties; and such images in blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pass_runs import call, names, run
+
+from iree_core_ir.constants import ConstantStore
+from iree_core_ir.passes.canonicalize import Canonicalize
+from iree_core_ir.text.parser import parse_module
+from iree_flow.passes.block_channels import BlockChannels
+from iree_flow.passes.fuse_elementwise import FuseElementwise
+from iree_flow.passes.integer_products import IntegerProducts
+from iree_flow.passes.requantize import Requantize
+
+Array = np.ndarray[Any, Any]
+FULL = "affine_map<(n, c, y, x) -> (n, c, y, x)>"
+COLUMN = "affine_map<(n, c, y, x) -> (c)>"
+FILTER = "affine_map<(n, c, y, x) -> (n)>"
+
+
+class Graph:
+    """A function on images of bytes, as a frontend writes what is quantized and dequantized."""
+
+    def __init__(self, **images: tuple[int, ...]) -> None:
+        self.shapes = {f"%{name}": shape for name, shape in images.items()}
+        self.arguments = ", ".join(f"%{name}: {_type(shape, 'i8')}" for name, shape in images.items())
+        self.constants = ConstantStore()
+        self.lines = ["%zero = arith.constant 0.0 : f32", "%least = arith.constant 0xFF800000 : f32"]
+        self.n = 0
+
+    def name(self) -> str:
+        self.n += 1
+        return f"%v{self.n}"
+
+    def generic(
+        self, inputs: list[tuple[str, str, str]], shape: tuple[int, ...], element: str, body: str
+    ) -> str:
+        """``inputs``: (value, type, map); ``body`` yields ``%r`` of ``%a0``, ``%a1`` ..."""
+        empty, result = self.name(), self.name()
+        values, types = ", ".join(v for v, _, _ in inputs), ", ".join(t for _, t, _ in inputs)
+        maps = ", ".join([*(m for _, _, m in inputs), FULL])
+        arguments = ", ".join(f"%a{i}: {t.rsplit('x', 1)[1][:-1]}" for i, (_, t, _) in enumerate(inputs))
+        type = _type(shape, element)
+        self.lines.append(f"""{empty} = tensor.empty() : {type}
+  {result} = linalg.generic {{indexing_maps = [{maps}],
+      iterator_types = ["parallel", "parallel", "parallel", "parallel"]}} ins({values} : {types})
+      outs({empty} : {type}) {{
+  ^bb0({arguments}, %o: {element}):
+    {body}
+    linalg.yield %r : {element}
+  }} -> {type}""")
+        self.shapes[result] = shape
+        return result
+
+    def constant(self, array: Array) -> tuple[str, str]:
+        element = {"int8": "i8", "int32": "i32", "float32": "f32"}[array.dtype.name]
+        key, name = self.constants.add_array(array, element), self.name()
+        self.lines.append(f"{name} = arith.constant dense_resource<{key}> : {_type(array.shape, element)}")
+        return name, _type(array.shape, element)
+
+    def dequantized(self, value: str, scale: float, zero: int, *, signed: bool = False) -> str:
+        shape = self.shapes[value]
+        body = f"""%e = arith.ext{"s" if signed else "u"}i %a0 : i8 to i32
+    %z = arith.constant {-zero} : i32
+    %s = arith.addi %e, %z : i32
+    %f = arith.sitofp %s : i32 to f32
+    %c = arith.constant {scale} : f32
+    %r = arith.mulf %f, %c : f32"""
+        return self.generic([(value, _type(shape, "i8"), FULL)], shape, "f32", body)
+
+    def quantized(self, value: str, scale: float, zero: int, *, signed: bool = False) -> str:
+        shape = self.shapes[value]
+        low, high = (-128, 127) if signed else (0, 255)
+        body = f"""%c = arith.constant {scale} : f32
+    %d = arith.divf %a0, %c : f32
+    %e = math.roundeven %d : f32
+    %z = arith.constant {float(zero)} : f32
+    %s = arith.addf %e, %z : f32
+    %l = arith.constant {float(low)} : f32
+    %t = arith.maximumf %s, %l : f32
+    %h = arith.constant {float(high)} : f32
+    %m = arith.minimumf %t, %h : f32
+    %r = arith.fpto{"s" if signed else "u"}i %m : f32 to i8"""
+        return self.generic([(value, _type(shape, "f32"), FULL)], shape, "i8", body)
+
+    def sum(self, a: str, b: str) -> str:
+        shape = self.shapes[a]
+        inputs = [(v, _type(shape, "f32"), FULL) for v in (a, b)]
+        return self.generic(inputs, shape, "f32", "%r = arith.addf %a0, %a1 : f32")
+
+    def relu(self, a: str) -> str:
+        shape = self.shapes[a]
+        body = "%r = arith.maximumf %a0, %zero : f32"
+        return self.generic([(a, _type(shape, "f32"), FULL)], shape, "f32", body)
+
+    def padded(self, value: str, around: str) -> str:
+        n, c, h, w = self.shapes[value]
+        name, shape = self.name(), (n, c, h + 2, w + 2)
+        self.lines.append(f"""{name} = tensor.pad {value} low[0, 0, 1, 1] high[0, 0, 1, 1] {{
+  ^bb0(%i: index, %j: index, %k: index, %l: index):
+    tensor.yield {around} : f32
+  }} : {_type((n, c, h, w), "f32")} to {_type(shape, "f32")}""")
+        self.shapes[name] = shape
+        return name
+
+    def window(
+        self, op: str, value: str, weights: str, kernel: str, filters: int, start: str, stride: int
+    ) -> str:
+        n, _, h, w = self.shapes[value]
+        k = int(kernel.removesuffix("xf32>").rsplit("x", 1)[1]) if "x3xf32" in kernel else 1
+        shape = (n, filters, (h - k) // stride + 1, (w - k) // stride + 1)
+        empty, filled, name = self.name(), self.name(), self.name()
+        type = _type(shape, "f32")
+        self.lines.append(f"""{empty} = tensor.empty() : {type}
+  {filled} = linalg.fill ins({start} : f32) outs({empty} : {type}) -> {type}
+  {name} = linalg.{op} {{dilations = dense<1> : tensor<2xi64>, strides = dense<{stride}> : tensor<2xi64>}}
+      ins({value}, {weights} : {_type(self.shapes[value], "f32")}, {kernel}) outs({filled} : {type}) -> {type}""")
+        self.shapes[name] = shape
+        return name
+
+    def convolution(self, value: str, scale: float, filters: int, kernel: int, stride: int = 1) -> str:
+        """With weights quantized by filter, and a bias in units of the products (but for the last filter)."""
+        rng = np.random.default_rng(self.n)
+        own = (filters, self.shapes[value][1], kernel, kernel)
+        scales = rng.uniform(0.001, 0.01, filters).astype(np.float32)
+        integers, types = self.constant(rng.integers(-128, 128, own).astype(np.int8))
+        factors, factor_type = self.constant(scales)
+        body = """%f = arith.sitofp %a0 : i8 to f32
+    %r = arith.mulf %f, %a1 : f32"""
+        weights = self.generic([(integers, types, FULL), (factors, factor_type, FILTER)], own, "f32", body)
+        made = self.window("conv_2d_nchw_fchw", value, weights, _type(own, "f32"), filters, "%zero", stride)
+        bias = rng.integers(-3000, 3000, filters) * (scales * np.float32(scale))
+        offsets, offset_type = self.constant(bias.astype(np.float32))
+        inputs = [(made, _type(self.shapes[made], "f32"), FULL), (offsets, offset_type, COLUMN)]
+        return self.generic(inputs, self.shapes[made], "f32", "%r = arith.addf %a0, %a1 : f32")
+
+    def pooled(self, value: str) -> str:
+        window = self.name()
+        self.lines.append(f"{window} = tensor.empty() : tensor<3x3xf32>")
+        channels = self.shapes[value][1]
+        return self.window("pooling_nchw_max", value, window, "tensor<3x3xf32>", channels, "%least", 2)
+
+    def text(self, result: str) -> str:
+        type = _type(self.shapes[result], "i8")
+        lines = "\n  ".join(self.lines)
+        return f"func.func @main({self.arguments}) -> {type} {{\n  {lines}\n  return {result} : {type}\n}}"
+
+
+def _type(shape: tuple[int, ...], element: str) -> str:
+    return "tensor<" + "".join(f"{n}x" for n in shape) + element + ">"
+
+
+def block(graph: Graph, *, signed: bool = False) -> str:
+    """A residual block on ``%x`` and ``%more``, and a pooling."""
+    zero = 3 if signed else 131
+    x = graph.dequantized("%x", 0.02, zero, signed=signed)
+    first = graph.relu(graph.convolution(graph.padded(x, "%zero"), 0.02, 10, 3))
+    inner = graph.dequantized(graph.quantized(first, 0.31, 0), 0.31, 0)
+    second = graph.convolution(inner, 0.31, 9, 1)
+    second = graph.dequantized(graph.quantized(second, 1.7, 120), 1.7, 120)
+    total = graph.sum(second, graph.dequantized("%more", 0.9, 100))
+    total = graph.dequantized(graph.quantized(total, 1.1, 30), 1.1, 30)
+    return graph.quantized(graph.pooled(graph.padded(total, "%least")), 1.1, 30)
+
+
+def residual(*, signed: bool = False) -> tuple[Graph, str, list[Array]]:
+    graph = Graph(x=(1, 7, 9, 11), more=(1, 9, 9, 11))
+    text = graph.text(block(graph, signed=signed))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(-128, 128, (1, c, 9, 11)).astype(np.int8) for c in (7, 9)]
+    return graph, text, images
+
+
+PASSES = (IntegerProducts(always=True), Requantize(always=True), Canonicalize())
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_chains_become_one_step(signed: bool) -> None:
+    graph, text, images = residual(signed=signed)
+    (before,) = call(parse_module(text, constants=graph.constants), *images, constants=graph.constants)
+    module = run(text, *PASSES, constants=graph.constants)
+    (after,) = call(module, *images, constants=graph.constants)
+    found = names(module)
+    assert not {"arith.divf", "math.roundeven", "linalg.pooling_nchw_max", "arith.mulf"} & {*found}
+    assert found.count("arith.trunci") == 3
+    a, b = (array.view(np.uint8).astype(int) for array in (after, before))
+    assert np.abs(a - b).max() <= 1 and np.mean(a != b) < 0.02 and len(np.unique(b)) > 20
+
+
+@pytest.mark.parametrize("lanes", [4, 8])
+def test_blocks_of_bytes(lanes: int) -> None:
+    graph, text, images = residual()
+    plain = run(text, *PASSES, constants=graph.constants)
+    (before,) = call(plain, *images, constants=graph.constants)
+    blocked = run(
+        text, *PASSES, BlockChannels(lanes=lanes, always=True), Canonicalize(), FuseElementwise(),
+        constants=graph.constants,
+    )  # fmt: skip
+    (after,) = call(blocked, *images, constants=graph.constants)
+    np.testing.assert_array_equal(after, before)
+    products = [op for op in blocked.walk() if "arith.muli" in [inner.name for inner in op.walk()]]
+    assert sum(op.name == "linalg.generic" and op.results[0].type.rank == 5 for op in products) == 2
+
+
+def test_a_scale_that_changes_behind_a_maximum_is_kept() -> None:
+    graph = Graph(x=(1, 3, 6, 6))
+    pooled = graph.pooled(graph.padded(graph.dequantized("%x", 0.5, 7), "%least"))
+    text = graph.text(graph.quantized(pooled, 0.3, 2))
+    x = np.random.default_rng(1).integers(-128, 128, (1, 3, 6, 6)).astype(np.int8)
+    module = run(text, *PASSES, constants=graph.constants)
+    (before,) = call(parse_module(text, constants=graph.constants), x, constants=graph.constants)
+    (after,) = call(module, x, constants=graph.constants)
+    assert np.abs(after.view(np.uint8).astype(int) - before.view(np.uint8)).max() <= 1
+    assert "arith.maxui" in names(module)
+
+
+def test_numbers_that_are_no_integers_are_left() -> None:
+    graph = Graph(x=(1, 3, 6, 6))
+    value = graph.dequantized("%x", 0.5, 7)
+    squared = graph.generic(
+        [(value, _type((1, 3, 6, 6), "f32"), FULL)] * 2, (1, 3, 6, 6), "f32", "%r = arith.mulf %a0, %a1 : f32"
+    )
+    text = graph.text(graph.quantized(squared, 3.0, 2))
+    assert "arith.divf" in names(run(text, *PASSES, constants=graph.constants))
+
+
+def test_the_target_is_asked() -> None:
+    graph, text, _ = residual()
+    module = run(text, Requantize(), constants=graph.constants, target=object(), description=None)
+    assert "arith.divf" in names(module)
