@@ -65,6 +65,9 @@ def run(module: ModuleOp, session: Session, first: int) -> Artifact | PhaseFile:
         started = time.process_time()
         if number == len(COMMON_PHASES):
             parts = split(module, session)
+            if len(parts) > 1:
+                # The variants are copies: what is known of the ops they were copied from is of no use.
+                session.memory.clear()
         if name == "stream":
             share_constants(parts, session)
         for part, view in parts:
@@ -76,6 +79,7 @@ def run(module: ModuleOp, session: Session, first: int) -> Artifact | PhaseFile:
             write_phase(PhaseFile(name, pack(parts), session), path)
         if options.compile_to == name:
             return PhaseFile(name, pack(parts), session)
+    session.memory.clear()
     session.progress("phase", total - 1, total, "artefact")
     started = time.process_time()
     artifact = assemble(parts, session)
