@@ -270,8 +270,8 @@ ENGINES: dict[str, Engine] = {
             options={"INFERENCE_PRECISION_HINT": "f32"},
         ),
         Engine("openvino", "OpenVINO default", "free", "openvino", load_openvino),
-        upstream("upstream", "IREE 3.13 O3", False),
-        upstream("upstream-tiled", "IREE 3.13 O3, data tiling", True),
+        upstream("upstream", "IREE O3", False),
+        upstream("upstream-tiled", "IREE O3, data tiling", True),
         Engine("inductor", "torch inductor", "f32", "torch", load_inductor, torch=True, reuse=True),
         Engine("float64", "torch, float64", "reference", "torch", load_float64, torch=True),
     )

@@ -155,11 +155,7 @@ def compile_once(engine: Engine, prepared: Prepared, cache: Path) -> workers.Bui
     """Compile, or say what it took last time where the engine cannot have changed since."""
     artifact = prepared.artifact(engine)
     note = artifact.with_suffix(".json")
-    state = {
-        "onnx": [prepared.onnx.stat().st_size, prepared.onnx.stat().st_mtime_ns],
-        "options": dict(engine.options),
-        "version": version(engine),
-    }
+    state = _state(engine, prepared)
     if engine.reuse and note.exists():
         known = json.loads(note.read_text())
         if known["state"] == state:
@@ -182,12 +178,25 @@ def compile_once(engine: Engine, prepared: Prepared, cache: Path) -> workers.Bui
 
 def compiled_at_load(engine: Engine, prepared: Prepared, seconds: float) -> float:
     """CPU seconds of loading, the first time where the engine keeps what it compiled between processes."""
-    note = prepared.artifact(engine).with_suffix(".json")
     if not engine.reuse:
         return seconds
-    if not note.exists():
-        note.write_text(json.dumps(seconds))
-    return float(json.loads(note.read_text()))
+    note, state = prepared.artifact(engine).with_suffix(".json"), _state(engine, prepared)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        known = json.loads(note.read_text())
+        if known["state"] == state:
+            return float(known["seconds"])
+    note.write_text(json.dumps({"state": state, "seconds": seconds}))
+    return seconds
+
+
+def _state(engine: Engine, prepared: Prepared) -> dict[str, Any]:
+    """What makes an engine compile a model anew."""
+    file = prepared.onnx.stat()
+    return {
+        "onnx": [file.st_size, file.st_mtime_ns],
+        "options": dict(engine.options),
+        "version": version(engine),
+    }
 
 
 DISTRIBUTIONS = {"iree_vm": "iree-vm", "iree.compiler": "iree-base-compiler"}

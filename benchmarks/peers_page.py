@@ -16,9 +16,7 @@ MARKS = {"f32": (1.0, 1.25), "high": (1.0, 2.0), "medium": (1.0, 1.15), "cold": 
 def page(result: Mapping[str, Any]) -> str:
     """The whole page. ``result`` is what ``peers.py --json`` writes."""
     machine = result["machine"]
-    versions = ", ".join(
-        f"{ENGINES[name].title} {found}" for name, found in result["versions"].items() if found
-    )
+    versions = peers_table.versions(result)
     where = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}"
     parts = [f'<p class="note">{plots.escape(result["date"])}, {plots.escape(f"{where}. {versions}.")}</p>']
     for threads, found in result["summary"].items():

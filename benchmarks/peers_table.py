@@ -109,6 +109,12 @@ def show_summary(result: Mapping[str, Any]) -> None:
             missing = f"; without: {', '.join(part['missing'])}" if part["missing"] else ""
             print(f"{key}: {TITLES[key]}{missing}")
     print(f"f32 peers: {', '.join(ENGINES[name].title for name in BEST_OF)}")
+    print(f"versions: {versions(result)}")
+
+
+def versions(result: Mapping[str, Any]) -> str:
+    """The engines that are there, with what is installed of each."""
+    return ", ".join(f"{ENGINES[name].title} {found}" for name, found in result["versions"].items() if found)
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:

@@ -154,6 +154,22 @@ def test_a_failed_build_says_why(cache: Path) -> None:
         workers.build("ours", bad, cache / "bad.vmfb", cache)
 
 
+def test_seconds_of_a_first_load_hold_for_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx_file = tmp_path / "add.onnx"
+    onnx_file.write_bytes(b"model")
+    prepared = peers.Prepared(peers.zoo.MODELS["add"], onnx_file, tmp_path / "feed.npz", tmp_path)
+    engine = peers.ENGINES["inductor"]
+    monkeypatch.setattr(peers, "version", lambda engine: "1")
+    assert peers.compiled_at_load(engine, prepared, 8.0) == 8.0
+    assert peers.compiled_at_load(engine, prepared, 0.5) == 8.0
+    monkeypatch.setattr(peers, "version", lambda engine: "2")
+    assert peers.compiled_at_load(engine, prepared, 6.0) == 6.0
+    assert peers.compiled_at_load(engine, prepared, 0.5) == 6.0
+    assert peers.compiled_at_load(peers.ENGINES["onnxruntime"], prepared, 0.5) == 0.5
+
+
 def _entry(family: str, model: str, ours: float, peer: float, error: float = 0.0) -> dict[str, Any]:
     cells = {
         "ours": peers_summary.Cell(cpu_us=ours, wall_us=ours, error=error),
