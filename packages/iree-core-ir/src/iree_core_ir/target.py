@@ -199,6 +199,14 @@ class TargetWishes(Protocol):
         """
         ...
 
+    def rounded_arguments(self, dispatch: Any, description: TargetDescription) -> Mapping[int, Any]:
+        """Argument of the dispatch function -> the narrower type that its elements are rounded to before
+        anything else is done with them: then whoever makes them may store them so (``narrow-results``).
+
+        A target without the method rounds none.
+        """
+        ...
+
     def fused_ops(self, description: TargetDescription) -> Collection[str]:
         """Multi-step ops, by name, that it computes as one: their parts are looked for (``raise-attention``).
 

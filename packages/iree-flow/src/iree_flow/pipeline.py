@@ -28,6 +28,7 @@ from iree_flow.passes.gather_first import GatherFirst
 from iree_flow.passes.integer_products import IntegerProducts
 from iree_flow.passes.join_siblings import JoinSiblings
 from iree_flow.passes.lower_control_flow import LowerControlFlow
+from iree_flow.passes.narrow_results import NarrowResults
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
 from iree_flow.passes.place import Place
 from iree_flow.passes.raise_attention import RaiseAttention
@@ -64,7 +65,7 @@ def global_optimization(module: Any, session: Session) -> None:
     """
     session.run(module, GatherFirst(), IntegerProducts(), Requantize(), Canonicalize(), Cse())
     session.run(module, BlockChannels(), Canonicalize(), Cse())
-    session.run(module, DropUnitDims(), Canonicalize(), Cse())
+    session.run(module, DropUnitDims(), Canonicalize(), Requantize(), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, RaiseAttention(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, JoinSiblings(), Canonicalize(), Cse(), ResolveDims())
@@ -72,11 +73,14 @@ def global_optimization(module: Any, session: Session) -> None:
 
 
 def dispatch_creation(module: Any, session: Session) -> None:
-    """Ops that run together are outlined into executables; constants take the layouts targets ask for."""
+    """Ops that run together are outlined into executables; results take the types that readers round to,
+    constants the layouts that targets ask for.
+    """
     session.run(
         module,
         FormDispatchRegions(fusion=session.options.fusion),
         OutlineDispatchRegions(),
+        NarrowResults(),
         TuneDispatches(),
         ApplyConstantLayouts(),
         Cse(),

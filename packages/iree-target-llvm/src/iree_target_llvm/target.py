@@ -17,6 +17,7 @@ from iree_target_llvm.description import OPTIONS, CpuDescription, describe
 
 if TYPE_CHECKING:
     from iree_codegen.kernel import Kernel
+    from iree_core_ir.ir.attributes import Type
 
 FORMATS = {"x86_64": "elf-x86_64", "aarch64": "elf-aarch64", "riscv64": "elf-riscv64"}
 
@@ -78,6 +79,13 @@ class LlvmCpuTarget:
 
         assert isinstance(description, CpuDescription)
         return constant_layout(dispatch, description)
+
+    def rounded_arguments(self, dispatch: Any, description: TargetDescription) -> Mapping[int, Type]:
+        """Rows of products on matrix tiles, where one bf16 stands for an f32."""
+        from iree_codegen.rounded_arguments import rounded_arguments
+
+        assert isinstance(description, CpuDescription)
+        return rounded_arguments(dispatch, description)
 
     def fused_ops(self, description: TargetDescription) -> Collection[str]:
         """Attention, where there are vectors."""

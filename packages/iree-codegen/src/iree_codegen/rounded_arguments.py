@@ -1,0 +1,40 @@
+"""Which arguments a dispatch rounds to a narrower type before anything else, so that they may come so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iree_codegen.contraction import MOVEMENT
+from iree_codegen.decompose import decomposed
+from iree_codegen.dispatch import Dispatch
+from iree_codegen.strategies import tile_convolution
+from iree_codegen.tile_plan import plan_tiles
+from iree_codegen.workgroup_description import WorkgroupDescription
+from iree_core_ir.ir.attributes import Type
+from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import bf16
+
+
+def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int, Type]:
+    """Argument number -> type. Products on tiles round their rows where one bf16 stands for an f32."""
+    if description.matmul_precision != "medium" or "bf16" not in description.matrix_tiles:
+        return {}
+    dispatch = Dispatch(decomposed(func))
+    if tile_convolution.layout(dispatch, description) is not None:
+        return {}
+    plan = plan_tiles(dispatch, description)
+    if plan is None or plan.base.a is None or not _is_for(plan.base.a.binding.value, plan.root.op):
+        return {}
+    return {plan.base.a.binding.argument: bf16}
+
+
+def _is_for(value: Value, op: Op) -> bool:
+    """Whether ``op`` alone uses ``value``, moved or not."""
+    while value.has_one_use:
+        user = value.users[0]
+        if user is op:
+            return True
+        if user.name not in MOVEMENT:
+            return False
+        value = user.results[0]
+    return False
