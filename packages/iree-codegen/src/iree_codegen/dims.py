@@ -99,6 +99,11 @@ def divide_exactly(a: Dim, b: Dim) -> Dim | None:
     return product(n // m, rest)
 
 
+def is_multiple(a: Dim, b: Dim) -> bool:
+    """True when ``b`` provably divides ``a``."""
+    return a == 0 or divide_exactly(a, b) is not None
+
+
 def floordiv(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int) and b > 0:
         return a // b

@@ -15,19 +15,17 @@ from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
+from iree_codegen.element_moves import HANDLERS
 from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
 from iree_codegen.indexing import Affine, Bindings, Var
-from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of, vector_of
+from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of
 from iree_codegen.scalars import NotVectorizable, ScalarEvaluator
 from iree_core_ir.dialects.linalg_structured import StructuredOp
-from iree_core_ir.ir.attributes import DenseElementsAttr
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType, VectorType, element_of, index
+from iree_core_ir.ir.types import TensorType, element_of, index
 
 UNROLLED_REDUCTION = 25
 """Reductions of up to so many steps (pooling windows) are written out."""
-ERROR_INDEX = 1
-"""Error kind of the dispatch ABI: an index is out of range."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Elements:
     def _top_special(self, op: Op, lookup: Callable[[Value], Value]) -> Sequence[Value] | None:
         if op.name == "tensor.extract":
             point = Point(Bindings(self.kernel))
-            return [self._extract(op, lookup, point)]
+            return [self.extract(op, lookup, point)]
         if op.name == "tensor.dim":
             return [self.kernel.value(self.kernel.dim(self.dispatch.dim_of(op.results[0])))]
         return None
@@ -147,7 +145,7 @@ class Elements:
             raise CodegenError(
                 UNSUPPORTED_OP, f"argument {value.index} of '{self.dispatch.name}' has no memory"
             )
-        handler = _HANDLERS.get(op.name)
+        handler = HANDLERS.get(op.name)
         if handler is not None:
             return handler(self, op, forms, point)
         if isinstance(op, StructuredOp):
@@ -214,9 +212,9 @@ class Elements:
         kind, form, divisor = varying[0][0].definition
         if kind != "floordiv" or not isinstance(divisor, int) or lanes % divisor or at.step(form) != 1:
             return None
-        if not all(v is at.lane_var or _is_multiple(c, divisor) for v, c in form.terms):
+        if not all(v is at.lane_var or dim_ops.is_multiple(c, divisor) for v, c in form.terms):
             return None
-        if not _is_multiple(form.constant, divisor) or not at.lanes_aligned:
+        if not dim_ops.is_multiple(form.constant, divisor) or not at.lanes_aligned:
             return None
         count = lanes // divisor
         loaded = k.vload(memory.memory, k.add(memory.base, at.scalar(address)), count)
@@ -299,7 +297,7 @@ class Elements:
                 dim = inner.attributes["dim"].value  # type: ignore[attr-defined]
                 return [point.at.index_value(loops[dim])]
             if inner.name == "tensor.extract":
-                return [self._extract(inner, lookup, point)]
+                return [self.extract(inner, lookup, point)]
             if inner.name == "tensor.dim":
                 return [k.value(k.dim(self.dispatch.dim_of(inner.results[0])))]
             return None
@@ -314,10 +312,10 @@ class Elements:
         extents = self.dispatch.loop_dims(op)
         dims = [i for i, form in enumerate(loops) if form is None]
         inits = [
-            self._initial(op, i, [f if f is not None else indexing.ZERO for f in loops], point)
+            self.initial(op, i, [f if f is not None else indexing.ZERO for f in loops], point)
             for i in range(len(op.outputs))
         ]
-        accumulated = [self._lane_type(op, v, point) for v in inits]
+        accumulated = [k.splat(v, point.lanes) for v in inits]
 
         def nest(
             depth: int, filled: list[Affine | None], at: Bindings, carried: Sequence[Value]
@@ -346,7 +344,7 @@ class Elements:
         unrolled = point.lanes > 1 and isinstance(total, int) and total <= UNROLLED_REDUCTION
         return nest(0, list(loops), point.at, accumulated)
 
-    def _initial(self, op: Any, output: int, loops: Sequence[Affine], point: Point) -> Value:
+    def initial(self, op: Any, output: int, loops: Sequence[Affine], point: Point) -> Value:
         operand = op.outputs[output]
         map = op.indexing_maps[op.n_inputs + output]
         own = [indexing.apply(e, list(loops)) for e in map.results]
@@ -354,12 +352,9 @@ class Elements:
             return self.kernel.constant(0, element_of(operand.type))
         return self.element(operand, own, point)
 
-    def _lane_type(self, op: Any, value: Value, point: Point) -> Value:
-        return self.kernel.splat(value, point.lanes)
+    # -- what bodies compute places with ---------------------------------------------------------------
 
-    # -- data movement -----------------------------------------------------------------------------
-
-    def _extract(self, op: Op, lookup: Callable[[Value], Value], point: Point) -> Value:
+    def extract(self, op: Op, lookup: Callable[[Value], Value], point: Point) -> Value:
         """``tensor.extract`` at computed indices."""
         forms = []
         for value in op.operands[1:]:
@@ -368,287 +363,6 @@ class Elements:
             forms.append(indexing.constant(int(known)) if known is not None else indexing.opaque(found))
         return self.element(op.operands[0], forms, point)
 
-    def _empty(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        return self.kernel.constant(0, element_of(op.results[0].type))
-
-    def _constant(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        attribute = op.attributes["value"]
-        if not isinstance(attribute, DenseElementsAttr):
-            raise CodegenError(UNSUPPORTED_OP, "a large constant inside a dispatch")
-        element = element_of(attribute.type)
-        values = attribute.to_array()
-        if attribute.splat or values.size == 1:
-            return self.kernel.constant(values.reshape(-1)[0].item() if values.size else 0, element)
-        flat = indexing.linearize(forms, attribute.type.shape)
-        return self._table(values.reshape(-1), element, flat, point)
-
-    def _table(self, values: Any, element: Any, flat: Affine, point: Point) -> Value:
-        """A small table lookup: selects, by binary decision on the index."""
-        k = self.kernel
-        if flat.is_constant and isinstance(flat.constant, int):
-            return k.constant(values[flat.constant].item(), element)
-        position = point.at.index_value(flat)
-
-        def pick(low: int, high: int) -> Value:
-            if high - low == 1:
-                return k.constant(values[low].item(), element)
-            middle = (low + high) // 2
-            below = k.cmpi("slt", position, k.constant(middle, index))
-            return k.select(below, pick(low, middle), pick(middle, high))
-
-        return pick(0, len(values))
-
-    def _from_elements(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        flat = indexing.linearize(forms, op.results[0].type.shape)
-        values = [self.scalar(v) for v in op.operands]
-        if len(values) == 1:
-            return values[0]
-        if flat.is_constant and isinstance(flat.constant, int):
-            return values[flat.constant]
-        k = self.kernel
-        position = point.at.index_value(flat)
-        result = values[-1]
-        for number in range(len(values) - 2, -1, -1):
-            here = k.cmpi("eq", position, k.constant(number, index))
-            result = k.select(here, values[number], result)
-        return result
-
-    def _splat(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        return self.scalar(op.operands[0])
-
-    def _generate(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        return self._index_body(op.regions[0].block, forms, point)
-
-    def _index_body(self, block: Any, forms: Sequence[Affine], point: Point) -> Value:
-        known = {
-            argument: point.at.index_value(form)
-            for argument, form in zip(block.args, forms, strict=True)
-            if argument.uses
-        }
-
-        def special(inner: Op, lookup: Callable[[Value], Value]) -> Sequence[Value] | None:
-            if inner.name == "tensor.extract":
-                return [self._extract(inner, lookup, point)]
-            return None
-
-        evaluator = ScalarEvaluator(self.kernel, special)
-        evaluator.outside = self.scalar  # type: ignore[method-assign]
-        return evaluator.run(block, known)[0]
-
-    def _cast(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        return self.element(op.operands[0], forms, point)
-
-    def _bitcast(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        value = self.element(op.operands[0], forms, point)
-        element = element_of(op.results[0].type)
-        if element is element_of(value.type):
-            return value
-        return self.kernel.cast("arith.bitcast", value, element)
-
-    def _collapse(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        source = self.dispatch.dims(op.operands[0])
-        own: list[Affine] = []
-        for form, group in zip(forms, op.groups, strict=True):
-            own += indexing.delinearize(form, tuple(source[i] for i in group))
-        if not op.groups:
-            own = [indexing.ZERO] * len(source)
-        return self.element(op.operands[0], own, point)
-
-    def _expand(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        dims = self.dispatch.dims(op.results[0])
-        own = [indexing.linearize([forms[i] for i in group], [dims[i] for i in group]) for group in op.groups]
-        return self.element(op.operands[0], own, point)
-
-    def _reshape(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        flat = indexing.linearize(forms, self.dispatch.dims(op.results[0]))
-        own = indexing.delinearize(flat, self.dispatch.dims(op.operands[0]))
-        return self.element(op.operands[0], own, point)
-
-    def _extract_slice(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        dropped = op.dropped_dims(op.results[0].type.shape) or frozenset()
-        given = iter(forms)
-        own = []
-        for axis, (offset, stride) in enumerate(zip(op.mixed_offsets, op.mixed_strides, strict=True)):
-            form = indexing.ZERO if axis in dropped else next(given)
-            own.append(form.scaled(self._number(stride)) + self._form(offset))
-        return self.element(op.operands[0], own, point)
-
-    def _number(self, value: Any) -> Dim:
-        return value if isinstance(value, int) else self._dim(value)
-
-    def _form(self, value: Any) -> Affine:
-        return indexing.constant(self._number(value))
-
-    def _dim(self, value: Value) -> Dim:
-        dim = self.dispatch.dim_of(value)
-        self._register(dim)
-        return dim
-
-    def _register(self, dim: Dim) -> None:
-        """Make the scalars inside an expression known to the kernel."""
-        if isinstance(dim, int):
-            return
-        if dim.kind == "value":
-            self.kernel.dim_values.setdefault(dim.a, lambda: self.scalar(dim.a))
-        elif dim.kind != "arg":
-            self._register(dim.a)
-            self._register(dim.b)
-
-    def conditions(
-        self, bounds: Sequence[tuple[Affine, Dim, bool, bool]], point: Point
-    ) -> tuple[list[Value], list[Value]]:
-        """(uniform, per lane) conditions that forms lie in ``[0, size)``; what is provable is left out.
-
-        Each bound is (form, size, check the lower end, check the upper end).
-        """
-        k, at = self.kernel, point.at
-        uniform: list[Value] = []
-        lanes: list[Value] = []
-        for form, size, low, high in bounds:
-            if form.is_below(size):
-                continue
-            value = at.index_value(form)
-            into = lanes if lanes_of(value) > 1 else uniform
-            if low:
-                into.append(k.cmpi("sge", value, k.constant(0, index)))
-            if high:
-                into.append(k.cmpi("slt", value, k.value(k.dim(size))))
-        return uniform, lanes
-
-    def guarded(
-        self,
-        bounds: Sequence[tuple[Affine, Dim, bool, bool]],
-        inside: Callable[[Point], Value],
-        outside: Callable[[Point], Value],
-        point: Point,
-    ) -> Value:
-        """``inside`` where all bounds hold, else ``outside``; nothing out of bounds is read."""
-        k = self.kernel
-        uniform, lanes = self.conditions(bounds, point)
-        if not uniform and not lanes:
-            return inside(point)
-
-        def by_lane(now: Point) -> Value:
-            if not lanes:
-                return inside(now)
-            mask = lanes[0]
-            for other in lanes[1:]:
-                mask = k.binary("arith.andi", mask, other)
-            return k.select(mask, inside(now.masked(mask)), outside(now))
-
-        if not uniform:
-            return by_lane(point)
-        condition = uniform[0]
-        for other in uniform[1:]:
-            condition = k.binary("arith.andi", condition, other)
-        width = point.lanes
-        return k.if_(
-            condition,
-            lambda: [k.splat(by_lane(point.inner()), width)],
-            lambda: [k.splat(outside(point.inner()), width)],
-        )[0]
-
-    def _pad(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        source = op.operands[0]
-        sizes = self.dispatch.dims(source)
-        own: list[Affine] = []
-        bounds: list[tuple[Affine, Dim, bool, bool]] = []
-        for form, size, low, high in zip(forms, sizes, op.mixed_low, op.mixed_high, strict=True):
-            low, high = self._number(low), self._number(high)
-            form = form + dim_ops.mul(low, -1)
-            own.append(form)
-            if low != 0 or high != 0:
-                bounds.append((form, size, low != 0, high != 0))
-        return self.guarded(
-            bounds,
-            lambda p: self.element(source, own, p),
-            lambda p: self._index_body(op.regions[0].block, forms, p),
-            point,
-        )
-
-    def _insert_slice(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        source, dest = op.operands[0], op.operands[1]
-        dropped = op.dropped_dims(source.type.shape) or frozenset()
-        own: list[Affine] = []
-        bounds: list[tuple[Affine, Dim, bool, bool]] = []
-        full = self.dispatch.dims(dest)
-        for axis, form in enumerate(forms):
-            offset, size = self._number(op.mixed_offsets[axis]), self._number(op.mixed_sizes[axis])
-            stride = self._number(op.mixed_strides[axis])
-            moved = form + dim_ops.mul(offset, -1)
-            if stride != 1:
-                # On the lattice: the remainder must be 0.
-                remainder = indexing.mod(moved + dim_ops.mul(size, stride), stride)
-                bounds.append((remainder, 1, False, True))
-                quotient = indexing.floordiv(moved + dim_ops.mul(size, stride), stride)
-                moved_index = quotient + dim_ops.mul(size, -1)
-            else:
-                moved_index = moved
-            if not (offset == 0 and stride == 1 and size == full[axis]):
-                bounds.append((moved_index, size, True, True))
-            if axis not in dropped:
-                own.append(moved_index)
-        return self.guarded(
-            bounds,
-            lambda p: self.element(source, own, p),
-            lambda p: self.element(dest, forms, p),
-            point,
-        )
-
-    def _insert(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        k = self.kernel
-        result = self.element(op.operands[1], forms, point)
-        condition: Value | None = None
-        for form, value in zip(forms, op.operands[2:], strict=True):
-            here = k.cmpi("eq", point.at.index_value(form), self.scalar(value))
-            condition = here if condition is None else k.binary("arith.andi", condition, here)
-        scalar = self.scalar(op.operands[0])
-        return scalar if condition is None else k.select(condition, scalar, result)
-
-    def _concat(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        axis = op.attributes["dim"].value
-
-        def piece(number: int, start: Dim, point: Point) -> Value:
-            value = op.operands[number]
-            moved = forms[axis] + dim_ops.mul(start, -1)
-            own = (*forms[:axis], moved, *forms[axis + 1 :])
-            if number == len(op.operands) - 1:
-                return self.element(value, own, point)
-            size = self.dispatch.dims(value)[axis]
-            return self.guarded(
-                [(moved, size, False, True)],
-                lambda p: self.element(value, own, p),
-                lambda p: piece(number + 1, dim_ops.add(start, size), p.inner()),
-                point,
-            )
-
-        return piece(0, 0, point)
-
-    def _fill(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        operand = op.operands[0]
-        if isinstance(operand.type, TensorType):
-            return self.element(operand, (), point)
-        return self.scalar(operand, point)
-
-    def _gather(self, op: Any, forms: tuple[Affine, ...], point: Point) -> Value:
-        """``linalg_ext.gather``: every index is checked before it is used."""
-        source, indices = op.operands[0], op.operands[1]
-        axis = op.attributes["axis"].value
-        rank = indices.type.rank
-        k = self.kernel
-        where = forms[axis : axis + rank]
-        extent = self.dispatch.dims(source)[axis]
-        raw, valid = self.checked_index(self.element(indices, where, point), extent)
-        everywhere = valid
-        if lanes_of(valid) > 1:
-            if point.mask is not None:
-                outside = k.binary("arith.xori", point.mask, k.mask_below(lanes_of(valid), lanes_of(valid)))
-                everywhere = k.binary("arith.ori", valid, outside)
-            everywhere = k.all_lanes(everywhere)
-        k.check(everywhere, ERROR_INDEX, f"index out of range in {op.location.user_text()}")
-        own = (*forms[:axis], indexing.opaque(raw, extent), *forms[axis + rank :])
-        return self.element(source, own, point)
-
     def checked_index(self, raw: Value, extent: Dim) -> tuple[Value, Value]:
         """A computed integer as an index, and whether it is in ``[0, extent)``."""
         k = self.kernel
@@ -656,27 +370,4 @@ class Elements:
         return place, k.cmpi("ult", place, k.value(k.dim(extent)))
 
 
-def _is_multiple(number: Dim, divisor: int) -> bool:
-    return dim_ops.divide_exactly(number, divisor) is not None if number != 0 else True
-
-
-_HANDLERS: dict[str, Callable[..., Value]] = {
-    "arith.constant": Elements._constant,
-    "linalg.fill": Elements._fill,
-    "linalg_ext.gather": Elements._gather,
-    "tensor.bitcast": Elements._bitcast,
-    "tensor.cast": Elements._cast,
-    "tensor.collapse_shape": Elements._collapse,
-    "tensor.concat": Elements._concat,
-    "tensor.empty": Elements._empty,
-    "tensor.expand_shape": Elements._expand,
-    "tensor.extract_slice": Elements._extract_slice,
-    "tensor.from_elements": Elements._from_elements,
-    "tensor.generate": Elements._generate,
-    "tensor.insert": Elements._insert,
-    "tensor.insert_slice": Elements._insert_slice,
-    "tensor.pad": Elements._pad,
-    "tensor.reshape": Elements._reshape,
-    "tensor.splat": Elements._splat,
-}
-__all__ = ["Elements", "Memory", "Point", "VectorType", "vector_of"]
+__all__ = ["Elements", "Memory", "Point"]

@@ -17,15 +17,10 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import IntegerType, element_of, index
 
 
-def is_multiple(number: Dim, divisor: int) -> bool:
-    """True when ``divisor`` provably divides ``number``."""
-    return number == 0 or dim_ops.divide_exactly(number, divisor) is not None
-
-
 def is_aligned(address: Affine, lane_var: Var, lanes: int) -> bool:
     """True when ``address`` is a multiple of ``lanes`` wherever ``lane_var`` is."""
-    return is_multiple(address.constant, lanes) and all(
-        var is lane_var or is_multiple(coefficient, lanes) or _is_aligned_rest(var, lane_var, lanes)
+    return dim_ops.is_multiple(address.constant, lanes) and all(
+        var is lane_var or dim_ops.is_multiple(coefficient, lanes) or _is_aligned_rest(var, lane_var, lanes)
         for var, coefficient in address.terms
     )
 
@@ -35,7 +30,7 @@ def _is_aligned_rest(var: Var, lane_var: Var, lanes: int) -> bool:
     if var.definition is None or var.definition[0] != "mod":
         return False
     _, form, divisor = var.definition
-    return is_multiple(divisor, lanes) and is_aligned(form, lane_var, lanes)
+    return dim_ops.is_multiple(divisor, lanes) and is_aligned(form, lane_var, lanes)
 
 
 def lane_step(form: Affine, lane_var: Var, lanes: int) -> Dim | None:
@@ -61,7 +56,7 @@ def _var_step(var: Var, lane_var: Var, lanes: int) -> Dim | None:
     inner = lane_step(form, lane_var, lanes)
     if inner == 0:
         return 0
-    if inner == 1 and is_multiple(divisor, lanes) and is_aligned(form, lane_var, lanes):
+    if inner == 1 and dim_ops.is_multiple(divisor, lanes) and is_aligned(form, lane_var, lanes):
         return 0 if kind == "floordiv" else 1
     return None
 
@@ -141,4 +136,4 @@ class InvocationElements(Elements):
         )
 
 
-__all__ = ["InvocationElements", "is_aligned", "is_multiple", "lane", "lane_step"]
+__all__ = ["InvocationElements", "is_aligned", "lane", "lane_step"]

@@ -15,7 +15,7 @@ from iree_codegen.dims import Dim
 from iree_codegen.elements import Point
 from iree_codegen.gpu_frame import MAX_SCRATCH_WORKGROUPS, VECTOR_BYTES, GpuFrame
 from iree_codegen.indexing import Bindings, Var
-from iree_codegen.invocation_elements import is_aligned, is_multiple, lane_step
+from iree_codegen.invocation_elements import is_aligned, lane_step
 from iree_codegen.kernel_builder import Index
 from iree_codegen.loop_emitter import Lanes, LoopEmitter
 from iree_codegen.plan import Group, Plan, Planner, Step, element_bytes
@@ -85,7 +85,7 @@ class InvocationEmitter(LoopEmitter):
             everyone = dim_ops.mul(count, n)
             k.loop(self._id(), k.dim(total), k.dim(everyone), (), body)
             return count
-        if is_multiple(total, n) and self.frame.is_exact(self.bound) and self.bound == count:
+        if dim_ops.is_multiple(total, n) and self.frame.is_exact(self.bound) and self.bound == count:
             body(self._id())
         else:
             k.if_(k.compare("ult", self._id(), k.dim(total)), lambda: body(self._id()))
@@ -181,7 +181,7 @@ class InvocationEmitter(LoopEmitter):
         extent = var.extent
         assert extent is not None
         vectors = dim_ops.ceildiv(extent, lanes)
-        whole = is_multiple(extent, lanes)
+        whole = dim_ops.is_multiple(extent, lanes)
         memories = [self._memory(step, n, set(step.loops)) for n in range(len(step.values))]
         extents = [*(v.extent for v in rest), vectors]
 

@@ -290,7 +290,7 @@ class RowEmitter:
         where = [f if loop is not None else indexing.ZERO for f, loop in zip(filled, loops, strict=True)]
         for number, (name, vector) in enumerate(zip(names, partial, strict=True)):
             total = self.team.reduce(name, self._joined_lanes(name, vector, lanes))
-            initial = self.elements._initial(op, number, where, scalar_point)
+            initial = self.elements.initial(op, number, where, scalar_point)
             known = k.constant_of(initial)
             neutral = known is not None and known == identity(name, types[number])
             results.append(total if neutral else k.pure(name, (initial, total), total.type))
@@ -304,7 +304,7 @@ class RowEmitter:
         given = iter(inner.reduced)
         filled = [next(given) if form is None else form for form in loops]
         where = [f if loop is not None else indexing.ZERO for f, loop in zip(filled, loops, strict=True)]
-        starts = [self.elements._initial(op, i, where, Point(at)) for i in _count(len(op.outputs))]
+        starts = [self.elements.initial(op, i, where, Point(at)) for i in _count(len(op.outputs))]
         extent, var = k.dim(inner.range.extent), inner.range.var
         piece = k.ceildiv(extent, self.team.size)
         first = k.mul(self.team.lane, piece)

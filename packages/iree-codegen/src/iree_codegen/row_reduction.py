@@ -129,7 +129,7 @@ class RowReduction:
         scalar_point = Point(at)
         for i, (vector, name) in enumerate(zip(vectors, names, strict=True)):
             total = k.reduction(COMBINERS[str(name)], vector)
-            initial = self.elements._initial(
+            initial = self.elements.initial(
                 op,
                 i,
                 [f if f in filled and loops[n] is not None else indexing.ZERO for n, f in enumerate(filled)],

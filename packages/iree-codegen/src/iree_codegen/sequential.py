@@ -15,7 +15,8 @@ from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.elements import ERROR_INDEX, Elements, Memory, Point
+from iree_codegen.element_moves import ERROR_INDEX
+from iree_codegen.elements import Elements, Memory, Point
 from iree_codegen.errors import UNSUPPORTED_TYPE, CodegenError
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index

@@ -19,7 +19,6 @@ from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.elements import Point
 from iree_codegen.gpu_frame import GpuFrame
 from iree_codegen.indexing import Affine, Bindings, Var
-from iree_codegen.invocation_elements import is_multiple
 from iree_codegen.kernel_builder import KernelBuilder, vector_of
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.known_values import known_number
@@ -238,7 +237,7 @@ def group_step(form: Affine, var: Var, lanes: int) -> Dim | None:
             if group_step(inner, var, lanes) == 0:
                 continue
             return None
-        if not is_multiple(divisor, lanes):
+        if not dim_ops.is_multiple(divisor, lanes):
             return None
         if kind == "mod":
             step = dim_ops.add(step, coefficient)
@@ -247,15 +246,15 @@ def group_step(form: Affine, var: Var, lanes: int) -> Dim | None:
 
 def _is_aligned(form: Affine, var: Var, lanes: int) -> bool:
     """At multiples of ``lanes`` along ``var`` the form is a multiple of ``lanes``."""
-    if not is_multiple(form.constant, lanes):
+    if not dim_ops.is_multiple(form.constant, lanes):
         return False
     for own, coefficient in form.terms:
-        if own is var or is_multiple(coefficient, lanes):
+        if own is var or dim_ops.is_multiple(coefficient, lanes):
             continue
         if own.definition is None or own.definition[0] != "mod":
             return False
         _, inner, divisor = own.definition
-        if not is_multiple(divisor, lanes) or not _is_aligned(inner, var, lanes):
+        if not dim_ops.is_multiple(divisor, lanes) or not _is_aligned(inner, var, lanes):
             return False
     return True
 
