@@ -207,6 +207,14 @@ class TargetWishes(Protocol):
         """
         ...
 
+    def replaced_arguments(self, dispatch: Any, description: TargetDescription) -> Sequence[int]:
+        """Arguments as large as the one result whose elements are read only to compute the result at their
+        place, before that is written: the result may take their memory.
+
+        A target without the method names none.
+        """
+        ...
+
     def fused_ops(self, description: TargetDescription) -> Collection[str]:
         """Multi-step ops, by name, that it computes as one: their parts are looked for (``raise-attention``).
 

@@ -163,3 +163,37 @@ def test_no_result_takes_over_the_memory_of_a_concatenation() -> None:
     t, d = Interpreter(file.module, file.session.constants).call("main", x)
     np.testing.assert_allclose(t, x + np.tanh(x), rtol=1e-6)
     np.testing.assert_allclose(d, np.abs(np.concatenate([np.tanh(x), np.exp(x)])), rtol=1e-6)
+
+
+SUM = """
+func.func @main(%x: tensor<8x8xf32>, %w: tensor<8x8xf32>) -> tensor<8x8xf32> {{
+  %z = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8x8xf32>
+  %f = linalg.fill ins(%z : f32) outs(%e : tensor<8x8xf32>) -> tensor<8x8xf32>
+  %t = linalg.matmul ins(%w, %x : tensor<8x8xf32>, tensor<8x8xf32>) outs(%f : tensor<8x8xf32>) -> tensor<8x8xf32>
+  %m = linalg.matmul ins(%x, %w : tensor<8x8xf32>, tensor<8x8xf32>) outs(%f : tensor<8x8xf32>) -> tensor<8x8xf32>
+  %u = arith.addf %m, %t : tensor<8x8xf32>
+  %v = linalg.matmul ins(%u, %{last} : tensor<8x8xf32>, tensor<8x8xf32>) outs(%f : tensor<8x8xf32>) -> tensor<8x8xf32>
+  return %v : tensor<8x8xf32>
+}}
+"""
+
+
+@pytest.mark.parametrize(("last", "expected"), [("w", 1), ("t", 0)])
+def test_a_result_takes_the_memory_of_an_operand_that_ends(
+    last: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the target lets it, and only at the operand's last use; inputs are never taken."""
+    from fixture_target import FixtureTarget
+
+    def all_read(target: Any, function: Any, description: Any) -> range:
+        return range(len(function.regions[0].block.args) - 1)
+
+    monkeypatch.setattr(FixtureTarget, "replaced_arguments", all_read, raising=False)
+    file = stream(SUM.format(last=last))
+    (arena,) = file.report.arenas
+    assert arena.in_place == expected
+    x, w = np.random.default_rng(0).standard_normal((2, 8, 8)).astype(np.float32)
+    v = np.asarray(Interpreter(file.module, file.session.constants).call("main", x, w)).reshape(8, 8)
+    t = w @ x
+    np.testing.assert_allclose(v, (x @ w + t) @ (w if last == "w" else t), rtol=1e-4, atol=1e-4)

@@ -87,6 +87,13 @@ class LlvmCpuTarget:
         assert isinstance(description, CpuDescription)
         return rounded_arguments(dispatch, description)
 
+    def replaced_arguments(self, dispatch: Any, description: TargetDescription) -> Sequence[int]:
+        """Images that convolutions add to their sums."""
+        from iree_codegen.replaced_arguments import replaced_arguments
+
+        assert isinstance(description, CpuDescription)
+        return replaced_arguments(dispatch, description)
+
     def fused_ops(self, description: TargetDescription) -> Collection[str]:
         """Attention, where there are vectors."""
         assert isinstance(description, CpuDescription)

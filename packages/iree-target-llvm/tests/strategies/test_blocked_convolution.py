@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from iree_codegen.layouts import constant_layout
+from iree_codegen.replaced_arguments import replaced_arguments
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies.blocked_convolution import NAME
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
-from iree_target_llvm.testing import run_native, run_reference
+from iree_target_llvm.testing import NativeKernel, run_native, run_reference
 
 from ..conftest import laid_out
 from . import convolutions
@@ -397,3 +398,24 @@ def test_other_strategies_keep_what_is_not_blocked(best: Any) -> None:
     text = text_of(Case(16, 16, (8, 8), (1, 1), epilogue="bias"), best.vector_bits // 32)
     func = next(iter(parse_module(text.replace("arith.mulf", "arith.addf")).regions[0].block))
     assert generate(func, best).strategy != NAME
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("size", [(7, 7), (15, 33)])
+def test_results_may_take_the_memory_of_what_is_added(best: Any, kernel: int, size: Any) -> None:
+    """Also where Winograd computes them."""
+    case = Case(40, 48, size, (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="residual")
+    func = next(iter(parse_module(text_of(case, best.vector_bits // 32)).regions[0].block))
+    assert replaced_arguments(func, best) == (3,)
+    given = inputs_of(case, best.vector_bits // 32)
+    expected = run_reference(func, given)[0]
+    native = laid_out(func, best, given)
+    kernel_ = NativeKernel.load(compile_function(func, best))
+    arrays = [native[0], native[1], native[2], native[3].copy(), native[5]]
+    kernel_.run([*arrays, arrays[3]], (0,), kernel_.workgroups([0]))
+    assert np.abs(arrays[3] - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_what_is_not_added_keeps_its_memory(best: Any) -> None:
+    func = next(iter(parse_module(text_of(Case(epilogue=""), best.vector_bits // 32)).regions[0].block))
+    assert replaced_arguments(func, best) == ()

@@ -6,13 +6,14 @@ constants lie in segments, outputs are allocations of their own. A value the hos
 ends the region; a slice is its source's memory at an offset, copied to a buffer of its own where the target
 cannot bind it there. What a concatenation joins is written in its place at once where it can be, else copied
 there. A result tied to an operand reuses its storage at that operand's last use; before that, or when the
-operand is an input, a constant or part of a concatenation, the operand is copied first.
+operand is an input, a constant or part of a concatenation, the operand is copied first. A result also takes
+the memory of an operand that its target names (``replaced_arguments``), at that operand's last use.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.known_values import known_integer
-from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.operation import Block, Op, SymbolTable, Value
 from iree_core_ir.ir.traits import RETURN_LIKE, TERMINATOR
 from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
@@ -28,6 +29,7 @@ from iree_core_ir.target import TargetDescription
 from iree_flow.arena import Plan
 from iree_flow.blocks import Edge, edges, replace_branch, split_edges
 from iree_flow.carried_memory import Liveness, owned_arguments
+from iree_flow.chosen_description import description_of
 from iree_flow.constant_segments import ConstantSegments
 from iree_flow.dialects import flow, stream
 from iree_flow.dims import Dim, DimResolver
@@ -53,6 +55,8 @@ from iree_flow.stream_storage import (
 )
 from iree_flow.symbolic_dims import argument_dim_names
 
+Replaced = Callable[[flow.Dispatch], Sequence[int]]
+"""The operands of a dispatch whose memory its result may take."""
 LARGEST_SHOWN = 8
 """Of what fills an arena at its fullest, so many are named in the report."""
 
@@ -70,13 +74,37 @@ class ScheduleStream(Pass):
             entry = function.regions[0].block
             resolver = DimResolver(entry, argument_dim_names(function))
             storages = Storages(entry, resolver, segments, context.constants)
-            _schedule(function, storages, description, report)
+            _schedule(function, storages, description, report, _replaced(module, context.options))
         segments.finish()
         report.constant_bytes += segments.size
 
 
+def _replaced(module: Op, options: Mapping[str, Any]) -> Replaced:
+    """What the target says of each executable."""
+    ask = getattr(options.get("target"), "replaced_arguments", None)
+    symbols = SymbolTable(module)
+    known: dict[str, Sequence[int]] = {}
+
+    def of(op: flow.Dispatch) -> Sequence[int]:
+        name = op.entry_point.root
+        if ask is None or len(op.results) != 1:
+            return ()
+        if name not in known:
+            executable = symbols.lookup(name)
+            assert isinstance(executable, flow.Executable)
+            description = description_of(executable, options["target"], options["description"])
+            known[name] = ask(executable.function, description)
+        return known[name]
+
+    return of
+
+
 def _schedule(
-    function: FuncOp, storages: Storages, description: TargetDescription, report: CompileReport
+    function: FuncOp,
+    storages: Storages,
+    description: TargetDescription,
+    report: CompileReport,
+    replaced: Replaced,
 ) -> None:
     """All blocks of a function; what passes tensors over branches passes resources afterwards."""
     region = function.regions[0]
@@ -90,7 +118,9 @@ def _schedule(
         storages.carried(arg, OWNED if arg in owned else INPUT)
     counter = itertools.count()
     schedulers = [
-        _Scheduler(function, block, storages, description, report, counter, liveness.live_out[block])
+        _Scheduler(
+            function, block, storages, description, report, replaced, counter, liveness.live_out[block]
+        )
         for block in region.blocks
     ]
     for scheduler in schedulers:
@@ -126,6 +156,7 @@ class _Scheduler:
         storages: Storages,
         description: TargetDescription,
         report: CompileReport,
+        replaced: Replaced,
         counter: Iterator[int],
         live_out: set[Value],
     ) -> None:
@@ -133,6 +164,7 @@ class _Scheduler:
         self.block = block
         self.ops = block.ops
         self.counter = counter
+        self.replaced = replaced
         self.live_out = live_out
         """Memory that later blocks use."""
         last = self.ops[-1]
@@ -212,7 +244,8 @@ class _Scheduler:
             for i, value in enumerate(op.results):
                 tie = op.tied(i)
                 if tie == flow.UNTIED:
-                    target = self.storages.placed(value) or self._fresh(value, op in escaping, builder)
+                    target = self.storages.placed(value) or self._taken(op, value, escaping)
+                    target = target or self._fresh(value, op in escaping, builder)
                     bindings.append((target, WRITE))
                 else:
                     position = tensors.index(op.arguments[tie])
@@ -290,6 +323,17 @@ class _Scheduler:
             and self.last_read.get(root) == self.position[op]
             and self._is_aligned(source)
         )
+
+    def _taken(self, op: flow.Dispatch, result: Value, escaping: set[Work]) -> Storage | None:
+        """The storage of an operand that ends with ``op``, for its result."""
+        for number in self.replaced(op):
+            operand = op.arguments[number]
+            source = self.storages.of(operand)
+            same = operand.type == result.type and self.resolver.dims(operand) == self.resolver.dims(result)
+            if same and source.base is None and self._reusable(op, operand, source, escaping):
+                self.in_place += 1
+                return source
+        return None
 
     def _fresh(self, value: Value, escapes: bool, builder: Builder) -> Storage:
         return self.storages.fresh(value.type, self.resolver.dims(value), builder, escapes=escapes)
