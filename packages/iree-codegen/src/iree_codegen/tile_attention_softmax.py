@@ -1,7 +1,8 @@
 """Softmax of a row of scores in f32, which becomes powers in bf16 where it lies, for matrix tiles.
 
 A row goes by groups of 32 keys. The powers of a group take its first 64 bytes, with two parts the second
-part the other 64.
+part the other 64. What a row has in each lane of a vector is joined for 16 rows at once: so nothing waits for
+one row's lanes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,20 @@ Adjust = Callable[[Value, Index, Value | None], Value]
 """(16 scores, the first one's key, which of them are there) -> scores with the mask applied."""
 Body = Callable[[Index, Sequence[Value | None], Sequence[Value]], list[Value]]
 """(number of a group, per vector which lanes are there (None: all), carried) -> carried."""
+
+
+def join_rows(k: KernelBuilder, rows: Sequence[Value], join: Callable[[Value, Value], Value]) -> Value:
+    """Lane ``i``: all lanes of row ``i`` of as many rows as lanes, joined."""
+    step = len(rows) // 2
+    while step:
+        joined = []
+        for a, b in zip(rows[:step], rows[step:], strict=True):
+            own = [lane + LANES * bool(lane & step) for lane in range(LANES)]
+            other = [(lane ^ step) + LANES * bool(lane & step) for lane in range(LANES)]
+            joined.append(join(k.shuffle(a, b, own), k.shuffle(a, b, other)))
+        rows = joined
+        step //= 2
+    return rows[0]
 
 
 class RowSoftmax:
@@ -54,16 +69,8 @@ class RowSoftmax:
 
         return k.loop(full, k.ceildiv(count, DEPTH), 1, state, last)
 
-    def across(self, value: Value, join: Callable[[Value, Value], Value]) -> Value:
-        """All lanes joined, in every lane."""
-        step = LANES // 2
-        while step:
-            value = join(value, self.k.shuffle(value, value, [i ^ step for i in range(LANES)]))
-            step //= 2
-        return value
-
     def maximum(self, row: Index, count: Index, adjust: Adjust | None) -> Value:
-        """The greatest of ``count`` scores at ``row``, in every lane; ``adjust`` is applied on the way."""
+        """The greatest of ``count`` scores at ``row`` in each lane; ``adjust`` is applied on the way."""
         k = self.k
         lowest = k.constant(-INFINITY, self.type)
 
@@ -83,11 +90,11 @@ class RowSoftmax:
         first, *others = self._groups(count, [lowest] * VECTORS, look)
         for other in others:
             first = greater(k, first, other)
-        return self.across(first, lambda a, b: greater(k, a, b))
+        return first
 
     def exponentiate(self, row: Index, count: Index, end: Index, top: Value) -> Value:
-        """Scores become ``exp(score - top)``, those behind ``count`` up to group ``end`` 0; the sum of
-        them, in every lane."""
+        """Scores become ``exp(score - top)``, those behind ``count`` up to group ``end`` 0; their sum in
+        each lane."""
         k = self.k
         zero = k.constant(0.0, self.type)
         coefficients = SHORT_POWERS if self.parts == 1 else POWERS
@@ -108,7 +115,7 @@ class RowSoftmax:
         for other in others:
             first = k.binary("arith.addf", first, other)
         k.loop(k.ceildiv(count, DEPTH), end, 1, (), lambda number: self._store(row, number, [zero] * VECTORS))
-        return self.across(first, lambda a, b: k.binary("arith.addf", a, b))
+        return first
 
     def _store(self, row: Index, number: Index, values: Sequence[Value]) -> None:
         """The powers of a group in bf16 parts."""

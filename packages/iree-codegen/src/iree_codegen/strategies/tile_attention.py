@@ -7,6 +7,8 @@ where it lies, and tiles multiply them by the values. What divides a row by its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from iree_codegen import dims as dim_ops
 from iree_codegen.attention_plan import Head
 from iree_codegen.dispatch import Dispatch
@@ -17,8 +19,8 @@ from iree_codegen.online_softmax import INFINITY, exp_not_positive, greater
 from iree_codegen.tile_attention_kernel import BlockProduct, build
 from iree_codegen.tile_attention_operands import LANES, TileOperands
 from iree_codegen.tile_attention_plan import TileAttentionPlan, plan_tile_attention
-from iree_codegen.tile_attention_softmax import Adjust, RowSoftmax
-from iree_codegen.tile_kernel import WORDS, Factor
+from iree_codegen.tile_attention_softmax import Adjust, RowSoftmax, join_rows
+from iree_codegen.tile_kernel import LINE, WORDS, Factor
 from iree_codegen.tile_panels import COLUMNS, DEPTH
 from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.operation import Value
@@ -46,16 +48,20 @@ class _Emitter:
         self.powers = k.view(frame.scratch, offset, 2 * plan.step * plan.slab_pitch, bf16)
         self.softmax = RowSoftmax(k, self.scores, self.powers, plan.parts)
         self.products = frame.scratch_view(plan.step * plan.sums_pitch, f32)
-        self.waiting = plan.step if plan.single else plan.group
-        """Rows whose results wait for their division."""
-        a_row = -(-self.waiting // LANES) * LANES
-        self.totals = frame.scratch_view(a_row, f32)
-        self.inverses = frame.scratch_view(a_row, f32)
+        self.lanes = -(-plan.step // LANES) * LANES
+        """Numbers of a vector of rows for a block: one a row, to whole vectors."""
+        self.partials = frame.scratch_view(self.lanes * LANES, f32)
+        self.by_row = frame.scratch_view(self.lanes, f32)
+        """What a row's scores are taken relative to, then the inverses of the sums."""
+        waiting = 1 if plan.single else plan.group // plan.step
+        self.totals = frame.scratch_view(waiting * self.lanes, f32)
         self.sums = self.products
         if not plan.single:
             self.sums = frame.scratch_view(plan.group * plan.sums_pitch, f32)
-            self.tops = frame.scratch_view(a_row, f32)
-            self.factors = frame.scratch_view(-(-plan.step // LANES) * LANES, f32)
+            self.tops = frame.scratch_view(waiting * self.lanes, f32)
+            self.factors = frame.scratch_view(self.lanes, f32)
+        self.to_zero = plan.op.nan_rows_zero is not None or plan.op.empty_rows_zero is not None
+        """Rows that give no number are 0; their sums' inverses are."""
         self.head = Head(plan, Bindings(k))
         self.first: Index = 0
         self.rows: Index = 0
@@ -102,13 +108,14 @@ class _Emitter:
         keys = k.dim(plan.n_keys)
         if plan.op.causal is not None:
             keys = k.min(keys, k.add(self.first, self.rows))
+        blocks = k.ceildiv(self.rows, plan.step)
         if plan.single:
             self._pack(0, keys)
-            k.loop(0, self.rows, plan.step, (), lambda first: self._block(first, 0, keys))
+            k.loop(0, blocks, 1, (), lambda number: self._block(number, 0, keys))
         else:
-            self._clear()
-            k.loop(0, keys, plan.chunk, (), lambda start: self._chunk(start, keys))
-            self._finish(self.first, self.rows)
+            self._clear(blocks)
+            k.loop(0, keys, plan.chunk, (), lambda start: self._chunk(start, keys, blocks))
+            k.loop(0, blocks, 1, (), self._finish)
         why = f"blocks of {plan.step} rows, chunks of {plan.chunk} keys, {plan.parts} bf16 a number"
         return self.frame.finish([total], self.frame.scratch_bytes, NAME, why)
 
@@ -116,7 +123,7 @@ class _Emitter:
         self.operands.pack_keys(self.head, start, count)
         self.operands.pack_values(self.head, start, count)
 
-    def _chunk(self, start: Index, keys: Index) -> None:
+    def _chunk(self, start: Index, keys: Index, blocks: Index) -> None:
         """All rows and the chunk of ``keys`` from ``start`` on."""
         plan, k = self.plan, self.kernel
         count: Index = plan.chunk
@@ -124,31 +131,43 @@ class _Emitter:
             count = k.min(k.sub(keys, start), plan.chunk)
         self._pack(start, count)
 
-        def block(first: Index) -> None:
+        def block(number: Index) -> None:
             if plan.op.causal is None:
-                self._block(first, start, count)
+                self._block(number, start, count)
                 return
-            reached = k.sub(k.add(k.add(self.first, first), plan.step), start)
-            k.if_(k.compare("sgt", reached, 0), lambda: self._block(first, start, count))
+            reached = k.sub(k.add(self._place(number), plan.step), start)
+            k.if_(k.compare("sgt", reached, 0), lambda: self._block(number, start, count))
 
-        k.loop(0, self.rows, plan.step, (), block)
+        k.loop(0, blocks, 1, (), block)
 
     # -- a block of rows ---------------------------------------------------------------------------------
 
-    def _block(self, first: Index, start: Index, count: Index) -> None:
-        """Rows from ``first`` of the workgroup's on and ``count`` packed keys, which begin at ``start``."""
+    def _place(self, number: Index) -> Index:
+        """The first row of a block."""
+        return self.kernel.add(self.first, self.kernel.mul(number, self.plan.step))
+
+    def _valid(self, number: Index) -> Index:
+        """How many rows a block has."""
+        k, step = self.kernel, self.plan.step
+        if isinstance(self.rows, int) and self.rows % step == 0:
+            return step
+        return k.min(k.sub(self.rows, k.mul(number, step)), step)
+
+    def _state(self, number: Index) -> Index:
+        """Where the block's numbers by row are kept from chunk to chunk."""
+        return 0 if self.plan.single else self.kernel.mul(number, self.lanes)
+
+    def _block(self, number: Index, start: Index, count: Index) -> None:
+        """A block of rows and ``count`` packed keys, which begin at ``start``."""
         plan, k, operands = self.plan, self.kernel, self.operands
-        place = k.add(self.first, first)
-        valid: Index = plan.step
-        if not isinstance(self.rows, int) or self.rows % plan.step:
-            valid = k.min(k.sub(self.rows, first), plan.step)
+        place, valid = self._place(number), self._valid(number)
         seen = count
         if plan.op.causal is not None:
             seen = k.min(count, k.sub(k.add(place, plan.step), start))
         groups = k.ceildiv(seen, DEPTH)
         operands.pack_queries(self.head, place, valid)
         k.call(self.score, [operands.queries, 0, operands.keys, 0, self.scores, 0, plan.depth_steps, groups])
-        k.loop(0, valid, 1, (), lambda i: self._row(i, first, start, count, groups))
+        self._softmax(number, start, count, groups)
         for columns, function in self.weigh:
             # Pairs of columns of tiles, then the one that is left.
             before = 0 if columns == 2 else plan.width_tiles - 1
@@ -159,35 +178,75 @@ class _Emitter:
                  panels],
             )  # fmt: skip
         if plan.single:
-            self._finish(place, valid)
-        else:
-            k.loop(0, valid, 1, (), lambda i: self._accumulate(i, k.add(first, i)))
+            self._finish(number)
+            return
+        first = k.mul(number, plan.step)
+        k.loop(0, valid, 1, (), lambda i: self._accumulate(i, k.add(first, i)))
 
-    def _row(self, i: Index, first: Index, start: Index, count: Index, groups: Index) -> None:
-        """Scores of row ``i`` of the block become powers; its sum is kept."""
+    def _softmax(self, number: Index, start: Index, count: Index, groups: Index) -> None:
+        """Scores of the block become powers; their sums are kept."""
         plan, k, softmax = self.plan, self.kernel, self.softmax
-        place = k.add(k.add(self.first, first), i)
-        own = count
-        if plan.op.causal is not None:
-            own = k.max(k.min(count, k.sub(k.add(place, 1), start)), 0)
-        at = k.mul(i, plan.slab_pitch)
+        place, valid = self._place(number), self._valid(number)
+
+        def own(row: Index) -> Index:
+            if plan.op.causal is None:
+                return count
+            return k.max(k.min(count, k.sub(k.add(row, 1), start)), 0)
+
+        def look(i: Index) -> None:
+            row = k.add(place, i)
+            found = softmax.maximum(k.mul(i, plan.slab_pitch), own(row), self._adjust(row, start))
+            k.vstore(found, self.partials, k.mul(i, LANES))
+
+        def exponentiate(i: Index) -> None:
+            self._fetch_results(k.add(place, i))
+            top = k.splat(k.load(self.by_row, i), LANES)
+            at = k.mul(i, plan.slab_pitch)
+            total = softmax.exponentiate(at, own(k.add(place, i)), groups, top)
+            k.vstore(total, self.partials, k.mul(i, LANES))
+
+        state = self._state(number)
+        k.loop(0, valid, 1, (), look)
+        k.loop(0, self.lanes, LANES, (), lambda i: self._tops(i, k.add(state, i)))
+        k.loop(0, valid, 1, (), exponentiate)
+        k.loop(0, self.lanes, LANES, (), lambda i: self._sums(i, k.add(state, i)))
+
+    def _fetch_results(self, row: Index) -> None:
+        """Ask for the lines that ``row`` of the results will be stored to, before they are."""
+        plan, k = self.plan, self.kernel
+        if plan.single and plan.output.step(plan.width) == 1:
+            start = self.head.address(plan.output, row=row)
+            for column in range(0, plan.size(plan.width), LINE):
+                k.prefetch(self.operands.memory(plan.output), k.add(start, column), write=True)
+
+    def _joined(self, first: Index, join: Callable[[Value, Value], Value]) -> Value:
+        k = self.kernel
+        rows = [k.vload(self.partials, k.mul(k.add(first, i), LANES), LANES) for i in range(LANES)]
+        return join_rows(k, rows, join)
+
+    def _tops(self, i: Index, state: Index) -> None:
+        """The greatest scores of 16 rows, and what was summed before relative to them."""
+        k = self.kernel
         zero, lowest = k.constant(0.0, VECTOR), k.constant(-INFINITY, VECTOR)
-        top = softmax.maximum(at, own, self._adjust(place, start))
-        state: Index = i
-        if not plan.single:
-            state = k.add(first, i)
-            before = k.splat(k.load(self.tops, state), LANES)
+        top = self._joined(i, lambda a, b: greater(k, a, b))
+        before: Value | None = None
+        if not self.plan.single:
+            before = k.vload(self.tops, state, LANES)
             top = greater(k, top, before)
-            k.store(k.extract(top, 0), self.tops, state)
+            k.vstore(top, self.tops, state)
         # A row without a key so far counts from 0.
         origin = k.select(k.cmpf("oeq", top, lowest), zero, top)
-        total = k.extract(softmax.exponentiate(at, own, groups, origin), 0)
-        if not plan.single:
-            factor = exp_not_positive(k, k.binary("arith.subf", before, origin))
-            shrinks = k.extract(factor, 0)
-            k.store(shrinks, self.factors, i)
-            total = k.fma(k.load(self.totals, state), shrinks, total)
-        k.store(total, self.totals, state)
+        k.vstore(origin, self.by_row, i)
+        if before is not None:
+            k.vstore(exp_not_positive(k, k.binary("arith.subf", before, origin)), self.factors, i)
+
+    def _sums(self, i: Index, state: Index) -> None:
+        """The sums of the powers of 16 rows."""
+        k = self.kernel
+        total = self._joined(i, lambda a, b: k.binary("arith.addf", a, b))
+        if not self.plan.single:
+            total = k.fma(k.vload(self.totals, state, LANES), k.vload(self.factors, i, LANES), total)
+        k.vstore(total, self.totals, state)
 
     def _adjust(self, row: Index, start: Index) -> Adjust | None:
         """Applies the mask to scores of ``row``; None where there is none."""
@@ -216,7 +275,7 @@ class _Emitter:
 
     # -- results -----------------------------------------------------------------------------------------
 
-    def _clear(self) -> None:
+    def _clear(self, blocks: Index) -> None:
         """Before the first key."""
         k = self.kernel
         zero, lowest = k.constant(0.0, VECTOR), k.constant(-INFINITY, VECTOR)
@@ -227,7 +286,7 @@ class _Emitter:
             k.vstore(lowest, self.tops, i)
             k.vstore(zero, self.totals, i)
 
-        k.loop(0, self.waiting, LANES, (), state)
+        k.loop(0, k.mul(blocks, self.lanes), LANES, (), state)
 
     def _accumulate(self, i: Index, row: Index) -> None:
         """The sums of ``row`` shrink, the products of row ``i`` of the block are added."""
@@ -238,38 +297,44 @@ class _Emitter:
             made = k.vload(self.products, k.add(k.mul(i, pitch), column), LANES)
             k.vstore(k.fma(k.vload(self.sums, at, LANES), factor, made), self.sums, at)
 
-    def _finish(self, first: Index, rows: Index) -> None:
-        """Sums divided by the sums of the powers are the results of ``rows`` rows from ``first`` on."""
+    def _finish(self, number: Index) -> None:
+        """A block's sums divided by the sums of the powers are its results."""
         plan, k = self.plan, self.kernel
         one, zero = k.constant(1.0, VECTOR), k.constant(0.0, VECTOR)
+        state = self._state(number)
 
         def invert(i: Index) -> None:
-            inverse = k.binary("arith.divf", one, k.vload(self.totals, i, LANES))
+            total = k.vload(self.totals, k.add(state, i), LANES)
+            inverse = k.binary("arith.divf", one, total)
             if not isinstance(plan.n_keys, int):
                 # No key at all: a sum over nothing.
                 inverse = k.select(k.compare("sgt", k.dim(plan.n_keys), 0), inverse, zero)
-            k.vstore(inverse, self.inverses, i)
+            if self.to_zero:
+                # A sum of 0 is that of no key, NaN that of scores that are no numbers.
+                predicate = "ogt" if plan.op.nan_rows_zero is not None else "une"
+                inverse = k.select(k.cmpf(predicate, total, zero), inverse, zero)
+            k.vstore(inverse, self.by_row, i)
 
-        k.loop(0, rows, LANES, (), invert)
-        k.loop(0, rows, 1, (), lambda i: self._store(i, k.add(first, i)))
+        k.loop(0, self.lanes, LANES, (), invert)
+        place, first = self._place(number), 0 if plan.single else k.mul(number, plan.step)
+        k.loop(0, self._valid(number), 1, (), lambda i: self._store(i, k.add(first, i), k.add(place, i)))
 
-    def _store(self, i: Index, row: Index) -> None:
+    def _store(self, i: Index, own: Index, row: Index) -> None:
+        """Row ``i`` of the block, which is row ``own`` of the sums and ``row`` of the results."""
         plan, k = self.plan, self.kernel
         width = plan.size(plan.width)
         memory, output = self.operands.memory(plan.output), plan.output
-        inverse, total = k.load(self.inverses, i), k.load(self.totals, i)
-        # A sum of 0 is that of no key, NaN that of scores that are no numbers.
-        predicate = "ogt" if plan.op.nan_rows_zero is not None else "une"
-        to_zero = plan.op.nan_rows_zero is not None or plan.op.empty_rows_zero is not None
+        inverse = k.load(self.by_row, i)
 
         def divided(value: Value, lanes: int) -> Value:
-            value = k.binary("arith.mulf", value, k.splat(inverse, lanes))
-            if not to_zero:
+            factor = k.splat(inverse, lanes)
+            value = k.binary("arith.mulf", value, factor)
+            if not self.to_zero:
                 return value
             zero = k.splat(k.constant(0.0, f32), lanes)
-            return k.select(k.cmpf(predicate, k.splat(total, lanes), zero), value, zero)
+            return k.select(k.cmpf("oeq", factor, zero), zero, value)
 
-        start = k.mul(i, plan.sums_pitch)
+        start = k.mul(own, plan.sums_pitch)
         if output.step(plan.width) != 1:
 
             def one(column: Index) -> None:
