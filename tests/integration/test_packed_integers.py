@@ -27,6 +27,16 @@ def model(dims: Any, weights: Any = None) -> onnx.ModelProto:
     return made
 
 
+@pytest.mark.parametrize("type", [ml_dtypes.int4, ml_dtypes.uint4])
+@pytest.mark.parametrize("shape", [(64, 32), (63, 33), (1, 255)])
+def test_weights_in_a_file(tmp_path: Any, type: Any, shape: tuple[int, int]) -> None:
+    weights = numbers(*shape).view(np.uint8).astype(type)
+    onnx.save(model(None, weights), tmp_path / "m.onnx")
+    module = iree_vm.load(iree_flow.compile(tmp_path / "m.onnx", target="llvm-cpu"))
+    found = module.main(np.array(0.25, np.float32))
+    np.testing.assert_array_equal(found, weights.astype(np.float32) / 4)
+
+
 def numbers(*shape: int) -> Any:
     return np.random.default_rng(0).integers(-8, 8, shape).astype(ml_dtypes.int4)
 

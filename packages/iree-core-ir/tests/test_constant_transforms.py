@@ -80,6 +80,12 @@ def test_cast() -> None:
     assert evaluate("cast", [third], (1,), "f16")[0] == np.float16(1 / 3)
 
 
+def test_cast_of_bits_that_mean_another_type() -> None:
+    signless = np.array([-1, -8, 7], ml_dtypes.int4)
+    assert evaluate("cast", [signless], (3,), "i8").tolist() == [-1, -8, 7]
+    assert evaluate("cast", [signless], (3,), "i8", source="ui4").tolist() == [15, 8, 7]
+
+
 def pack_by_definition(
     source: Any, positions: list[int], tiles: list[int], permutation: list[int], fill: float
 ) -> Any:

@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -115,6 +116,27 @@ def test_weights_of_a_file_are_not_copied(tmp_path):
     assert peak < 1 << 20
     assert constants["w"].kind == "file"
     assert constants["w"].path == str(path)
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.int4, ml_dtypes.uint4])
+def test_weights_of_less_than_a_byte_are_neither(tmp_path, dtype):
+    """They are read when the artefact is written."""
+    weights = numpy_helper.from_array(np.zeros((2048, 4096), dtype), "w")
+    scale = helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, [])
+    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [scale], [output], [weights])
+    path = tmp_path / "m.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    path.write_bytes(model.SerializeToString())
+    OnnxFrontend().load(path, ConstantStore())
+    tracemalloc.start()
+    constants = ConstantStore()
+    OnnxFrontend().load(path, constants)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert constants["w"].kind == "file"
 
 
 def test_a_missing_file(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from iree_base.element_types import element_type
 from iree_core_ir.errors import CoreIrError
 
 Array = np.ndarray[Any, Any]
@@ -113,8 +114,13 @@ def broadcast(
 def cast(
     sources: Sequence[Array], parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> Array:
-    """Round to nearest even between floats; float to integer truncates and saturates, NaN gives 0."""
+    """Round to nearest even between floats; float to integer truncates and saturates, NaN gives 0.
+
+    ``source``: the element type that the source's bits are of, such as the unsigned one of a signless one.
+    """
     source = sources[0]
+    if "source" in parameters:
+        source = source.view(element_type(parameters["source"]).dtype)
     if source.dtype == dtype:
         return source
     if dtype == np.bool_:

@@ -175,6 +175,20 @@ class ValueEmitter:
         key = self.constants.add_transform(kind, keys, tuple(shape), storage_name(element), parameters)
         return Tensor(element, shape, key=key, name=tensors[0].name)
 
+    def widened(self, t: Tensor, element: ElementType) -> Tensor:
+        """A constant of integers as those of ``element``, which has more bits; made when the artefact is
+        written where the constant lies in the store."""
+        if t.splat is not None:
+            return self.splat(int(t.splat), t.shape, element)
+        if t.key is not None:
+            parameters = {"source": t.element.name}
+            shape = self.constants[t.key].shape
+            key = self.constants.add_transform("cast", [t.key], shape, storage_name(element), parameters)
+            return Tensor(element, t.shape, key=key, name=t.name)
+        array = self.array(t)
+        assert array is not None
+        return self.constant(array.astype(element.dtype), element, t.name)
+
     # -- values ------------------------------------------------------------------------------
 
     def value(self, t: Tensor) -> Value:

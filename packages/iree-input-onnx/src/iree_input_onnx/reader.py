@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from iree_base.element_types import ElementType
+from iree_base.packed_rows import from_bytes, packed_bytes
 from iree_input_onnx.elements import from_code
 from iree_input_onnx.errors import (
     CANNOT_READ,
@@ -64,8 +65,10 @@ class TensorData:
         if self.array is not None:
             return self.array
         assert self.path is not None
-        flat = np.fromfile(self.path, self.element.dtype, self.n_elements, offset=self.offset)
-        return flat.reshape(self.shape)
+        count = packed_bytes(self.shape, self.element)
+        return from_bytes(
+            np.fromfile(self.path, np.uint8, count, offset=self.offset), self.shape, self.element
+        )
 
 
 @dataclass
@@ -124,7 +127,9 @@ class ModelFile:
         if offset + nbytes > size:
             text = f"bytes {offset} to {offset + nbytes} of '{path}', which has {size}"
             raise OnnxError(EXTERNAL_DATA, text, source=where, hint="fetch the data file again")
-        if path is not None and not packed and element.kind != "b":
+        # In ONNX, rows of elements of less than a byte do not begin with a byte; some happen to.
+        in_place = not packed or math.prod(shape[:-1]) == 1 or shape[-1] * element.bits % 8 == 0
+        if path is not None and in_place and element.kind != "b":
             return TensorData(element, shape, None, path, offset)
         if path is None:
             assert self.view is not None

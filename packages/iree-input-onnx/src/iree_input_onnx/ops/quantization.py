@@ -61,12 +61,7 @@ def _addressable(e: Emitter, t: Tensor) -> Tensor:
     """Constants of less than a byte one a byte: every target reads those."""
     if t.element.bits >= 8 or not t.is_constant:
         return t
-    element = UI8 if t.element.kind == "u" else I8
-    if t.splat is not None:
-        return e.splat(int(t.splat), t.shape, element)
-    array = e.array(t)
-    assert array is not None
-    return e.constant(array.astype(element.dtype), element, t.name)
+    return e.widened(t, UI8 if t.element.kind == "u" else I8)
 
 
 @onnx_op("DequantizeLinear", notes="no float4, int2")
