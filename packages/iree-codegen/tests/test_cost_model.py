@@ -12,9 +12,12 @@ from iree_codegen.cost_model import (
     accumulators_fit,
     balanced,
     choose_schedule,
+    idle,
     partial_sums,
     product_cycles,
     step_cycles,
+    together,
+    weighed,
 )
 from iree_codegen.tiles import choose_tile
 
@@ -68,3 +71,32 @@ def test_a_reduction_is_cut_where_rows_do_not_stay_in_the_cache() -> None:
 def test_rows_are_done_in_blocks_where_a_reduction_cannot_be_cut() -> None:
     schedule = choose_schedule(Product(2048, 768, 768, 9, 3, False, False, False), CORE)
     assert schedule.tiles is not None and schedule.chunk is None
+
+
+@given(st.integers(1, 500), st.floats(1, 1e6))
+def test_workgroups_take_all_units_and_are_worth_it(units: int, cycles: float) -> None:
+    each = together(units, cycles)
+    assert 1 <= each <= units
+    assert each * cycles >= 8192 or each == units
+    if units % 2 == 0 and cycles > 8192:
+        assert each == 1
+        assert idle(units) == 0
+
+
+def test_what_two_threads_lose() -> None:
+    assert idle(1) == 1
+    assert idle(2) == 0
+    assert round(idle(3), 3) == 0.333
+    # Two of three parts, the last of which is a third of the others.
+    assert round(idle(3, 3, 7), 3) == 0.714
+    assert idle(3, 7, 7) == 1
+    assert weighed(1.0, 0.5, 8) < weighed(1.0, 0.5, 2) < weighed(1.0, 0.5 * (1 + idle(7)), 7)
+
+
+@given(st.integers(1, 4000), st.booleans())
+def test_panels_are_shared_evenly(panels: int, computed: bool) -> None:
+    width = 32
+    product = Product(197, panels * width, 512, 14, 2, computed, chunks=False, one_panel=False)
+    groups = -(-panels // choose_schedule(product, CORE).panels)
+    assert groups in (1, panels) or computed
+    assert groups < 3 or not computed or idle(groups, -(-panels // groups), panels) < 0.2

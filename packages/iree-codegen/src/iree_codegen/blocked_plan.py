@@ -1,7 +1,9 @@
 """Chooses how a blocked convolution runs: register tile, order of loops, chunks of the reduction.
 
-An analytic model in cycles of one core: products against the ports, a fixed cost per tile, bytes that come
-from the L2 cache or from further away. What is measured is said beside each number.
+An analytic model in cycles: products against the ports, a fixed cost per tile, bytes that come from the L2
+cache, from further away, or from the core that wrote them. Two threads share the plane, or, where it is not
+cut, the output channels: then half the input was made by the other core, but no weight is read by both. What
+is measured is said beside each number.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from iree_codegen.blocked_grid import SMALL_PLANE, WIDEST, Grid, grids
 from iree_codegen.blocked_image import BlockedConvolution, flops
-from iree_codegen.cost_model import FAR_BYTES, LATENCY, LINE_BYTES, PORTS
+from iree_codegen.cost_model import FAR_BYTES, LATENCY, LINE_BYTES, PORTS, REMOTE_BYTES, idle, weighed
 
 FLOAT_BYTES = 4
 L1_BYTES = 48 << 10
@@ -35,17 +37,13 @@ MOST_VECTORS = 5
 """Of output channels in a register tile: wider ones leave too few pixels to share a weight."""
 GROUP_CYCLES = 800
 """To start a workgroup."""
-ENOUGH_GROUPS = 4
-LONELY = 0.1
-"""What a single workgroup costs where several are worth it, since threads cannot share it."""
+ENOUGH_GROUPS = 8
 UNEVEN = 0.02
 """What bands that do not divide the plane cost: workgroups of unequal length."""
-FEW = 0.02
-"""What two or three cost, which threads share less evenly."""
 STEM_PIXEL = 0.005
 """What a pixel of a tile costs a stem (measured: 4 vectors x 6 pixels before 2 x 14)."""
-GROUP_FLOPS = 1 << 22
-"""Work that is worth a workgroup of its own."""
+GROUP_FLOPS = 3 << 18
+"""Work that is worth a workgroup of its own: 4 us."""
 LONG_PANELS = 1 << 20
 """Two panels of weights beyond this are gone through in chunks where the plane is small."""
 CHUNK_BYTES = 128 << 10
@@ -65,7 +63,9 @@ class Plan:
     chunk: int
     """Blocks of input channels between two visits of a tile; 0: all at once."""
     cycles: float
-    """Of one image."""
+    """Of one image, on one core."""
+    score: float = 0.0
+    """With two threads in mind, too: the least is best."""
 
     @property
     def blocks(self) -> int:
@@ -130,8 +130,9 @@ def exposed(n_bytes: float, rate: float, products: float) -> float:
     return cycles * cycles / (2 * products) if cycles < products else cycles - products / 2
 
 
-def _memory(c: BlockedConvolution, plan: Plan, products: float) -> float:
-    """Cycles to move weights and input, as far as products do not hide them."""
+def _memory(c: BlockedConvolution, plan: Plan, products: float, threads: int, apart: bool) -> float:
+    """Cycles of a thread to move weights and input, as far as its products do not hide them; ``apart``:
+    threads have channels of their own."""
     grid = plan.grid
     panels = -(-c.out_blocks // plan.vectors)
     weights = c.out_blocks * c.depth * c.lanes * FLOAT_BYTES
@@ -139,16 +140,19 @@ def _memory(c: BlockedConvolution, plan: Plan, products: float) -> float:
     piece = rows * columns * c.blocks * c.inner * FLOAT_BYTES
     image = math.prod(c.size) * c.blocks * c.inner * FLOAT_BYTES
     far = image > L2_BYTES // 2
-    cycles = exposed(weights * (plan.blocks if weights > L2_BYTES // 2 else 1), FAR_BYTES, products)
+    times = max(1, plan.blocks // threads) if weights > L2_BYTES // 2 else 1
+    cycles = exposed(weights / threads if apart else weights * times, FAR_BYTES, products)
     if piece > L2_BYTES // 2:
-        cycles += exposed(piece * plan.blocks * panels, FAR_BYTES, products)
+        cycles += exposed(piece * plan.blocks * panels / threads, FAR_BYTES, products)
     elif far and not plan.copies(c):
         # Only the first panel waits for the input.
-        cycles += plan.shares * exposed(piece * plan.blocks, FAR_BYTES, products / panels)
+        cycles += plan.shares * exposed(piece * plan.blocks / threads, FAR_BYTES, products / panels)
     if piece > L1_BYTES // 2:
-        cycles += NEAR_SHOWS * piece * plan.blocks * panels / NEAR_BYTES
+        cycles += NEAR_SHOWS * piece * plan.blocks * panels / NEAR_BYTES / threads
     if plan.copies(c):
-        cycles += piece * plan.blocks * plan.shares / (FAR_BYTES if far else COPY_BYTES)
+        cycles += piece * plan.blocks * plan.shares / (FAR_BYTES if far else COPY_BYTES) / threads
+    if threads > 1 and apart and not far:
+        cycles += exposed(image / threads, REMOTE_BYTES, products)
     return cycles
 
 
@@ -170,33 +174,44 @@ def _shapes(c: BlockedConvolution, registers: int) -> Iterator[Plan]:
         panels = -(-c.out_blocks // vectors)
         for grid in grids(*c.out_size, pixels, flat=c.flat and c.is_plain, small=small):
             products = _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem)
-            sizes = {b for b in (1, 2, 4, 8, 16, 32) if b < grid.bands} | {grid.bands}
+            sizes = {-(-grid.bands // n) for n in (1, 2, 4, 8, 16, 32, 64)}
             for bands in sorted(sizes):
                 blocks = -(-grid.bands // bands)
                 chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
-                for groups in {wanted, min(wanted, 2)}:
+                for groups in {wanted, min(wanted, 4), min(wanted, 2)}:
                     shares = min(panels, max(1, -(-groups // (blocks * images))))
                     shares = -(-panels // -(-panels // shares))
                     plan = Plan(vectors, grid, bands, shares, chunk, 0.0)
-                    yield replace(plan, cycles=_cycles(c, plan, products, wanted, images))
+                    yield _judged(c, plan, products, wanted, images)
 
 
-def _cycles(c: BlockedConvolution, plan: Plan, products: float, wanted: int, images: int) -> float:
-    """The whole, with what unequal or few workgroups and much code cost."""
+def _judged(c: BlockedConvolution, plan: Plan, products: float, wanted: int, images: int) -> Plan:
+    """``plan`` with its cycles."""
     grid = plan.grid
-    cycles = products + _memory(c, plan, products) + plan.blocks * plan.shares * GROUP_CYCLES
     kinds = len(grid.band + grid.rest)
-    cycles += TILE_CODE * products * kinds * (kinds + 1) / 2
-    cycles += UNEVEN * products * (grid.bands % plan.bands != 0)
+    code = TILE_CODE * kinds * (kinds + 1) / 2 + UNEVEN * (grid.bands % plan.bands != 0)
+    starts = plan.blocks * plan.shares * GROUP_CYCLES
+    one = products * (1 + code) + starts + _memory(c, plan, products, 1, False)
     groups = plan.blocks * plan.shares * images
-    return cycles * (1 + (LONELY if groups < min(wanted, 2) else FEW * (groups < wanted)))
+    if wanted < 2:
+        two = one / 2
+    elif groups < 2:
+        two = one
+    else:
+        panels = -(-c.out_blocks // plan.vectors)
+        size = plan.bands * -(-panels // plan.shares) * plan.vectors
+        longer = 1 + idle(groups, size, grid.bands * c.out_blocks * images)
+        half = products / 2 * longer
+        apart = plan.blocks * images == 1
+        two = half * (1 + code) + starts / 2 + _memory(c, plan, half, 2, apart)
+    return replace(plan, cycles=one, score=weighed(one, two, groups))
 
 
 def choose(c: BlockedConvolution, description: Any) -> Plan:
-    """The plan with the fewest cycles: the same when constants are laid out and when code is generated."""
+    """The best plan: the same when constants are laid out and when code is generated."""
     return _best(c.without_values(), description.registers)
 
 
 @functools.lru_cache(maxsize=256)
 def _best(c: BlockedConvolution, registers: int) -> Plan:
-    return min(_shapes(c, registers), key=lambda p: p.cycles)
+    return min(_shapes(c, registers), key=lambda p: p.score)

@@ -13,18 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from iree_codegen.blocked_image import BlockedConvolution, flops
-from iree_codegen.blocked_plan import (
-    ENOUGH_GROUPS,
-    FEW,
-    GROUP_CYCLES,
-    GROUP_FLOPS,
-    L1_BYTES,
-    L2_BYTES,
-    LONELY,
-    UNEVEN,
-    choose,
-    exposed,
-)
+from iree_codegen.blocked_plan import GROUP_CYCLES, L1_BYTES, L2_BYTES, UNEVEN, choose, exposed
 from iree_codegen.blocked_tile_grid import Patches, PatchGrid, patch_grids
 from iree_codegen.blocked_tile_panels import STEM_CHANNELS, STEM_PIXELS, WIDTH
 from iree_codegen.blocked_winograd import plan_winograd
@@ -57,6 +46,13 @@ GATHERED_PIXELS = 256
 """Planes of up to so many pixels are gathered for each column of the window."""
 STAYS = 0.5
 """The share of the L2 cache that converted rows take, at most."""
+GROUP_FLOPS = 1 << 22
+"""Work that is worth a workgroup of its own."""
+ENOUGH_GROUPS = 4
+LONELY = 0.1
+"""What a single workgroup costs where several are worth it, since threads cannot share it."""
+FEW = 0.02
+"""What two or three cost, which threads share less evenly."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ in the direct form: ``--conv-algorithm=direct`` keeps to the latter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +30,7 @@ from iree_codegen.blocked_plan import (
 from iree_codegen.blocked_rows import PAGE_ELEMENTS
 from iree_codegen.blocked_tiles import LINE, MOST_AHEAD, NAME, Ahead, BlockedTiles, Panel, Reduction
 from iree_codegen.blocked_winograd_panels import POINTS
-from iree_codegen.cost_model import FAR_BYTES
+from iree_codegen.cost_model import FAR_BYTES, REMOTE_BYTES, idle, weighed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
@@ -56,7 +57,9 @@ class Strips:
     """Tiles of the image in a register tile, at most."""
     shares: int
     cycles: float
-    """Of one image."""
+    """Of one image, on one core."""
+    score: float
+    """With two threads in mind, too: the least is best."""
 
 
 def plan_winograd(c: BlockedConvolution, description: Any) -> Strips | None:
@@ -67,7 +70,7 @@ def plan_winograd(c: BlockedConvolution, description: Any) -> Strips | None:
         return None
     if min(c.channels, c.out_blocks * c.lanes) < FEWEST_CHANNELS or len(c.axes) < 3:
         return None
-    return min(_strips(c, description), key=lambda s: s.cycles, default=None)
+    return min(_strips(c, description), key=lambda s: s.score, default=None)
 
 
 def _strips(c: BlockedConvolution, description: Any) -> Iterator[Strips]:
@@ -88,9 +91,19 @@ def _strips(c: BlockedConvolution, description: Any) -> Iterator[Strips]:
             for own, count in ((vectors, full), (rest, 1 if rest else 0)):
                 for size, times in balanced(n, pixels):
                     products += count * times * tile_cycles(own, size, c.channels, 0)
-            far = weights * (strips if weights > L2_BYTES // 2 else 1)
             work = strips * (transforms + POINTS * products + GROUP_CYCLES)
-            yield Strips(rows, vectors, pixels, shares, work + exposed(far, FAR_BYTES, work))
+            many = weights > L2_BYTES // 2
+            one = work + exposed(weights * (strips if many else 1), FAR_BYTES, work)
+            groups = strips * shares * images
+            size = -(-panels // shares) * vectors
+            half = work / 2 * (1 + idle(groups, size, strips * c.out_blocks * images))
+            if strips * images > 1:
+                two = half + exposed(weights * (strips // 2 if many else 1), FAR_BYTES, half)
+            else:
+                # Each thread has channels of its own: it reads their weights and the whole input.
+                image = math.prod(c.size) * c.blocks * c.lanes * FLOAT_BYTES
+                two = half + exposed(weights / 2, FAR_BYTES, half) + exposed(image / 2, REMOTE_BYTES, half)
+            yield Strips(rows, vectors, pixels, shares, one, weighed(one, two, groups))
 
 
 def _tiles(c: BlockedConvolution) -> tuple[int, int]:

@@ -4,10 +4,14 @@ A core multiplies and adds two vectors a cycle, loads two, and gets a few bytes 
 cache. From that follow the time of a register tile (``step_cycles``, ``tile_cycles``) and the schedule of a
 product (``choose_schedule``): how many rows of A stay in the cache while B streams by, and whether the
 reduction is cut into chunks.
+
+Workgroups are what threads share, each thread a range of neighbours. An artefact does not know how many there
+will be: it is cut up for one thread, and then for two (``weighed``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,8 +37,19 @@ COPY_CYCLES = 3.0
 STAYS = 0.75
 """The share of the second cache that holds what is used again."""
 MOST_CHUNKS = 16
-WORK_PER_GROUP = 1 << 18
-"""Products that a workgroup should have at least: some microseconds, far above the cost of handing it out."""
+FEW_PANELS = 4
+"""Panels of a workgroup that does several, about: it reads its rows of A again."""
+WORTH_A_GROUP = 1 << 13
+"""Cycles that a workgroup should have at least: some microseconds, far above the cost of handing it out."""
+STREAM_BYTES = 12
+"""Bytes a cycle of a factor that is used once, from wherever it is."""
+REMOTE_BYTES = 3
+"""Bytes a cycle that another core wrote last (measured: 75 KB of a depthwise convolution in 10 us)."""
+SHARING = 0.3
+"""What two threads need counts so much beside what one needs."""
+LATE = 0.1
+"""A thread may come late or lose its core: with several workgroups the other takes some of its own. What a
+single workgroup loses so."""
 ROWS_PER_BLOCK = 256
 """Rows of A that one workgroup takes where their number is known only when the dispatch runs."""
 
@@ -153,9 +168,34 @@ def choose_schedule(product: Product, core: Core) -> Schedule:
     return best[1]
 
 
-def units_of_work(products: int) -> int:
-    """How many units of so many products make a workgroup."""
-    return max(1, -(-WORK_PER_GROUP // max(1, products))) if products < WORK_PER_GROUP else 1
+def together(units: int, cycles: float) -> int:
+    """How many of ``units`` of work, ``cycles`` each, a workgroup does: enough to be worth handing out, and
+    if possible so many that two threads have as much to do.
+    """
+    least = max(1, min(units, math.ceil(WORTH_A_GROUP / max(cycles, 1.0))))
+    if units * cycles < 2 * WORTH_A_GROUP:
+        return units
+
+    def loss(n: int) -> float:
+        groups = -(-units // n)
+        return idle(groups, n, units) + LATE / groups
+
+    return min(range(least, min(2 * least, units) + 1), key=loss)
+
+
+# -- threads ----------------------------------------------------------------------------------------
+
+
+def idle(groups: int, size: float = 1.0, all: float | None = None) -> float:
+    """By what part of half the work two threads take longer: the one with more of ``groups`` of ``size``
+    each (the last may be smaller), ``all`` of them together."""
+    whole = groups * size if all is None else all
+    return max(0.0, min(-(-groups // 2) * size, whole) / (whole / 2) - 1)
+
+
+def weighed(one: float, two: float, groups: int) -> float:
+    """What a plan is compared by: cycles of one thread, and of two that share ``groups``."""
+    return (1 - SHARING) * one + SHARING * 2 * two * (1 + LATE / groups)
 
 
 def _computed_tiles(product: Product, core: Core) -> int:
@@ -167,8 +207,12 @@ def _computed_tiles(product: Product, core: Core) -> int:
 
 def _group(panels: int, computed: bool) -> int:
     """Panels of a workgroup that does several: few groups where each computes A again, else enough of them
-    for threads to share."""
-    return max(4, -(-panels // (2 if computed and panels < 32 else 4 if computed else 8)))
+    for threads to share, and as many for each of two."""
+    most = 2 if computed and panels < 32 else 4 if computed else 8
+    groups = min(most, -(-panels // FEW_PANELS))
+    if groups > 1:
+        groups -= groups % 2
+    return -(-panels // groups)
 
 
 def _schedules(product: Product, panels: int, core: Core) -> Iterator[Schedule]:
@@ -237,6 +281,5 @@ def product_cycles(product: Product, schedule: Schedule, core: Core) -> float:
 
 __all__ = [
     "LATENCY", "LINE_BYTES", "Core", "Product", "Schedule", "accumulators_fit", "balanced", "choose_schedule",
-    "partial_sums", "product_cycles", "step_cycles", "tile_cycles",
-    "units_of_work",
+    "idle", "partial_sums", "product_cycles", "step_cycles", "tile_cycles", "together", "weighed",
 ]  # fmt: skip

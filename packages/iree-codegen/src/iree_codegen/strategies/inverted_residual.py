@@ -8,11 +8,14 @@ as the scratch allows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_grid import WIDEST, balanced
+from iree_codegen.blocked_plan import GROUP_CYCLES
+from iree_codegen.cost_model import idle, weighed
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.inverted_residual import InvertedResidual, Pointwise, match
 from iree_codegen.kernel import Kernel, KernelFrame
@@ -98,8 +101,24 @@ class _Emitter:
         most = max(1, -(-height // FEWEST_STRIPS))
         # Without a wide image nothing is made twice: small strips stay closer.
         limit = SCRATCH_BYTES if self.chain.expand else SCRATCH_BYTES // 8
-        rows = max((r for r in range(1, most + 1) if n_bytes(r) <= limit), default=1)
-        return -(-height // -(-height // rows))
+
+        cycles = self._cycles()
+
+        def score(rows: int) -> float:
+            strips = -(-height // rows)
+            again = strips * (self._rows_under(rows) - rows * w.strides[0]) / w.size[0]
+            one = sum(cycles) + cycles[0] * again + strips * GROUP_CYCLES
+            return weighed(one, one / 2 * (1 + idle(strips, rows, height)), strips)
+
+        return min((r for r in range(1, most + 1) if n_bytes(r) <= limit), key=score, default=1)
+
+    def _cycles(self) -> tuple[int, int]:
+        """Of the wide image, and of what follows: a multiply-add of vectors a cycle."""
+        chain, w = self.chain, self.chain.window
+        pixels = math.prod(w.out_size) * w.blocks
+        wide = math.prod(w.size) * w.blocks * chain.expand.channels if chain.expand else 0
+        deep = pixels * w.lanes * chain.project.out_blocks if chain.project else 0
+        return wide, pixels * math.prod(w.kernel) + deep
 
     def run(self) -> Kernel:
         k, w = self.kernel, self.chain.window

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from iree_codegen import dims as dim_ops
+from iree_codegen.blocked_grid import SMALL_PLANE
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel, KernelFrame
@@ -21,6 +23,8 @@ MOST_COLUMNS = 49
 FEWEST_WORK, MOST_WORK = 1 << 12, 1 << 15
 """Vectors combined by a workgroup: about 1 and 10 us."""
 ENOUGH_GROUPS = 8
+FEWEST_ROWS = 7
+"""Rows of a band where there are more than two of them."""
 LANES_APART = 8
 """Sums of a whole image run in so many vectors at once."""
 
@@ -69,32 +73,41 @@ class _Emitter:
         self.plane: Index = 0
 
     def run(self) -> Kernel:
-        """Workgroups share planes, or rows of a large plane."""
+        """Workgroups share bands of rows, and the planes of a band in parts. Bands come first: threads that
+        have neighbouring workgroups read the rows that they wrote, as long as all images are cut by rows.
+        Images whose sums are wanted, too, are shared by whole planes.
+        """
         k, w = self.kernel, self.window
         row = w.out_size[1] * (w.kernel[0] * w.kernel[1] + w.epilogue)
-        plane = row * w.out_size[0]
-        planes, work = _work(w, plane)
+        _, work = _work(w, row * w.out_size[0])
+        n_bands = 1
+        if self.total is None and math.prod(w.size) > SMALL_PLANE and w.out_size[0] > 1:
+            n_bands = 2
+            while n_bands < ENOUGH_GROUPS and w.out_size[0] >= 2 * n_bands * FEWEST_ROWS:
+                n_bands *= 2
+        rows = -(-w.out_size[0] // n_bands)
+        n_bands = -(-w.out_size[0] // rows)
+        share = max(1, min(w.blocks, work // (row * rows)))
+        parts = -(-w.blocks // share)
         number: Index = self.frame.ids[0]
+        part, rest = k.mod(number, parts), k.floordiv(number, parts)
+        low = k.mul(k.mod(rest, n_bands), rows)
+        high: Index = k.min(k.add(low, rows), w.out_size[0]) if n_bands > 1 else w.out_size[0]
+        self.image = k.floordiv(rest, n_bands) if w.batch != 1 else 0
+        first = k.mul(part, share)
+        last = k.min(k.add(first, share), w.blocks) if w.blocks % share else k.add(first, share)
+        k.loop(first, last, 1, (), lambda block: self._plane(block, low, high))
+        count = dim_ops.mul(w.batch, n_bands * parts)
         why = f"{w.kind} over {w.kernel[0]}x{w.kernel[1]}, {self.tiles.widest} pixels a tile"
-        if plane > work and self.total is None:
-            rows = max(1, work // row)
-            chunks = -(-w.out_size[0] // rows)
-            low, high = self.frame.part(k.mod(number, chunks), rows, w.out_size[0])
-            self._plane(k.floordiv(number, chunks), low, high)
-            count = dim_ops.mul(planes, chunks)
-        else:
-            share = max(1, work // plane)
-            first, end = self.frame.part(number, share, planes)
-            k.loop(first, end, 1, (), lambda p: self._plane(p, 0, w.out_size[0]))
-            count = dim_ops.ceildiv(planes, share)
+        if n_bands > 1:
+            why += f", bands of {rows} rows"
         return self.frame.finish([count], 0, NAME, why + (", and its sums" if self.total else ""))
 
-    def _plane(self, plane: Index, low: Index, high: Index) -> None:
+    def _plane(self, block: Index, low: Index, high: Index) -> None:
         k, w, tiles = self.kernel, self.window, self.tiles
-        self.image = k.floordiv(plane, w.blocks) if w.batch != 1 else 0
-        tiles.block = k.mod(plane, w.blocks) if w.batch != 1 else plane
+        tiles.block = block
+        self.plane = plane = k.add(k.mul(self.image, w.blocks), block)
         tiles.base = k.mul(plane, w.size[0] * w.size[1] * w.lanes)
-        self.plane = plane
         if self.total is not None:
             zero = k.splat(k.constant(0.0, f32), w.lanes)
             k.vstore(zero, self.total.memory, k.mul(plane, w.lanes))

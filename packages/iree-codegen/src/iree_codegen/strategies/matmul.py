@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from iree_codegen import cost_model, indexing
 from iree_codegen import dims as dim_ops
-from iree_codegen import indexing
-from iree_codegen.cost_model import LINE_BYTES, balanced, partial_sums, units_of_work
+from iree_codegen.cost_model import LINE_BYTES, PORTS, STREAM_BYTES, balanced, partial_sums
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.elements import Memory, Point
@@ -114,9 +114,9 @@ class _Emitter(MatmulFactors):
         units = dim_ops.mul(dim_ops.mul(blocks, groups), batch)
         together = 1
         if isinstance(units, int) and units > 1:
-            products = dim_ops.mul(dim_ops.mul(self.plan.rows, self.plan.columns), self.plan.depth)
-            if isinstance(products, int) and isinstance(batch, int):
-                together = min(units, units_of_work(products * batch // units))
+            cycles = self._cycles()
+            if cycles is not None and isinstance(batch, int):
+                together = cost_model.together(units, cycles * batch / units)
         number: Index = self.frame.ids[0]
         if units == 1:
             self._unit(0, blocks, groups)
@@ -128,6 +128,14 @@ class _Emitter(MatmulFactors):
             k.loop(first, end, 1, (), lambda i: self._unit(i, blocks, groups))
         counts = dim_ops.ceildiv(units, together)
         return self.frame.finish([counts], self.frame.scratch_bytes, NAME, self._why())
+
+    def _cycles(self) -> float | None:
+        """Of one product of the batch: to multiply, or with few rows to read the larger factor."""
+        rows, columns, depth = self.plan.rows, self.plan.columns, self.plan.depth
+        if not (isinstance(rows, int) and isinstance(columns, int) and isinstance(depth, int)):
+            return None
+        size = depth * columns * self.plan.element_bytes
+        return max(rows * columns * depth / (PORTS * self.plan.lanes), size / STREAM_BYTES)
 
     def _unit(self, number: Index, blocks: Dim, groups: Dim) -> None:
         """A group of panels of a block of rows; neighbours share rows of A and follow each other in B."""

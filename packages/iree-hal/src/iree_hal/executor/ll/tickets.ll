@@ -86,8 +86,7 @@ next:
   br i1 %all, label %none, label %look
 try:
   %own = icmp eq i32 %turn, 0
-  %shift = select i1 %own, i64 3, i64 2
-  %share = lshr i64 %left, %shift
+  %share = lshr i64 %left, 1
   %small = icmp eq i64 %share, 0
   %at.least = select i1 %small, i64 1, i64 %share
   %large = icmp ugt i64 %at.least, $MOST_AT_ONCE
