@@ -23,10 +23,18 @@ from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Var
 from iree_codegen.integer_panels import GROUP
 from iree_codegen.integer_plan import is_integer_product
-from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, ops_behind, pad_number, unpadded
+from iree_codegen.window import (
+    epilogue_cost,
+    fill_number,
+    is_epilogue,
+    ops_behind,
+    pad_number,
+    unpadded,
+    widened,
+)
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
-from iree_core_ir.ir.types import f32, i32
+from iree_core_ir.ir.types import bf16, f32, i32
 
 CHANNELS = "iree.channels"
 """On the convolution: input channels that are there; the lanes behind them are zero."""
@@ -66,6 +74,8 @@ class BlockedConvolution:
     """Channels in a word."""
     outside: int = 0
     """The number around a padded image."""
+    rounded: bool = False
+    """The image holds bf16, which the dispatch widens: only matrix tiles read it as it is."""
 
     def without_values(self) -> BlockedConvolution:
         """Its numbers alone, equal for equal shapes."""
@@ -271,6 +281,8 @@ class _Axes:
             return None
         source, before, behind = outer
         binding = dispatch.binding_of(source)
+        if binding is None and (narrow := widened(source)) is not None:
+            binding = dispatch.binding_of(narrow)
         weights = dispatch.binding_of(op.operands[self.weights])
         if binding is None or weights is None or not op.operands[self.weights].has_one_use:
             return None
@@ -295,7 +307,7 @@ class _Axes:
             pair([_extent(s.loop) for s in axes], 1), pair([_extent(s.window) for s in axes], 1),
             pair([s.stride for s in axes], 1), pair([s.dilation for s in axes], 1), pair(before, 0),
             any((*before, *behind)), tuple(self.kinds), self._is_flat(dispatch), epilogue_cost(dispatch, op),
-            group, int(outside),
+            group, int(outside), binding.value.type.element_type is bf16,
         )  # fmt: skip
 
     def _is_flat(self, dispatch: Dispatch) -> bool:

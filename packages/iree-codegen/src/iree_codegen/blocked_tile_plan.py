@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from iree_codegen.blocked_image import BlockedConvolution, flops
-from iree_codegen.blocked_plan import GROUP_CYCLES, L1_BYTES, L2_BYTES, UNEVEN, choose, exposed
+from iree_codegen.blocked_plan import FLOAT_BYTES, GROUP_CYCLES, L1_BYTES, L2_BYTES, UNEVEN, choose, exposed
 from iree_codegen.blocked_tile_grid import Patches, PatchGrid, patch_grids
 from iree_codegen.blocked_tile_panels import STEM_CHANNELS, STEM_PIXELS, WIDTH
 from iree_codegen.blocked_winograd import plan_winograd
@@ -21,7 +21,6 @@ from iree_codegen.cost_model import FAR_BYTES
 from iree_codegen.tile_panels import COLUMNS, DEPTH
 from iree_codegen.tile_plan import PARTS
 from iree_codegen.workgroup_description import WorkgroupDescription
-from iree_core_ir.ir.types import f32
 
 BF16_BYTES = 2
 PAGE_ELEMENTS = 2048
@@ -42,6 +41,8 @@ AGAIN_SHOWS = 0.3
 """Share of the time that weights take from the L2 cache for another workgroup which products do not hide."""
 CONVERT_CYCLES = 5.0
 """To convert 32 channels of a pixel, a part."""
+COPY_CYCLES = 3.0
+"""To copy 32 that come as bf16."""
 GATHERED_PIXELS = 256
 """Planes of up to so many pixels are gathered for each column of the window."""
 STAYS = 0.5
@@ -175,8 +176,8 @@ def n_steps(c: BlockedConvolution) -> int:
     return c.kernel[0] if c.stem else -(-c.blocks * c.inner // DEPTH) * c.n_taps
 
 
-def _fits(c: BlockedConvolution) -> bool:
-    if c.lanes != COLUMNS or not c.weights.constant or c.source.value.type.element_type is not f32:
+def _fits(c: BlockedConvolution, parts: int) -> bool:
+    if c.lanes != COLUMNS or not c.weights.constant or c.group > 1 or (c.rounded and (c.stem or parts > 1)):
         return False
     return not c.stem or (c.blocks <= STEM_CHANNELS and c.kernel[1] <= STEM_PIXELS and c.dilations[1] == 1)
 
@@ -184,11 +185,11 @@ def _fits(c: BlockedConvolution) -> bool:
 def plan_patches(c: BlockedConvolution, description: WorkgroupDescription) -> PatchPlan | None:
     """The plan, the same when constants are laid out and when code is generated; None where f32 is faster."""
     parts = PARTS.get(description.matmul_precision)
-    if parts is None or "bf16" not in description.matrix_tiles or not _fits(c):
+    if parts is None or "bf16" not in description.matrix_tiles or not _fits(c, parts):
         return None
     best = _best(c.without_values(), parts)
-    if best is None:
-        return None
+    if best is None or c.rounded:
+        return best
     cycles = choose(c, description).cycles
     strips = plan_winograd(c, description) if description.conv_algorithm == "auto" else None
     if strips is not None:
@@ -237,9 +238,9 @@ def _cycles(c: BlockedConvolution, plan: PatchPlan, wanted: int, images: int) ->
             products += panels * sum(
                 count * _patch_cycles(c, patches, plan, steps, blocks, piece) for patches, count in grid.all()
             )
-    converted = image.rows * image.columns * image.groups * parts * CONVERT_CYCLES * image.pixel / DEPTH
-    converted *= plan.blocks * plan.shares
-    source = math.prod(c.size) * c.blocks * c.inner * 4
+    converted = image.rows * image.columns * image.groups * parts * image.pixel / DEPTH
+    converted *= plan.blocks * plan.shares * (COPY_CYCLES if c.rounded else CONVERT_CYCLES)
+    source = math.prod(c.size) * c.blocks * c.inner * (BF16_BYTES if c.rounded else FLOAT_BYTES)
     if source > L2_BYTES // 2:
         converted += plan.shares * source / FAR_BYTES * 0.5
     weights = c.out_blocks * c.lanes * steps * DEPTH * parts * BF16_BYTES

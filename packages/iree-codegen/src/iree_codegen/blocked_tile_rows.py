@@ -149,11 +149,10 @@ class ConvertedRows:
             for i, vectors in enumerate(loaded):
                 at = k.add(to, k.mul(k.add(first, i), DEPTH))
                 for b in range(DEPTH // c.lanes):
-                    parts = (
-                        bf16_parts(k, vectors[b], c.lanes, self.plan.parts)
-                        if b < blocks
-                        else [zero] * self.plan.parts
-                    )
+                    parts = [zero] * self.plan.parts
+                    if b < blocks:
+                        value = vectors[b]
+                        parts = [value] if c.rounded else bf16_parts(k, value, c.lanes, self.plan.parts)
                     for number, value in enumerate(parts):
                         k.vstore(value, self.target, k.add(at, number * part + b * c.lanes))
 

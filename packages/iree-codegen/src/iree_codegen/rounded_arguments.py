@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from iree_codegen.blocked_image import match
+from iree_codegen.blocked_tile_plan import plan_patches
 from iree_codegen.contraction import MOVEMENT
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.strategies import tile_convolution
 from iree_codegen.tile_plan import plan_tiles
 from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.attributes import Type
@@ -16,12 +17,16 @@ from iree_core_ir.ir.types import bf16
 
 
 def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int, Type]:
-    """Argument number -> type. Products on tiles round their rows where one bf16 stands for an f32."""
+    """Argument number -> type. On tiles products round their rows and convolutions their images, where one
+    bf16 stands for an f32.
+    """
     if description.matmul_precision != "medium" or "bf16" not in description.matrix_tiles:
         return {}
     dispatch = Dispatch(decomposed(func))
-    if tile_convolution.layout(dispatch, description) is not None:
-        return {}
+    c = match(dispatch, description)
+    if c is not None and plan_patches(c, description) is not None:
+        value = c.source.value
+        return {} if c.stem or not _is_for(value, c.op) else {c.source.argument: bf16}
     plan = plan_tiles(dispatch, description)
     if plan is None or plan.base.a is None or not _is_for(plan.base.a.binding.value, plan.root.op):
         return {}

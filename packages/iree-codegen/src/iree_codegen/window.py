@@ -19,7 +19,7 @@ from iree_codegen.kernel_builder import Index
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import DYNAMIC, TensorType, f32
+from iree_core_ir.ir.types import DYNAMIC, TensorType, bf16, f32
 
 CONV_1D = "linalg.conv_1d_ncw_fcw"
 CONV_2D = "linalg.conv_2d_nchw_fchw"
@@ -226,6 +226,17 @@ def pad_number(value: Value) -> float | None:
     return number_of(pad.regions[0].block.terminator.operands[0])
 
 
+def widened(value: Value) -> Value | None:
+    """The bf16 that ``value`` holds as f32, element by element, for one reader alone."""
+    op = value.defining_op
+    if not isinstance(op, StructuredOp) or op.reduction_dims or not value.has_one_use:
+        return None
+    narrow = op.operands[0]
+    same = all(map is AffineMap.identity(value.type.rank) for map in op.indexing_maps)
+    is_cast = [inner.name for inner in op.body] == ["arith.extf", "linalg.yield"]
+    return narrow if same and is_cast and narrow.type.element_type is bf16 else None
+
+
 def fill_number(value: Value) -> float | None:
     """The number that fills ``value`` everywhere."""
     fill = value.defining_op
@@ -277,10 +288,18 @@ def is_epilogue(dispatch: Dispatch, op: Any, end: Value | None = None, *, indexe
 
 
 def ops_behind(dispatch: Dispatch, op: Op) -> list[Any]:
+    """The structured ops that ``op`` does not need."""
+    before, stack = {op}, [op]
+    while stack:
+        for value in stack.pop().operands:
+            maker = value.defining_op
+            if maker is not None and maker not in before:
+                before.add(maker)
+                stack.append(maker)
     return [
         own
         for own in dispatch.ops
-        if own is not op and isinstance(own, StructuredOp) and own.name != "linalg.fill"
+        if own not in before and isinstance(own, StructuredOp) and own.name != "linalg.fill"
     ]
 
 
@@ -320,5 +339,5 @@ def total_groups(w: Window[Any], blocks: Dim) -> Dim:
 __all__: Sequence[str] = [
     "DENSE", "DEPTHWISE", "MAX_POOL", "SLIDING", "SUM_POOL", "Place", "Window", "epilogue_cost",
     "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "pad_number",
-    "step_of", "total_groups", "unpadded",
+    "step_of", "total_groups", "unpadded", "widened",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ Expected is the meaning of the precision in numpy, within the rounding of sums i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iree_base.element_types import element_type
 from iree_codegen import blocked_tile_plan
 from iree_codegen.blocked_tile_grid import PatchGrid, patch_grids
 from iree_codegen.blocked_tile_panels import blocked_tile_parameters, pack_blocked_tiles, packed_size
 from iree_codegen.layouts import constant_layout
+from iree_codegen.rounded_arguments import rounded_arguments
 from iree_codegen.tile_panels import split
 from iree_core_ir.constant_transforms import inverse_function
+from iree_core_ir.ir.types import bf16
 
 from ..conftest import function, laid_out
 from .test_blocked_convolution import Case, inputs_of, text_of
@@ -135,6 +139,61 @@ def test_workgroups_share_rows_and_panels(case: Case, bands: int, monkeypatch: p
 
     monkeypatch.setattr(blocked_tile_plan, "_best", few)
     check(case, "medium", seed=bands)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(40, 24, (7, 7), **PADDED, epilogue="relu"),
+        Case(32, 48, (4, 9), (1, 1), epilogue="residual"),
+        Case(20, 32, (8, 6), (1, 1), (2, 2)),
+        Case(16, 16, (5, 18), epilogue="columns", **PADDED),
+    ],
+    ids=str,
+)
+def test_images_of_bf16_are_read_as_they_are(case: Case) -> None:
+    description = machine("medium")
+    func = function(text_of(case, LANES))
+    assert rounded_arguments(func, description) == {0: bf16}
+    assert rounded_arguments(func, machine("high")) == {}
+    given = inputs_of(case, LANES)
+    expected = results(func, description, laid_out(func, description, given), False, "tile-convolution")[0][1]
+    narrow = function(narrowed(text_of(case, LANES)))
+    assert rounded_arguments(narrow, description) == {}
+    given[0] = given[0].astype(element_type("bf16").dtype)
+    native = laid_out(narrow, description, given)
+    for form, got in results(narrow, description, native, runs_here(), strategy="tile-convolution"):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4, err_msg=form)
+
+
+def narrowed(text: str) -> str:
+    """The image comes as bf16."""
+    found = re.search(r"%image: (tensor<([0-9x]*)f32>)( {[^}]*})", text)
+    assert found is not None
+    wide, facts = found[1], found[3]
+    narrow = wide.replace("f32", "bf16")
+    loops = ", ".join(f"d{i}" for i in range(wide.count("x")))
+    kinds = ", ".join(['"parallel"'] * wide.count("x"))
+    text = text.replace(found[0], f"%narrow: {narrow}{facts}")
+    return text.replace(
+        "%zero = arith.constant",
+        f"""%space = tensor.empty() : {wide}
+%image = linalg.generic {{indexing_maps = [affine_map<({loops}) -> ({loops})>, affine_map<({loops}) -> ({loops})>],
+    iterator_types = [{kinds}]}} ins(%narrow : {narrow}) outs(%space : {wide}) {{
+^bb0(%p0: bf16, %p1: f32):
+  %p2 = arith.extf %p0 : bf16 to f32
+  linalg.yield %p2 : f32
+}} -> {wide}
+%zero = arith.constant""",
+        1,
+    )
+
+
+def test_images_that_something_else_reads_stay_f32() -> None:
+    text = text_of(Case(16, 16, (4, 4), (1, 1), epilogue="residual"), LANES).replace("%residual,", "%image,")
+    assert rounded_arguments(function(text), machine("medium")) == {}
+    stem = function(text_of(Case(3, 16, (9, 9), stem=True), LANES))
+    assert rounded_arguments(stem, machine("medium")) == {}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -9,7 +9,7 @@ that order. Where there is padding the rows are copied to scratch once; else the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,7 @@ NEAR_WEIGHTS = 128 << 10
 
 def blocked_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
     c = match(dispatch, description)
-    if c is None:
+    if c is None or c.rounded:
         return None
     packed = c.weights.packed
     if packed is None and c.group > 1:
@@ -62,7 +62,7 @@ def blocked_convolution(dispatch: Dispatch, description: Any) -> Kernel | None:
 def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
     """How the weights should be stored; None when this strategy does not take the dispatch."""
     c = match(dispatch, description)
-    if c is None or not c.weights.constant:
+    if c is None or c.rounded or not c.weights.constant:
         return None
     kind, parameters, size = _packing(c, _plan(c, description))
     packed = TensorType([size], c.weights.value.type.element_type)
@@ -85,6 +85,11 @@ def _packing(c: BlockedConvolution, plan: Plan | Strips) -> tuple[str, dict[str,
     if isinstance(plan, Strips):
         return BLOCKED_WINOGRAD_PANELS, parameters, winograd_size(parameters)
     return BLOCKED_PANELS, parameters, packed_size(parameters)
+
+
+def _lines(places: Iterable[int]) -> tuple[int, ...]:
+    """One of ``places`` in each line."""
+    return tuple({place // LINE: place for place in places}.values())
 
 
 class _Emitter(BlockedTiles):
@@ -262,7 +267,7 @@ class _Emitter(BlockedTiles):
         ahead = self._ahead(panel, number, blocks)
         if not self.plan.copies(c) and not c.stem and tiles.step:
             further = self._next_tile(tiles, column, down, across)
-            ahead = replace(ahead, pixels=tuple(x * across for _, x in tiles.pixels), further=further)
+            ahead = replace(ahead, pixels=_lines(x * across for _, x in tiles.pixels), further=further)
         if not self.plan.chunk and tiles.step:
             place = self._place(row, column, 0, 0)
             ahead = replace(ahead, rows=self.behind(panel, *place))
