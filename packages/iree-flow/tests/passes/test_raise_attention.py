@@ -263,6 +263,55 @@ def test_masks(mask: str, axes: str) -> None:
         assert op.indexing_maps[4].results[-1].position == rows
 
 
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def constant_mask(values: Any) -> str:
+    """The elements of a constant, as text."""
+    if values.dtype == np.bool_:
+        return str(values.tolist()).lower()
+    return "[" + ", ".join("[" + ", ".join(_number(x) for x in row) + "]" for row in values.tolist()) + "]"
+
+
+def _number(x: float) -> str:
+    return "0xFF800000" if x == -np.inf else f"{x:.8e}"
+
+
+@pytest.mark.parametrize("low", [-np.inf, LOWEST, -1e4])
+@pytest.mark.parametrize(
+    ("rows", "keys", "changed"), [(5, 5, None), (5, 7, None), (7, 5, None), (5, 5, (2, 1)), (5, 5, (1, 3))]
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_constant_masks(
+    rows: int, keys: int, changed: tuple[int, int] | None, low: float, turned: bool
+) -> None:
+    """A mask that excludes what is behind a query, and nothing else, is the op's own."""
+    kept = np.tri(rows, keys, dtype=np.bool_)
+    if changed is not None:
+        kept[changed] = not kept[changed]
+    values = np.where(kept, np.float32(0), np.float32(low))
+    p = Program()
+    q, k, v = p.argument(2, rows, 4), p.argument(2, keys, 4), p.argument(2, keys, 3)
+    written = values.T if turned else values
+    m = p._line(f"arith.constant dense<{constant_mask(written)}> : {tensor(written.shape)}"), written.shape
+    scores = p.product(q, p.transpose(k, (0, 2, 1)))
+    masked = p.map("    %s = arith.addf %x0, %x1 : f32", "%s", (scores, "abc"), (m, "cb" if turned else "bc"))
+    op = raised(p.text(p.product(p.softmax(masked), v)), *floats((2, rows, 4), (2, keys, 4), (2, keys, 3)))
+    causal = changed is None and low != -1e4
+    assert (op.causal is not None, op.mask is None) == (causal, causal)
+
+
+def test_a_constant_mask_that_selects() -> None:
+    p = Program()
+    q, k, v = p.argument(2, 5, 4), p.argument(2, 5, 4), p.argument(2, 5, 3)
+    kept = np.tri(5, dtype=np.bool_)
+    m = (p._line(f"arith.constant dense<{constant_mask(kept)}> : {tensor((5, 5), 'i1')}"), (5, 5), "i1")
+    scores = p.product(q, p.transpose(k, (0, 2, 1)))
+    masked = p.map(MASKS["selected"][0], "%s", (scores, "abc"), (m, "bc"))
+    op = raised(p.text(p.product(p.softmax(masked), v)), *floats((2, 5, 4), (2, 5, 4), (2, 5, 3)))
+    assert op.causal is not None and op.mask is None
+
+
 def test_rows_without_a_key_are_zero() -> None:
     p = Program()
     q, k, v = p.argument(2, 5, 4), p.argument(2, 7, 4), p.argument(2, 7, 3)

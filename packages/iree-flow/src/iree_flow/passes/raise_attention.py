@@ -4,8 +4,9 @@ Before: ``q k^T``, scaled on one side, on both or behind, a mask added or select
 rows that are masked wholly, times ``v``; with the transposes, slices and reshapes that bring heads to the
 front and back. After: one op that reads q, k and v where they lie and writes the heads where they are wanted.
 
-A mask that depends on queries and keys is turned so that it runs along the queries, as kernels read it; equal
-ones are shared by all layers. A row that is masked wholly and whose values are not finite may give 0 instead
+A constant mask that keeps queries to the keys before them makes the attention causal. Any other mask that
+depends on queries and keys is turned so that it runs along the queries, as kernels read it; equal ones are
+shared by all layers. A row that is masked wholly and whose values are not finite may give 0 instead
 of NaN.
 
 Only for targets that compute an attention as one (``TargetWishes.fused_ops``); for others an attention
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 from iree_codegen import indexing
 from iree_codegen.contraction import product_operands
 from iree_codegen.indexing import Affine, Var
+from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import linalg, linalg_ext, tensor
 from iree_core_ir.dialects import linalg_scalars as scalars
 from iree_core_ir.dialects.arith_attributes import CMPF_PREDICATES
@@ -35,6 +37,7 @@ from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import DYNAMIC, f32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
+from iree_flow.causal_masks import is_causal
 from iree_flow.dims import Dim, DimResolver
 from iree_flow.moved_elements import (
     Element,
@@ -71,7 +74,7 @@ class RaiseAttention(Pass):
                     continue
                 for op in block.ops:
                     if isinstance(op, StructuredOp):
-                        raise_attention(op, resolver)
+                        raise_attention(op, resolver, context.constants)
                 for op in block.ops:
                     if isinstance(op, Attention):
                         absorb_transpose(op, resolver)
@@ -92,6 +95,7 @@ class _Match:
 
     root: Any
     resolver: DimResolver
+    constants: ConstantStore
     splits: dict[int, tuple[Dim, ...]]
     """Loops of the root that stand for several dims."""
     loops: dict[int, list[Var]] = field(default_factory=dict)
@@ -136,13 +140,13 @@ def is_product(op: Any) -> bool:
     )
 
 
-def raise_attention(op: Any, resolver: DimResolver) -> bool:
+def raise_attention(op: Any, resolver: DimResolver, constants: ConstantStore) -> bool:
     """Replace ``op`` when it is the product with the values; says whether it was."""
     if not is_product(op) or len(op.reduction_dims) != 1:
         return False
     splits: dict[int, tuple[Dim, ...]] = {}
     for _ in range(MOST_SPLITS):
-        match = _Match(op, resolver, splits)
+        match = _Match(op, resolver, constants, splits)
         try:
             return any(_weighted_by(match, weights) for weights in (0, 1))
         except SplitVariable as wish:
@@ -360,7 +364,8 @@ class _Builder:
             maps.append(AffineMap(len(places), 0, [as_expression(f, places) for f in forms]))
         mask: Value | None = None
         maps.append(AffineMap(len(places)))
-        if match.mask is not None:
+        causal = match.mask is not None and self._is_causal(match.mask)
+        if match.mask is not None and not causal:
             if any(v not in places for form in match.mask.forms for v, _ in form.terms):
                 return False
             mask, forms = read_by_axes(builder, match.mask, match.resolver)
@@ -370,8 +375,9 @@ class _Builder:
         factor = scalars.constant(builder, match.factor, f32)
         target = builder.create(tensor.Empty, [match.sizes[v] for v in output], f32).result
         made = Attention.make(
-            inputs[0], inputs[1], inputs[2], factor, target, mask, nan_rows_zero=match.zero, maps=maps
-        )
+            inputs[0], inputs[1], inputs[2], factor, target, mask, causal=causal, nan_rows_zero=match.zero,
+            maps=maps,
+        )  # fmt: skip
         try:
             made.verify_op()
         except VerifyError:
@@ -388,15 +394,21 @@ class _Builder:
         root.replace_by([result])
         return True
 
+    @property
+    def _rows(self) -> list[Var]:
+        """Variables of the queries that the keys do not have."""
+        query, keys = self.query.forms, self.keys.forms
+        return [v for v in self.match.sizes if _mentions_any(query, v) and not _mentions_any(keys, v)]
+
+    def _is_causal(self, mask: Element) -> bool:
+        rows = self._rows
+        return len(rows) == 1 and is_causal(mask, rows[0], self.key, self.match.constants)
+
     def _along_queries(
         self, builder: Builder, mask: Value, forms: list[Affine]
     ) -> tuple[Value, list[Affine]]:
         """A mask whose last axis is not the queries', turned."""
-        rows = [
-            v
-            for v in self.match.sizes
-            if _mentions_any(self.query.forms, v) and not _mentions_any(self.keys.forms, v)
-        ]
+        rows = self._rows
         axes = [i for i, form in enumerate(forms) if any(form == indexing.of(v) for v in rows)]
         if len(axes) != 1 or axes[0] == len(forms) - 1 or not _mentions_any(forms, self.key):
             return mask, forms
