@@ -1,4 +1,4 @@
-"""Run an ONNX model through the frontend and the numpy meaning of its IR, and by onnxruntime, for tests."""
+"""Run an ONNX model through the frontend and the numpy meaning of its IR: the oracle used by the tests."""
 
 from __future__ import annotations
 
@@ -101,24 +101,3 @@ def run_model(
 ) -> list[Array]:
     """The outputs of a model (path, bytes or ModelProto) for ``arrays``."""
     return ImportedModel(source, input_shapes)(*arrays)
-
-
-def by_onnxruntime(model: Any, arrays: Sequence[Any]) -> list[Array] | None:
-    """The outputs of onnxruntime, unoptimized; None where it has no kernel for the model."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        if "NOT_IMPLEMENTED" in str(error) or "INVALID_GRAPH" in str(error):
-            return None
-        raise
-    names = [value.name for value in session.get_inputs()]
-    outputs: list[Array] = session.run(None, dict(zip(names, arrays, strict=True)))
-    return outputs
