@@ -83,3 +83,40 @@ def test_one_plus_exp(description: Any) -> None:
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(found[~finite], expected[~finite])
     assert (np.abs(found[finite] - exact[finite]) <= 2 * np.spacing(expected[finite])).all()
+
+
+GELU = """
+#id = affine_map<(d0) -> (d0)>
+func.func @f(%a: tensor<{n}xf32>, %out: tensor<{n}xbf16>) -> tensor<{n}xbf16> {{
+  %one = arith.constant 1.0 : f32
+  %half = arith.constant 0.5 : f32
+  %root = arith.constant 1.41421354 : f32
+  %r = linalg.generic {{indexing_maps = [#id, #id], iterator_types = ["parallel"]}}
+      ins(%a : tensor<{n}xf32>) outs(%out : tensor<{n}xbf16>) {{
+  ^bb0(%x: f32, %o: bf16):
+    %q = arith.divf %x, %root : f32
+    %t = math.erf %q : f32
+    %s = arith.addf %t, %one : f32
+    %u = arith.mulf %s, %half : f32
+    %v = arith.mulf %x, %u : f32
+    %w = arith.truncf %v : f32 to bf16
+    linalg.yield %w : bf16
+  }} -> tensor<{n}xbf16>
+  return %r : tensor<{n}xbf16>
+}}"""
+
+
+def test_what_is_rounded_to_bf16_is_as_good_as_that(description: Any) -> None:
+    """Half a unit in the last place of bf16, and 3e-5 of the argument where the function is near 0."""
+    rng = np.random.default_rng(3)
+    x = np.concatenate([np.linspace(-9, 9, 40001), rng.uniform(-1e-3, 1e-3, 999), [0.0, np.inf, 1e30, -1e30]])
+    x = x.astype(np.float32)
+    func = function(GELU.format(n=len(x)))
+    compiled = compile_with(func, description)
+    assert compiled is not None
+    found = run_native(func, compiled, {0: x})[0].astype(np.float64)
+    finite = np.isfinite(x)
+    assert found[~finite] == np.inf
+    wide = x[finite].astype(np.float64)
+    exact = wide * special.erfc(-wide / np.sqrt(2)) / 2
+    assert (np.abs(found[finite] - exact) <= 2.0**-8 * np.abs(exact) + 3e-5 * np.abs(wide)).all()

@@ -14,6 +14,7 @@ from typing import Any
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_codegen.tile_panels import COLUMNS, DEPTH
 from iree_core_ir.dialects.amx import TileType
+from iree_core_ir.ir.attributes import UNIT, Attribute
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import bf16, f32, index
 
@@ -37,6 +38,8 @@ class Factor:
     """From a number's first part to its second."""
     step: int
     """How far an iteration moves on."""
+    streamed: bool = False
+    """It comes from beyond the first cache in any case: the other factor shall stay there."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,15 @@ def multiply(
     b_type = TileType((DEPTH // 2, 2 * COLUMNS), bf16)
     c_type = TileType((spec.rows, COLUMNS), f32)
 
-    def tile(name: str, operands: tuple[Value, ...], type: TileType) -> Value:
-        return k.effect(f"amx.tile_{name}", operands, (type,)).results[0]
+    def tile(
+        name: str, operands: tuple[Value, ...], type: TileType, attributes: dict[str, Attribute] | None = None
+    ) -> Value:
+        return k.effect(f"amx.tile_{name}", operands, (type,), attributes).results[0]
 
-    def read_a(start: Index, number: int) -> Value:
-        at = k.value(k.add(start, number * spec.a.tile))
-        return tile("load", (a_memory, at, k.value(spec.a.pitch)), a_type)
-
-    def read_b(start: Index, number: int) -> Value:
-        at = k.value(k.add(start, number * spec.b.tile))
-        return tile("load", (b_memory, at, k.value(spec.b.pitch)), b_type)
+    def read(memory: Value, start: Index, factor: Factor, number: int, type: TileType) -> Value:
+        at = k.value(k.add(start, number * factor.tile))
+        attributes: dict[str, Attribute] | None = {"streamed": UNIT} if factor.streamed else None
+        return tile("load", (memory, at, k.value(factor.pitch)), type, attributes)
 
     def products(a: Index, b: Index, sums: list[Value], held: dict[int, Value]) -> None:
         """Add the products of one part of A with one of B; tiles of A that are ``held`` are there already."""
@@ -105,9 +107,9 @@ def multiply(
             right: Value | None = None
             for i in range(spec.row_tiles):
                 if i not in held:
-                    held[i] = read_a(a, i)
+                    held[i] = read(a_memory, a, spec.a, i, a_type)
                 if right is None:
-                    right = read_b(b, j)
+                    right = read(b_memory, b, spec.b, j, b_type)
                 place = i * spec.column_tiles + j
                 sums[place] = tile("mulf", (held[i], right, sums[place]), c_type)
 

@@ -33,6 +33,8 @@ GROUPS = 2
 """Workgroups that a product is cut into where rows alone give fewer, so that several workers share it."""
 MOST_PREFETCHED = 16
 """Lines that a step may ask for: more are dropped, or keep loads waiting."""
+PANEL_BYTES = 48 << 10
+"""The first cache of every machine with tiles: a panel that fits stays there while rows pass by."""
 PANELS_PER_GROUP = 8
 """Panels that pay for converting the rows of A once more, at least."""
 
@@ -114,6 +116,11 @@ class TilePlan:
         lines = self.parts * self.column_tiles * WORDS // LINE
         tiles = self.block // self.step
         return 0 if tiles < 2 else min(MOST_PREFETCHED, -(-lines // tiles))
+
+    @property
+    def is_far(self) -> bool:
+        """Panels come from beyond the first cache, for every tile of rows; else the rows do."""
+        return 4 * self.n_steps * self.parts * self.column_tiles * WORDS > PANEL_BYTES
 
     @property
     def group(self) -> int:

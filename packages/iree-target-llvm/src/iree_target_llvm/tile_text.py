@@ -31,7 +31,7 @@ def load(p: TextWriter, op: Any) -> str:
     memory, at, stride = op.operands
     register = p.tile(op.results[0])
     arguments = [("i8", register), ("ptr", p.address(memory, at)), ("i64", _bytes(p, stride, memory))]
-    _call(p, "tileloadd64", arguments)
+    _call(p, "tileloadd64" if op.streamed is None else "tileloaddt164", arguments)
     return register
 
 

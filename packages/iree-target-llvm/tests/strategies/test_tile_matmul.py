@@ -219,6 +219,21 @@ def test_rows_stored_as_bf16_are_tiles_where_they_lie(m: int, n: int, k: int) ->
         np.testing.assert_array_equal(narrow.astype(np.float32), full.astype(bf16).astype(np.float32))
 
 
+@pytest.mark.parametrize(("k", "which"), [(64, 0), (768, 0), (800, 1)])
+def test_what_is_not_read_again_soon_leaves_the_cache_to_what_is(k: int, which: int) -> None:
+    """Rows pass by panels that fit the first cache; longer panels pass by themselves."""
+    func = function(product(40, 64, k, constant=True))
+    description = machine("medium")
+    packed(func, description, numbers(1, k, 64))
+    kernel = generate(func, description)
+    loads = [op for op in kernel.module.walk() if op.name == "amx.tile_load"]
+    assert [op.streamed is not None for op in loads] == [which == i for i in (0, 1, 0, 1)]
+    text = module_text(kernel.module, function_attributes(description))
+    assert (
+        text.count("call void @llvm.x86.tileloaddt164") == text.count("call void @llvm.x86.tileloadd64") == 2
+    )
+
+
 BATCHED = """
 #a = affine_map<(d0, d1, d2, d3) -> (d0, d1, d3)>
 #b = affine_map<(d0, d1, d2, d3) -> (d0, d3, d2)>

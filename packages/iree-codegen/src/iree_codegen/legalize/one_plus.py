@@ -4,6 +4,9 @@ Apart, both functions need a form for small arguments that keeps every digit; be
 absolute errors count. So one form does, of ``|x|`` or 2 minus that: ``erfc(|x|)``, a power of two whose
 exponent is a polynomial, or ``2 p / (1 + p)`` with ``p = exp(-2 |x|)``. Errors stay below 1.5e-7, as those of
 the functions apart; negative arguments keep more digits than they do apart.
+
+Where all that becomes of ``1 + erf(x)`` is rounded to bf16 (rows of products on matrix tiles), it is an odd
+polynomial of the argument held between -3 and 3: half the instructions.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from iree_codegen.legalize.emit import Emit
 from iree_codegen.legalize.float32 import LN2_HIGH, LN2_LOW
 from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import element_of, f32
+from iree_core_ir.ir.types import bf16, element_of, f32
 
 SHIFT = 12582912.0 + 127.0
 """Adding it to n leaves n + 127, the exponent field of 2^n, in the low bits."""
@@ -26,6 +29,13 @@ LOG_ERFC = (-1.909612365125213e-06, 3.274278424214572e-05, -0.000249767443165183
             -0.002619139151647687, 0.00038226728793233633, 0.0275739636272192, -0.14826619625091553,
             -0.9184483885765076, -1.6279070377349854)  # fmt: skip
 """log2(erfc(t)) / t for t >= 0: erfc within 2e-10 up to 4; beyond, it falls on without end."""
+
+ERF_END = 3.0
+"""Where erf counts as 1 for numbers of bf16."""
+ERF = (3.96120682919219e-08, -1.9005566400664975e-06, 4.034705489175394e-05, -0.0005049397004768252,
+       0.004205775447189808, -0.025021126493811607, 0.1109599694609642, -0.3752366900444031,
+       1.12825345993042)  # fmt: skip
+"""erf(x) / x by x^2 up to ERF_END, where erf is 1: within 3e-5, while rounding to bf16 loses 2^-8."""
 
 
 def _power(e: Emit, y: Value) -> Value:
@@ -41,6 +51,12 @@ def one_plus_erf(e: Emit, x: Value) -> Value:
     y = e.mul(t, e.poly(t, LOG_ERFC))
     small = _power(e, e.select(e.compare("olt", y, -127.0), -127.0, y))
     return e.select(e.compare("olt", x, 0.0), small, e.sub(2.0, small))
+
+
+def one_plus_erf_for_bf16(e: Emit, x: Value) -> Value:
+    low = e.select(e.compare("olt", x, -ERF_END), -ERF_END, x)
+    held = e.select(e.compare("ogt", low, ERF_END), ERF_END, low)
+    return e.fma(held, e.poly(e.mul(held, held), ERF), 1.0)
 
 
 def one_plus_tanh(e: Emit, x: Value) -> Value:
@@ -78,6 +94,8 @@ def joined(op: Op, *, fma_available: bool) -> bool:
     if known_number(b if a is op.results[0] else a) != 1.0:
         return False
     e = Emit(addition, fma_available=fma_available)
+    if op.name == "math.erf" and _rounded(addition.results[0]):
+        form = one_plus_erf_for_bf16
     x = op.operands[0]
     quotient = x.defining_op
     if op.name == "math.erf" and quotient is not None and quotient.name == "arith.divf":
@@ -91,4 +109,15 @@ def joined(op: Op, *, fma_available: bool) -> bool:
     return True
 
 
-__all__ = ["FORMS", "joined", "one_plus_erf", "one_plus_exp", "one_plus_tanh"]
+def _rounded(value: Value) -> bool:
+    """Whether products of ``value`` that are rounded to bf16 are all that becomes of it."""
+    for user in value.users:
+        if user.name == "arith.truncf":
+            if element_of(user.results[0].type) is not bf16:
+                return False
+        elif user.name != "arith.mulf" or not _rounded(user.results[0]):
+            return False
+    return True
+
+
+__all__ = ["FORMS", "joined", "one_plus_erf", "one_plus_erf_for_bf16", "one_plus_exp", "one_plus_tanh"]

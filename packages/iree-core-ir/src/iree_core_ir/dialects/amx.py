@@ -86,17 +86,21 @@ class TileZero(Op, name="amx.tile_zero", traits=(PURE,)):
 
 
 class TileLoad(Op, name="amx.tile_load", traits=(READS,)):
-    """Row ``i`` begins at ``base[at + i * stride]``."""
+    """Row ``i`` begins at ``base[at + i * stride]``. ``streamed``: it is not read again soon, so that what is
+    keeps its place in the first cache."""
 
     base = operand(MemRefType)
     at = operand(index)
     stride = operand(index)
+    streamed = optional_attribute(UnitAttr)
     res = result(TileType)
-    assembly_format = "$base `[` $at `]` `,` $stride attr-dict `:` type($base) `into` type($res)"
+    assembly_format = (
+        "$base `[` $at `]` `,` $stride (`streamed` $streamed^)? attr-dict `:` type($base) `into` type($res)"
+    )
 
     @classmethod
-    def make(cls, base: Value, at: Value, stride: Value, type: TileType) -> Self:
-        return cls((base, at, stride), (type,))
+    def make(cls, base: Value, at: Value, stride: Value, type: TileType, *, streamed: bool = False) -> Self:
+        return cls((base, at, stride), (type,), {"streamed": UNIT} if streamed else {})
 
     def verify_op(self) -> None:
         _check_rows(self, self.base.type, self.res.type)
