@@ -34,6 +34,7 @@ from iree_codegen.window import (
 )
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineMap
+from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import bf16, f32, i32
 
 CHANNELS = "iree.channels"
@@ -150,9 +151,9 @@ def match(dispatch: Dispatch, description: Any) -> BlockedConvolution | None:
     if group == 0 or fill_number(op.outputs[0]) != 0.0 or not is_epilogue(dispatch, op, indexed=True):
         return None
     for image, weights in ((0, 1), (1, 0)) if group == 1 else ((0, 1),):
-        axes = _Axes.of(dispatch, op, image, weights, lanes)
-        if axes is not None:
-            return axes.convolution(dispatch, group)
+        loops = _loops(dispatch, op, image, weights, lanes)
+        if loops is not None:
+            return _convolution(dispatch, op, op.operands[image], op.operands[weights], lanes, group, loops)
     return None
 
 
@@ -164,7 +165,7 @@ def _group(op: Any, description: Any) -> int:
     return 1 if floats and product_operands(op) is not None else 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Step:
     """One axis of the image: ``stride * parallel loop + dilation * window loop``."""
 
@@ -174,160 +175,149 @@ class _Step:
     dilation: int
 
 
-class _Axes:
-    """The loops of ``op`` by what they do."""
+@dataclass(frozen=True)
+class _Loops:
+    """The loops of a convolution by what they do; those that are not there are None."""
 
-    def __init__(self, op: Any, image: int, weights: int, lanes: int) -> None:
-        self.op, self.image, self.weights, self.lanes = op, image, weights, lanes
-        self.steps: list[_Step] = []
-        self.out: list[Var] = []
-        self.kinds: list[str] = []
-        self.lane: Var
-        self.block: Var | None = None
-        self.channel: Var | None = None
-        self.inner: Var | None = None
-        self.batch: Var | None = None
-        self.spatial: list[int] = []
-        """The image's axes that are rows and columns."""
+    steps: tuple[_Step, ...]
+    spatial: tuple[int, ...]
+    """The image's axes that are rows and columns."""
+    kinds: tuple[str, ...]
+    """What each axis of the result is."""
+    batch: Var | None
+    block: Var | None
+    channel: Var | None
+    inner: Var | None
 
-    @classmethod
-    def of(cls, dispatch: Dispatch, op: Any, image: int, weights: int, lanes: int) -> _Axes | None:
-        self = cls(op, image, weights, lanes)
-        return self if self._find(dispatch) else None
 
-    def _find(self, dispatch: Dispatch) -> bool:
-        op = self.op
-        extents = dispatch.loop_dims(op)
-        loops = [Var(f"l{i}", e) for i, e in enumerate(extents)]
-        reduced = {loops[i] for i in op.reduction_dims}
-        forms = [indexing.of(v) for v in loops]
+def _loops(dispatch: Dispatch, op: Any, image: int, weights: int, lanes: int) -> _Loops | None:
+    """The loops of ``op`` with these operands as image and weights; None when it is no such convolution."""
+    loops = [Var(f"l{i}", e) for i, e in enumerate(dispatch.loop_dims(op))]
+    reduced = {loops[i] for i in op.reduction_dims}
+    forms = [indexing.of(v) for v in loops]
 
-        def mapped(number: int) -> list[Affine]:
-            return [indexing.apply(e, forms) for e in op.indexing_maps[number].results]
+    def mapped(number: int) -> list[Affine]:
+        return [indexing.apply(e, forms) for e in op.indexing_maps[number].results]
 
-        out = _plain(mapped(2))
-        own = _plain(mapped(self.weights))
-        if out is None or own is None or not out or not own or out[-1] is not own[-1]:
-            return False
-        self.out, self.lane, self.own = out, out[-1], own
-        steps = [_step(form, reduced) for form in mapped(self.image)]
-        if any(s is None for s in steps) or self.lane.extent != self.lanes:
-            return False
-        self.steps = [s for s in steps if s is not None]
-        read = [v for s in self.steps for v in (s.loop, s.window) if v is not None]
-        if self.lane in read or len(set(read)) != len(read):
-            return False
-        if any(v not in reduced and (v in read or v not in out) for v in own):
-            return False
-        blocks = [v for v in out if v not in read and v is not self.lane]
-        if len(blocks) > 1 or any(v not in own for v in blocks):
-            return False
-        self.block = blocks[0] if blocks else None
-        return self._name_axes(dispatch)
+    out, own = _plain(mapped(2)), _plain(mapped(weights))
+    if not out or not own or out[-1] is not own[-1] or out[-1].extent != lanes:
+        return None
+    lane = out[-1]
+    steps = [s for s in (_step(form, reduced) for form in mapped(image)) if s is not None]
+    read = [v for s in steps for v in (s.loop, s.window) if v is not None]
+    if len(steps) < len(op.indexing_maps[image].results) or lane in read or len(set(read)) != len(read):
+        return None
+    if any(v not in reduced and (v in read or v not in out) for v in own):
+        return None
+    blocks = [v for v in out if v not in read and v is not lane]
+    if len(blocks) > 1 or any(v not in own for v in blocks):
+        return None
+    return _named(steps, out, own, blocks[0] if blocks else None)
 
-    def _name_axes(self, dispatch: Dispatch) -> bool:
-        """Which axis of the image is what."""
-        steps, last = self.steps, len(self.steps) - 1
-        channels = [i for i, s in enumerate(steps) if s.loop is None and s.window is not None]
-        end = last + 1
-        if last in channels and steps[last].window is not None and steps[last].dilation == 1:
-            window = steps[last].window
-            assert window is not None
-            if window.extent == self.lanes and self.own[-2:-1] == [window]:
-                self.inner, end = window, last
-                channels.remove(last)
-        if len(channels) > 1:
-            return False
-        if channels:
-            self.channel = steps[channels[0]].window
-            if steps[channels[0]].dilation != 1:
+
+def _named(steps: list[_Step], out: list[Var], own: list[Var], block: Var | None) -> _Loops | None:
+    """Which axis of the image, the result (``out``) and the weights (``own``) is what."""
+    lane, last = out[-1], len(steps) - 1
+    channels = [i for i, s in enumerate(steps) if s.loop is None and s.window is not None]
+    inner, channel, batch = None, None, None
+    end = last + 1
+    if last in channels and steps[last].dilation == 1:
+        window = steps[last].window
+        assert window is not None
+        if window.extent == lane.extent and own[-2:-1] == [window]:
+            inner, end = window, last
+            channels.remove(last)
+    if len(channels) > 1:
+        return None
+    if channels:
+        channel = steps[channels[0]].window
+        if steps[channels[0]].dilation != 1:
+            return None
+        first = channels[0] + 1
+    elif block is not None:
+        before = out[: out.index(block)]
+        first = next((i for i in range(end) if steps[i].loop not in before), end)
+    else:
+        first = max(0, end - 2)
+    batches = [i for i in range(first) if i not in channels]
+    spatial = range(first, end)
+    if len(spatial) > 2 or len(batches) > 1:
+        return None
+    if batches:
+        step = steps[batches[0]]
+        if step.window is not None or step.stride != 1:
+            return None
+        batch = step.loop
+    parts = [(lane, LANE), (block, BLOCK), (batch, IMAGE)]
+    parts += zip([steps[axis].loop for axis in spatial[::-1]], (COLUMN, ROW), strict=False)
+    kinds = {loop: kind for loop, kind in parts if loop is not None}
+    wanted = [block, channel, *(steps[axis].window for axis in spatial), inner, lane]
+    if any(v not in kinds for v in out) or own != [v for v in wanted if v is not None]:
+        return None
+    named = tuple(kinds[v] for v in out)
+    return _Loops(tuple(steps), tuple(spatial), named, batch, block, channel, inner)
+
+
+def _convolution(
+    dispatch: Dispatch, op: Any, image: Value, weights: Value, lanes: int, group: int, loops: _Loops
+) -> BlockedConvolution | None:
+    """The numbers of a convolution with these loops; None where they are not all known, or do not fit."""
+    outside = 0.0 if group == 1 else pad_number(image)
+    outer = None if outside is None else unpadded(image, outside, loops.spatial)
+    if outer is None or outside is None or lanes % group:
+        return None
+    source, before, behind = outer
+    source_binding, weights_binding = dispatch.binding_of(source), dispatch.binding_of(weights)
+    if source_binding is None and (narrow := widened(source)) is not None:
+        source_binding = dispatch.binding_of(narrow)
+    if source_binding is None or weights_binding is None or not weights.has_one_use:
+        return None
+    dims = dispatch.dims(source)
+    axes = [loops.steps[axis] for axis in loops.spatial]
+    numbers = [v.extent for v in (loops.block, loops.channel) if v is not None]
+    numbers += [d for axis, s in zip(loops.spatial, axes, strict=True) for d in (dims[axis], _extent(s.loop))]
+    if not all(isinstance(n, int) and n > 0 for n in numbers):
+        return None
+
+    def pair(values: Sequence[Any], missing: int) -> tuple[int, int]:
+        first, second = ([missing] * 2 + [int(v) for v in values])[-2:]
+        return first, second
+
+    blocks: int = _extent(loops.channel)
+    stem = loops.inner is None
+    channels = blocks if stem else channels_there(op, blocks, lanes)
+    blocks = -(-blocks // group) if stem else blocks
+    flat = _is_flat(dispatch, op, loops.kinds)
+    rounded = source_binding.value.type.element_type is bf16
+    return BlockedConvolution(
+        op, source_binding, weights_binding, _extent(loops.batch), lanes, stem, channels, blocks,
+        _extent(loops.block), pair([dims[axis] for axis in loops.spatial], 1),
+        pair([_extent(s.loop) for s in axes], 1), pair([_extent(s.window) for s in axes], 1),
+        pair([s.stride for s in axes], 1), pair([s.dilation for s in axes], 1), pair(before, 0),
+        any((*before, *behind)), loops.kinds, flat, epilogue_cost(dispatch, op), group, int(outside),
+        rounded,
+    )  # fmt: skip
+
+
+def _is_flat(dispatch: Dispatch, op: Any, kinds: tuple[str, ...]) -> bool:
+    """Rows and columns are the last axes before the lanes; nothing behind ``op`` reads along one alone."""
+    places = {i for i, kind in enumerate(kinds) if kind in (ROW, COLUMN)}
+    rank = len(kinds)
+    if places and (max(places) != rank - 2 or min(places) != rank - 1 - len(places)):
+        return False
+    if kinds[-3:-1] == (COLUMN, ROW):
+        return False
+    for own in ops_behind(dispatch, op):
+        for inner in own.body:
+            if inner.name == "linalg.index" and inner.attributes["dim"].value in places:
                 return False
-            first = channels[0] + 1
-        elif self.block is not None:
-            before = self.out[: self.out.index(self.block)]
-            first = next((i for i in range(end) if steps[i].loop not in before), end)
-        else:
-            first = max(0, end - 2)
-        batches = [i for i in range(first) if i not in channels]
-        self.spatial = list(range(first, end))
-        if len(self.spatial) > 2 or len(batches) > 1:
-            return False
-        if batches:
-            step = steps[batches[0]]
-            if step.window is not None or step.stride != 1:
+        for argument, number in zip(own.body.args, own.body_arguments(), strict=True):
+            map = own.indexing_maps[number]
+            if not argument.uses or map is AffineMap.identity(rank):
+                continue
+            if any(e.dims_used() & places for e in map.results):
                 return False
-            self.batch = step.loop
-        kinds = {self.lane: LANE}
-        if self.block is not None:
-            kinds[self.block] = BLOCK
-        if self.batch is not None:
-            kinds[self.batch] = IMAGE
-        for axis, kind in zip(self.spatial[::-1], (COLUMN, ROW), strict=False):
-            loop = steps[axis].loop
-            if loop is not None:
-                kinds[loop] = kind
-        if any(v not in kinds for v in self.out):
-            return False
-        self.kinds = [kinds[v] for v in self.out]
-        windows = [steps[a].window for a in self.spatial]
-        wanted = [self.block, self.channel, *windows, self.inner, self.lane]
-        return self.own == [v for v in wanted if v is not None]
-
-    def convolution(self, dispatch: Dispatch, group: int) -> BlockedConvolution | None:
-        op, steps = self.op, self.steps
-        outside = 0.0 if group == 1 else pad_number(op.operands[self.image])
-        outer = None if outside is None else unpadded(op.operands[self.image], outside, self.spatial)
-        if outer is None or outside is None or self.lanes % group:
-            return None
-        source, before, behind = outer
-        binding = dispatch.binding_of(source)
-        if binding is None and (narrow := widened(source)) is not None:
-            binding = dispatch.binding_of(narrow)
-        weights = dispatch.binding_of(op.operands[self.weights])
-        if binding is None or weights is None or not op.operands[self.weights].has_one_use:
-            return None
-        dims = dispatch.dims(source)
-        numbers = [v.extent for v in (self.block, self.channel) if v is not None]
-        numbers += [d for axis in self.spatial for d in (dims[axis], _extent(steps[axis].loop))]
-        if not all(isinstance(n, int) and n > 0 for n in numbers):
-            return None
-
-        def pair(values: Sequence[Any], missing: int) -> tuple[int, int]:
-            first, second = ([missing] * 2 + [int(v) for v in values])[-2:]
-            return first, second
-
-        axes = [steps[a] for a in self.spatial]
-        blocks: int = _extent(self.channel)
-        stem = self.inner is None
-        channels = blocks if stem else channels_there(op, blocks, self.lanes)
-        blocks = -(-blocks // group) if stem else blocks
-        return BlockedConvolution(
-            op, binding, weights, _extent(self.batch), self.lanes, stem, channels, blocks,
-            _extent(self.block), pair([dims[a] for a in self.spatial], 1),
-            pair([_extent(s.loop) for s in axes], 1), pair([_extent(s.window) for s in axes], 1),
-            pair([s.stride for s in axes], 1), pair([s.dilation for s in axes], 1), pair(before, 0),
-            any((*before, *behind)), tuple(self.kinds), self._is_flat(dispatch), epilogue_cost(dispatch, op),
-            group, int(outside), binding.value.type.element_type is bf16,
-        )  # fmt: skip
-
-    def _is_flat(self, dispatch: Dispatch) -> bool:
-        places = {i for i, kind in enumerate(self.kinds) if kind in (ROW, COLUMN)}
-        rank = len(self.kinds)
-        if places and (max(places) != rank - 2 or min(places) != rank - 1 - len(places)):
-            return False
-        if self.kinds[-3:-1] == [COLUMN, ROW]:
-            return False
-        for own in ops_behind(dispatch, self.op):
-            for inner in own.body:
-                if inner.name == "linalg.index" and inner.attributes["dim"].value in places:
-                    return False
-            for argument, number in zip(own.body.args, own.body_arguments(), strict=True):
-                map = own.indexing_maps[number]
-                if not argument.uses or map is AffineMap.identity(rank):
-                    continue
-                if any(e.dims_used() & places for e in map.results):
-                    return False
-        return True
+    return True
 
 
 def channels_there(op: Any, blocks: int, lanes: int) -> int:
