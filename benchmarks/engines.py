@@ -99,11 +99,13 @@ def load_ours(job: Job) -> Runner:
 # -- onnxruntime, OpenVINO --------------------------------------------------------------------------
 
 
-def load_onnxruntime(job: Job) -> Runner:
+def load_onnxruntime(job: Job, plain: bool = False) -> Runner:
+    """``plain``: without optimizations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_DISABLE_ALL if plain else levels.ORT_ENABLE_ALL
     options.intra_op_num_threads = job.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

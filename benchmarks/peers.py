@@ -14,6 +14,9 @@ At more than one thread, a probe spins on all cores before and after each round;
 which every core reached 95 % of its best are reported apart (``quiet``). ``--quiet N`` goes on until there
 are N of those, for at most ``--patience`` seconds a model.
 
+``--agreement N`` measures no time: it compares the top classes of ours and onnxruntime for N inputs
+(``agreement.py`` says how ties are told from differences), and fails where one differs.
+
 The ratio of a model is the best f32 peer's time over ours; above 1, ours is faster. An engine that is not
 installed, fails or is wrong has a row that says so.
 """
@@ -40,6 +43,7 @@ from typing import Any
 
 import numpy as np
 
+import agreement
 import engines
 import peers_page
 import peers_table
@@ -447,6 +451,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quiet", type=int, default=0, help="quiet rounds wanted at more than one thread")
     parser.add_argument("--patience", type=float, default=120, help="seconds to wait for them, a model")
+    parser.add_argument("--agreement", type=int, default=0, help="compare top classes for so many inputs")
     parser.add_argument("--json", type=Path, help="write everything here")
     parser.add_argument("--html", type=Path, help="write a page with tables and plots here")
     parser.add_argument("--from-json", type=Path, help="measure nothing, show this report")
@@ -460,10 +465,27 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Top classes of many inputs; 1 where some differ."""
+    results = []
+    for name in options.models:
+        prepared = prepare(name, ["ours"], options.cache)
+        if failure := prepared.cells["ours"].failure:
+            raise SystemExit(f"{name}: {failure}")
+        own = prepared.artifact(ENGINES["ours"])
+        results.append(
+            agreement.agreement(prepared.model, prepared.onnx, own, options.agreement, options.cache)
+        )
+    agreement.show(results)
+    return int(any(result.different for result in results))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     # Ended from outside, the engines are ended too: a stopped process would not notice by itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.agreement:
+        return compare(options)
     entries: list[dict[str, Any]] = []
     if options.from_json is not None:
         result = json.loads(options.from_json.read_text())

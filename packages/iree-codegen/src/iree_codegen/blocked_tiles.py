@@ -78,10 +78,16 @@ class Reduction:
     inner: int
 
     def turns(self) -> tuple[list[tuple[int, int]], list[int]]:
-        """(loops as (count, step), offsets of the steps written out)."""
+        """(loops as (count, step), offsets of the steps written out).
+
+        Those of a window are written out for stems alone: taps side by side read the same pixels, and LLVM
+        would keep those in registers that it has not.
+        """
         loops = [(self.blocks, self.plane), *zip(self.kernel, self.steps, strict=True)]
         taps = list(range(self.inner))
         while len(loops) > 1 and loops[-1][0] * len(taps) <= MOST_TAPS:
+            if loops[-1][0] > 1 and self.inner > 1:
+                break
             count, step = loops.pop()
             taps = [i * step + tap for i in range(count) for tap in taps]
         return loops, taps

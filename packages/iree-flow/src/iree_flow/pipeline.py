@@ -65,7 +65,7 @@ def global_optimization(module: Any, session: Session) -> None:
     """
     session.run(module, GatherFirst(), IntegerProducts(), Requantize(), Canonicalize(), Cse())
     session.run(module, BlockChannels(), Canonicalize(), Cse())
-    session.run(module, DropUnitDims(), Canonicalize(), Requantize(), Canonicalize(), Cse())
+    session.run(module, DropUnitDims(), Canonicalize(), Requantize(floats=True), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, RaiseAttention(), Canonicalize(), Cse(), ResolveDims())
     session.run(module, JoinSiblings(), Canonicalize(), Cse(), ResolveDims())

@@ -4,16 +4,19 @@ Before: elementwise ops that scale integers (sums of products, dequantized bytes
 and a quantization: ``clamp(round(x / scale) + zero point)``. After, for targets that multiply 8-bit integers:
 one op on the integers, ``clamp(round(sum of factor * integers + number) + zero point)``, with the clamps on
 i32. Rounding is an addition: numbers near ``1.5 * 2 ** 23`` have no fraction. A bias that is a multiple of
-the factor is added to the integers, exactly. Factors are rounded once, so a result may differ from the
-chain's where that is halfway between two integers. Maxima of windows of dequantized bytes are taken of the
-bytes.
+the factor is added to the integers, exactly. Order and precision are those of onnxruntime's integer kernels,
+so that the bytes are the same; they may differ from the chain's where that is halfway between two integers.
+Maxima of windows of dequantized bytes are taken of the bytes.
+
+With ``floats`` (when nothing else can be found any more) other numbers are clamped and rounded likewise: the
+same bytes, in fewer steps. NaN becomes the lowest byte.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,6 +53,8 @@ class Requantize(Pass):
     name: ClassVar[str] = "requantize"
     always: bool = False
     """Whatever the target says."""
+    floats: bool = False
+    """Also what is quantized from numbers that are no scaled integers."""
 
     def run(self, module: Op, context: PassContext) -> None:
         ask = getattr(context.options.get("target"), "integer_products", None)
@@ -59,18 +64,21 @@ class Requantize(Pass):
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
-                    _block(block, context.constants, resolver)
+                    _block(block, context.constants, resolver, self.floats)
 
 
-def _block(block: Block, constants: ConstantStore, resolver: DimResolver) -> None:
+def _block(block: Block, constants: ConstantStore, resolver: DimResolver, floats: bool) -> None:
     for op in block.ops:
         if op.name == "linalg.pooling_nchw_max":
             pool_bytes(op, constants, resolver)
     tracer = Tracer(constants)
     for op in block.ops:
-        found = _quantization(op, tracer)
+        rounding = _rounding(op)
+        found = None if rounding is None else _quantization(op, rounding, tracer)
         if found is not None:
             found.rewrite(constants, resolver)
+        elif floats and rounding is not None:
+            rounding.rewrite(op)
 
 
 @dataclass
@@ -92,11 +100,11 @@ class _Quantization:
         builder.location = op.location
         operands = _Operands(constants, builder, op.results[0].type.rank)
         terms, number = _merged(self.exact)
-        # What stands for the sums is multiplied last: its product and the numbers round together.
-        order = sorted(terms, key=lambda t: t.source.type.element_type is i32)
-        sources = [operands.tensor(t.source) for t in order]
-        shifts = [operands.number(t.shift, i32) for t in order]
-        factors = [operands.number(t.factor, f32) for t in order]
+        inside = self.zero_point if len(terms) > 1 else 0
+        number = _constant_part(terms, number, inside)
+        sources = [operands.tensor(t.source) for t in terms]
+        shifts = [operands.number(t.shift if _is_sum(t) else np.zeros(()), i32) for t in terms]
+        factors = [operands.number(t.factor, f32) for t in terms]
         rest = operands.number(number, f32)
         empty = builder.create(tensor.Empty, list(resolver.dims(op.results[0])), i8).result
 
@@ -107,25 +115,30 @@ class _Quantization:
                 element = i32 if operand.dtype == np.int32 else f32
                 return b.insert(arith.Constant.of(operand.item(), element)).result
 
-            rounder = b.insert(arith.Constant.of(ROUNDER, f32)).result
-            total = None if _is_zero(rest) else read(rest)
-            rounded = total is None and len(order) == 1
-            for term, source, shift, factor in zip(order, sources, shifts, factors, strict=True):
-                value = arguments[source]
-                if term.source.type.element_type is i8:
-                    value = b.create(arith.ExtSI if term.signed else arith.ExtUI, value, i32).result
-                if not _is_zero(shift):
-                    value = b.create(arith.AddI, value, read(shift)).result
+            def scaled(number: int, total: Value | None) -> Value:
+                """``total`` and a term; without it the term, rounded."""
+                value = arguments[sources[number]]
+                if not _is_sum(terms[number]):
+                    extension: Any = arith.ExtSI if terms[number].signed else arith.ExtUI
+                    value = b.create(extension, value, i32).result
+                if not _is_zero(shifts[number]):
+                    value = b.create(arith.AddI, value, read(shifts[number])).result
                 value = b.create(arith.SIToFP, value, f32).result
-                total = rounder if rounded else total
+                factor = read(factors[number])
                 if total is None:
-                    total = b.create(arith.MulF, value, read(factor)).result
-                else:
-                    total = b.create(math_ops.Fma, value, read(factor), total).result
-            if not rounded:
-                total = b.create(arith.AddF, total, rounder).result
+                    return b.create(arith.MulF, value, factor).result
+                return b.create(math_ops.Fma, value, factor, total).result
+
+            if len(terms) == 1:
+                total = scaled(0, None)
+                total = total if _is_zero(rest) else b.create(arith.AddF, total, read(rest)).result
+            else:
+                total = read(rest)
+                for term in reversed(range(len(terms))):
+                    total = scaled(term, total)
+            total = _rounded(total, b)
             result = b.create(arith.Bitcast, total, i32).result
-            offset = self.zero_point - ROUNDER_BITS
+            offset = self.zero_point - inside - ROUNDER_BITS
             for kind, amount in ((arith.AddI, offset), (arith.MaxSI, self.low), (arith.MinSI, self.high)):
                 result = b.create(kind, result, b.insert(arith.Constant.of(amount, i32)).result).result
             return b.create(arith.TruncI, result, i8).result
@@ -149,22 +162,36 @@ class _Quantization:
         return bool(np.all(np.abs(term.factor - 1) < 1e-4 / 256) and np.all(np.abs(kept) < 1e-4))
 
 
+def _rounded(value: Value, b: Builder) -> Value:
+    """The number with its rounding in the low bits: a subtraction, which no target joins with the product."""
+    result: Value = b.create(arith.SubF, value, b.insert(arith.Constant.of(-ROUNDER, f32)).result).result
+    return result
+
+
+def _is_sum(term: Term) -> bool:
+    return term.source.type.element_type is i32
+
+
 def _merged(exact: Scaled) -> tuple[list[Term], Array]:
-    """Terms of which sums hold shifts (and the number, where it is a multiple of a factor), bytes none."""
-    number = exact.number
-    terms = []
-    for term in exact.terms:
-        if term.source.type.element_type is i8:
-            number = number + term.factor * term.shift
-            terms.append(Term(term.source, term.signed, term.factor, np.zeros(())))
-        else:
-            terms.append(term)
-    if len(terms) == 1 and terms[0].source.type.element_type is i32 and np.all(terms[0].factor != 0):
+    """The terms and the number; one that is a multiple of the only term's factor is part of its shift."""
+    terms, number = list(exact.terms), exact.number
+    if len(terms) == 1 and _is_sum(terms[0]) and np.all(terms[0].factor != 0):
         (term,) = terms
         whole = np.round(number / term.factor)
         if np.all(np.abs(whole * term.factor - number) <= EXACT) and np.all(np.abs(whole) < LARGEST):
-            return [Term(term.source, True, term.factor, term.shift + whole)], np.zeros(())
+            return [replace(term, shift=term.shift + whole)], np.zeros(())
     return terms, number
+
+
+def _constant_part(terms: Sequence[Term], number: Array, zero_point: int) -> Array:
+    """``number``, the shifts of bytes and the zero point, in the order and precision of onnxruntime."""
+    shifted = np.zeros((), np.float32)
+    for term in reversed(terms):
+        if not _is_sum(term):
+            exact = term.factor.astype(np.float32).astype(np.float64) * -term.shift + shifted
+            shifted = exact.astype(np.float32)
+    found: Array = np.asarray(number + zero_point - shifted.astype(np.float64))
+    return found
 
 
 class _Operands:
@@ -203,27 +230,38 @@ def _is_zero(operand: int | Array) -> bool:
 # -- what is quantized ----------------------------------------------------------------------------------
 
 
-def _quantization(op: Any, tracer: Tracer) -> _Quantization | None:
-    """An elementwise op that yields ``clamp(round(x) + zero point)`` of scaled integers ``x``."""
+@dataclass
+class _Rounding:
+    """``clamp(round(value) + zero_point, low, high)`` made a byte."""
+
+    value: Value
+    signed: bool
+    low: int
+    high: int
+    zero_point: int
+
+    def rewrite(self, op: Any) -> None:
+        """Make the byte that ``op`` yields in fewer steps."""
+        terminator = op.body.terminator
+        b = Builder.before_op(terminator)
+        b.location = terminator.location
+
+        def number(value: float) -> Value:
+            return b.insert(arith.Constant.of(value, f32)).result
+
+        value: Value = b.create(arith.MaxNumF, self.value, number(float(self.low - self.zero_point))).result
+        value = b.create(arith.MinNumF, value, number(float(self.high - self.zero_point))).result
+        value = _rounded(value, b)
+        offset = b.insert(arith.Constant.of(self.zero_point - ROUNDER_BITS, i32)).result
+        whole = b.create(arith.AddI, b.create(arith.Bitcast, value, i32).result, offset).result
+        terminator.set_operands([b.create(arith.TruncI, whole, i8).result])
+
+
+def _rounding(op: Any) -> _Rounding | None:
+    """How the elementwise ``op`` quantizes; None where it makes something else."""
     if not is_elementwise(op) or op.outputs[0].type.element_type is not i8:
         return None
-    steps = _steps(op.body.terminator.operands[0])
-    if steps is None:
-        return None
-    value, signed, low, high, zero_point = steps
-    exact = tracer.value_in(op, value)
-    if not isinstance(exact, Scaled) or exact.is_number or not _fits(op, exact):
-        return None
-    allowed = (-128, 127) if signed else (0, 255)
-    # Clamps before the rounding are clamps behind it: rounding keeps the order.
-    bounds = [max(-LARGEST, min(LARGEST, float(np.round(b)))) + zero_point for b in (exact.low, exact.high)]
-    numbers = [int(max(allowed[0], min(allowed[1], b))) for b in (max(low, bounds[0]), min(high, bounds[1]))]
-    return _Quantization(op, exact, int(zero_point), numbers[0], max(numbers))
-
-
-def _steps(value: Value) -> tuple[Value, bool, float, float, float] | None:
-    """(what is rounded, signed, low, high, zero point); None where ``value`` is made in another way."""
-    last = value.defining_op
+    last = op.body.terminator.operands[0].defining_op
     if last is None or last.name not in ("arith.fptoui", "arith.fptosi"):
         return None
     found = []
@@ -235,17 +273,34 @@ def _steps(value: Value) -> tuple[Value, bool, float, float, float] | None:
             return None
         found.append(bound)
         value = clamp.operands[0]
-    zero_point = 0.0
+    high, low = found
+    zero_point: float = 0.0
     made = value.defining_op
     if made is not None and made.name == "arith.addf":
         offset = known_number(made.operands[1])
-        if offset is None or offset != round(offset):
+        if offset is None:
             return None
         zero_point, value = offset, made.operands[0]
         made = value.defining_op
-    if made is None or made.name != "math.roundeven":
+    if made is None or made.name != "math.roundeven" or value.type is not f32:
         return None
-    return made.operands[0], last.name == "arith.fptosi", found[1], found[0], zero_point
+    signed = last.name == "arith.fptosi"
+    least, most = (-128, 127) if signed else (0, 255)
+    if not (least <= low <= zero_point <= high <= most) or any(n % 1 for n in (low, high, zero_point)):
+        return None
+    return _Rounding(made.operands[0], signed, int(low), int(high), int(zero_point))
+
+
+def _quantization(op: Any, rounding: _Rounding, tracer: Tracer) -> _Quantization | None:
+    """What ``op`` quantizes, if that is scaled integers."""
+    exact = tracer.value_in(op, rounding.value)
+    if not isinstance(exact, Scaled) or exact.is_number or not _fits(op, exact):
+        return None
+    # Clamps before the rounding are clamps behind it: rounding keeps the order.
+    bounds = (max(-LARGEST, min(LARGEST, float(np.round(b)))) for b in (exact.low, exact.high))
+    low, high = (int(b) + rounding.zero_point for b in bounds)
+    low = min(max(low, rounding.low), rounding.high)
+    return _Quantization(op, exact, rounding.zero_point, low, max(low, min(high, rounding.high)))
 
 
 def _fits(op: Any, exact: Scaled) -> bool:

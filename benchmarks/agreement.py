@@ -1,0 +1,96 @@
+"""Whether ours and onnxruntime give the same top class for many inputs: ``peers.py MODEL --agreement N``.
+
+In a quantized network a sum that lies halfway between two integers goes up in one engine and down in another,
+since each rounds at places of its own, and what follows amplifies that. How far is measured on onnxruntime
+alone: with and without its optimizations it computes the same file, on integers or as the f32 ops that the
+file states. The top classes of ours and of onnxruntime are
+
+- *same*: the same class;
+- *tie*: different classes, whose logits in onnxruntime are no further apart than two logits of this input can
+  approach each other by moving as far as its own do when its optimizations are left out;
+- *different*: anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import engines
+import terminal
+import zoo
+
+Array = np.ndarray[Any, Any]
+FIRST_SEED = 1000
+"""Of the inputs: others than those that are timed (and that quantizers saw)."""
+
+
+@dataclass
+class Agreement:
+    """Counts of inputs; a row of several answers is one input, judged by its worst answer."""
+
+    model: str
+    same: int = 0
+    ties: int = 0
+    different: int = 0
+    reference_differs: int = 0
+    """How often onnxruntime has another top class without its optimizations."""
+    largest: float = 0.0
+    """Of ours from onnxruntime, in units of the largest logit."""
+
+    def judge(self, ours: Array, reference: Array, other: Array) -> None:
+        """Answers ``[..., classes]`` to one input: ours, onnxruntime's, its own without optimizations."""
+        flat = [a.reshape(-1, a.shape[-1]).astype(np.float64) for a in (ours, reference, other)]
+        rows = np.arange(len(flat[0]))
+        mine, theirs, again = (a.argmax(axis=1) for a in flat)
+        apart = flat[1][rows, theirs] - flat[1][rows, mine]
+        moved = np.abs(flat[1] - flat[2]).max(axis=1)
+        unequal = mine != theirs
+        if not np.isfinite(flat[0]).all() or (unequal & (apart > 2 * moved)).any():
+            self.different += 1
+        elif unequal.any():
+            self.ties += 1
+        else:
+            self.same += 1
+        self.reference_differs += bool((again != theirs).any())
+        scale = float(np.abs(flat[1]).max()) or 1.0
+        self.largest = max(self.largest, float(np.abs(flat[0] - flat[1]).max()) / scale)
+
+
+def agreement(model: zoo.Model, onnx: Path, artifact: Path, count: int, cache: Path) -> Agreement:
+    """Ask both for ``count`` inputs; of several outputs the first counts."""
+    feed = model.feed(FIRST_SEED)
+    job = engines.Job(engines.ENGINES["ours"], onnx, artifact, feed, 1, model.name, cache)
+    peers = (engines.load_onnxruntime(job, plain) for plain in (False, True))
+    runners = [engines.load_ours(job), *peers]
+    found = Agreement(model.name)
+    for number in range(count):
+        for name, array in model.feed(FIRST_SEED + number).items():
+            # The engines hold these arrays.
+            np.copyto(feed[name], array)
+        found.judge(*(np.array(run()[0]) for run in runners))
+    return found
+
+
+def show(results: Sequence[Agreement]) -> None:
+    columns = (
+        "model", "inputs", "same", "ties", "different", "onnxruntime against itself", "largest error"
+    )  # fmt: skip
+    rows = [
+        [
+            r.model,
+            str(r.same + r.ties + r.different),
+            str(r.same),
+            str(r.ties),
+            str(r.different),
+            f"{r.reference_differs} different",
+            f"{r.largest:.2g}",
+        ]
+        for r in results
+    ]
+    title = "Top classes of ours and onnxruntime (ties: see agreement.py)"
+    terminal.show(title, columns, rows, ("model",))
