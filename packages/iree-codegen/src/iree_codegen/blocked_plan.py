@@ -64,8 +64,6 @@ class Plan:
     """Blocks of input channels between two visits of a tile; 0: all at once."""
     cycles: float
     """Of one image, on one core."""
-    score: float = 0.0
-    """With two threads in mind, too: the least is best."""
 
     @property
     def blocks(self) -> int:
@@ -166,28 +164,33 @@ def _chunk(c: BlockedConvolution, vectors: int, pixels: int) -> int:
     return 0 if chunk * per_block < CHUNK_BYTES // 4 else chunk
 
 
-def _shapes(c: BlockedConvolution, registers: int) -> Iterator[Plan]:
-    images = c.batch if isinstance(c.batch, int) else 1
-    wanted = min(ENOUGH_GROUPS, max(1, flops(c, images) // GROUP_FLOPS))
+def _shapes(c: BlockedConvolution, registers: int) -> Iterator[tuple[float, int, Grid]]:
+    """Register tiles: (cycles of their products, vectors, grid)."""
     small = c.flat and not c.stem and math.prod(c.out_size) <= SMALL_PLANE
     for vectors, pixels in vector_choices(registers, c.out_blocks):
-        panels = -(-c.out_blocks // vectors)
         for grid in grids(*c.out_size, pixels, flat=c.flat and c.is_plain, small=small):
-            products = _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem)
-            sizes = {-(-grid.bands // n) for n in (1, 2, 4, 8, 16, 32, 64)}
-            for bands in sorted(sizes):
-                blocks = -(-grid.bands // bands)
-                chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
-                for groups in {wanted, min(wanted, 4), min(wanted, 2)}:
-                    shares = min(panels, max(1, -(-groups // (blocks * images))))
-                    shares = -(-panels // -(-panels // shares))
-                    plan = Plan(vectors, grid, bands, shares, chunk, 0.0)
-                    yield _judged(c, plan, products, wanted, images)
+            yield _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem), vectors, grid
 
 
-def _judged(c: BlockedConvolution, plan: Plan, products: float, wanted: int, images: int) -> Plan:
-    """``plan`` with its cycles."""
+def _plans(c: BlockedConvolution, vectors: int, grid: Grid, wanted: int) -> Iterator[Plan]:
+    """How workgroups may share a grid and its panels."""
+    images = c.batch if isinstance(c.batch, int) else 1
+    panels = -(-c.out_blocks // vectors)
+    for bands in {-(-grid.bands // n) for n in (1, 2, 4, 8, 16, 32, 64)}:
+        blocks = -(-grid.bands // bands)
+        chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
+        found = set()
+        for groups in (wanted, min(wanted, 4), min(wanted, 2)):
+            shares = min(panels, max(1, -(-groups // (blocks * images))))
+            found.add(-(-panels // -(-panels // shares)))
+        for shares in found:
+            yield Plan(vectors, grid, bands, shares, chunk, 0.0)
+
+
+def _cycles(c: BlockedConvolution, plan: Plan, products: float, wanted: int) -> tuple[float, float]:
+    """Of one thread; and with two in mind, too, by which plans are compared."""
     grid = plan.grid
+    images = c.batch if isinstance(c.batch, int) else 1
     kinds = len(grid.band + grid.rest)
     code = TILE_CODE * kinds * (kinds + 1) / 2 + UNEVEN * (grid.bands % plan.bands != 0)
     starts = plan.blocks * plan.shares * GROUP_CYCLES
@@ -204,7 +207,7 @@ def _judged(c: BlockedConvolution, plan: Plan, products: float, wanted: int, ima
         half = products / 2 * longer
         apart = plan.blocks * images == 1
         two = half * (1 + code) + starts / 2 + _memory(c, plan, half, 2, apart)
-    return replace(plan, cycles=one, score=weighed(one, two, groups))
+    return one, weighed(one, two, groups)
 
 
 def choose(c: BlockedConvolution, description: Any) -> Plan:
@@ -214,4 +217,15 @@ def choose(c: BlockedConvolution, description: Any) -> Plan:
 
 @functools.lru_cache(maxsize=256)
 def _best(c: BlockedConvolution, registers: int) -> Plan:
-    return min(_shapes(c, registers), key=lambda p: p.score)
+    wanted = min(ENOUGH_GROUPS, max(1, flops(c, c.batch if isinstance(c.batch, int) else 1) // GROUP_FLOPS))
+    best, least, cycles = None, math.inf, 0.0
+    for products, vectors, grid in sorted(_shapes(c, registers), key=lambda shape: shape[0]):
+        # All else only adds to the products.
+        if products >= least:
+            break
+        for plan in _plans(c, vectors, grid, wanted):
+            one, score = _cycles(c, plan, products, wanted)
+            if score < least:
+                best, least, cycles = plan, score, one
+    assert best is not None
+    return replace(best, cycles=cycles)
