@@ -104,6 +104,9 @@ class _Emitter(BlockedTiles):
         number: Index = self.frame.ids[0]
         share, rest = k.mod(number, plan.shares), k.floordiv(number, plan.shares)
         block: Index = k.mod(rest, plan.blocks) if plan.blocks > 1 else 0
+        if c.out_blocks < c.blocks:
+            # A wide image was written from its first row on, and will be again: its last rows are near still.
+            block = k.sub(plan.blocks - 1, block)
         self.image = k.floordiv(rest, plan.blocks) if c.batch != 1 else 0
         first_band = k.mul(block, plan.bands)
         self.first_row = k.mul(first_band, grid.height)
