@@ -30,6 +30,7 @@ from iree_flow.passes.join_siblings import JoinSiblings
 from iree_flow.passes.lower_control_flow import LowerControlFlow
 from iree_flow.passes.narrow_results import NarrowResults
 from iree_flow.passes.outline_dispatch_regions import OutlineDispatchRegions
+from iree_flow.passes.patch_products import PatchProducts
 from iree_flow.passes.place import Place
 from iree_flow.passes.raise_attention import RaiseAttention
 from iree_flow.passes.read_on_host import ReadOnHost
@@ -64,6 +65,7 @@ def global_optimization(module: Any, session: Session) -> None:
     the way, elementwise chains merged.
     """
     session.run(module, GatherFirst(), IntegerProducts(), Requantize(), Canonicalize(), Cse())
+    session.run(module, PatchProducts(), Canonicalize(), Cse())
     session.run(module, BlockChannels(), Canonicalize(), Cse())
     session.run(module, DropUnitDims(), Canonicalize(), Requantize(floats=True), Canonicalize(), Cse())
     session.run(module, FuseElementwise(), Canonicalize(), Cse(), ResolveDims())
