@@ -15,10 +15,10 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from iree_base import debug
+from iree_base.records import record
 
 TEMPORARY = ".new-"
 ABANDONED_SECONDS = 3600.0
@@ -29,7 +29,7 @@ KEPT = 0.75
 """Pruning goes down to this part of the limit, so that it is rare."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CacheEntry:
     """A file; ``used`` is when it was last written or read, in seconds since the epoch."""
 
@@ -38,7 +38,7 @@ class CacheEntry:
     used: float
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DiskCache:
     """``pattern`` is matched against the path below ``directory``, with ``/`` between folders. ``what`` says
     in a few words what is kept. ``max_bytes`` bounds the cache.

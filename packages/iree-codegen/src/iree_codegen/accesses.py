@@ -7,9 +7,9 @@ common to several steps, which accesses are contiguous along a loop, which loops
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dispatch import Dispatch
@@ -19,7 +19,7 @@ from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType
 
 
-@dataclass
+@record
 class Access:
     """``value[forms]`` is read; ``loops`` are the reduction variables that run around the access."""
 
@@ -28,7 +28,7 @@ class Access:
     loops: tuple[Var, ...] = ()
 
 
-@dataclass
+@record
 class Walk:
     """Everything that computing some elements touches."""
 

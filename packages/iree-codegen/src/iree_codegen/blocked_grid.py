@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen import cost_model
 
 SMALL_PLANE = 64
@@ -19,7 +19,7 @@ WIDEST = 14
 """Pixels of a tile, at most."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tiles:
     """``count`` tiles side by side, ``step`` columns apart, from (row, column) ``first`` of the band on."""
 
@@ -30,7 +30,7 @@ class Tiles:
     step: int = 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Grid:
     """A plane of ``rows`` x ``columns``; ``flat``: these are other factors of the plane's pixels."""
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import indexing
 from iree_codegen.contraction import product_operands
 from iree_codegen.dims import Dim
@@ -43,7 +44,7 @@ IMAGE, BLOCK, ROW, COLUMN, LANE = "image", "block", "row", "column", "lane"
 """What an axis of the result is."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BlockedConvolution:
     """Sizes are of the unpadded image; offsets and strides below count elements, or words of bytes."""
 
@@ -165,7 +166,7 @@ def _group(op: Any, description: Any) -> int:
     return 1 if floats and product_operands(op) is not None else 0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Step:
     """One axis of the image: ``stride * parallel loop + dilation * window loop``."""
 
@@ -175,7 +176,7 @@ class _Step:
     dilation: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Loops:
     """The loops of a convolution by what they do; those that are not there are None."""
 

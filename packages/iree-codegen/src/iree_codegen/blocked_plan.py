@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.blocked_grid import SMALL_PLANE, WIDEST, Grid, grids
 from iree_codegen.blocked_image import BlockedConvolution, flops
 from iree_codegen.cost_model import FAR_BYTES, LATENCY, LINE_BYTES, PORTS, REMOTE_BYTES, idle, weighed
@@ -51,7 +52,7 @@ CHUNKED_PIXELS = 200
 """Planes of up to so many pixels keep their sums in scratch between chunks."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Plan:
     vectors: int
     """Vectors of output channels of a register tile, and of a panel of weights."""

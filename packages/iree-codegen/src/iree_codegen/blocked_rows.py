@@ -6,8 +6,8 @@ Elements are words: of bytes four channels, which a stem puts together here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.blocked_image import BlockedConvolution
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_core_ir.ir.operation import Value
@@ -19,7 +19,7 @@ PAGE_ELEMENTS = 1024
 LINE_ELEMENTS = 16
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rows:
     """Where the input of some output pixels lies: offsets in elements."""
 

@@ -8,8 +8,8 @@ other. A plane is walked in bands of rows as in ``blocked_grid``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.tile_panels import ROWS
 
 FEWEST = 9
@@ -18,7 +18,7 @@ LONGEST_LIST = 1024
 """Planes of up to so many pixels are also taken as one list that is not cut."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Run:
     """The pixels of one tile, from the patch's first pixel on."""
 
@@ -27,7 +27,7 @@ class Run:
     pixels: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Patches:
     """``count`` patches side by side, ``step`` columns apart, from (row, column) ``first`` of the band on."""
 
@@ -49,7 +49,7 @@ class Patches:
         return self.runs
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PatchGrid:
     """A plane of ``rows`` x ``columns``; ``flat``: these are other factors of the plane's pixels."""
 

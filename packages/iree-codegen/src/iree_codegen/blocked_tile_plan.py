@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from iree_base.records import record
 from iree_codegen.blocked_image import BlockedConvolution, flops
 from iree_codegen.blocked_plan import FLOAT_BYTES, GROUP_CYCLES, L1_BYTES, L2_BYTES, UNEVEN, choose, exposed
 from iree_codegen.blocked_tile_grid import Patches, PatchGrid, patch_grids
@@ -56,7 +57,7 @@ FEW = 0.02
 """What two or three cost, which threads share less evenly."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TileImage:
     """Where the converted rows of a workgroup lie: offsets in bf16 elements."""
 
@@ -85,7 +86,7 @@ class TileImage:
         return -(-size // LINE_ELEMENTS) * LINE_ELEMENTS
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PatchPlan:
     grid: PatchGrid
     parts: int

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.blocked_image import BLOCK, COLUMN, IMAGE, LANE, ROW, BlockedConvolution
@@ -37,7 +37,7 @@ LINE = 16
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Panel:
     """The weights of some vectors of output channels."""
 
@@ -52,7 +52,7 @@ class Panel:
     """From vector to vector."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Ahead:
     """What to fetch while a tile is computed."""
 
@@ -66,7 +66,7 @@ class Ahead:
     """Memory and start: where the epilogue reads or (true) writes the pixels of a tile, side by side."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Reduction:
     """What a tile sums over: ``blocks`` of ``inner`` channels under the window, offsets in elements."""
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_grid import balanced
 from iree_codegen.blocked_image import BlockedConvolution
@@ -47,7 +48,7 @@ TRANSFORM_CYCLES = 44
 WANTED_GROUPS = 2
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Strips:
     """The plan: rows of tiles that a workgroup takes, and its register tile."""
 

@@ -8,8 +8,8 @@ left position by position, transposed in registers to rows of channels, and fini
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, Rows, rows_layout
 from iree_codegen.convolution_tiles import NAME, ConvolutionTiles
 from iree_codegen.dispatch import Dispatch
@@ -33,7 +33,7 @@ LINE = 16
 """Floats of a cache line."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ChannelTiles:
     """The plan: where the input lies, and the positions of every register tile."""
 

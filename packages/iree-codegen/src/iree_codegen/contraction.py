@@ -6,9 +6,9 @@ is contiguous, ``B`` the operand that has it, ``A`` the other one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
 from iree_codegen.dims import Dim
@@ -27,7 +27,7 @@ MOVEMENT = frozenset(
 )  # fmt: skip
 
 
-@dataclass
+@record
 class Root:
     """The only reduction of a dispatch, and how the results read it.
 

@@ -7,8 +7,8 @@ that are read once a block.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.window import Window, images
 from iree_codegen.workgroup_description import WorkgroupDescription
 
@@ -24,7 +24,7 @@ PANELS = {16: (6, 4), 32: (6, 8, 4, 5, 14)}
 CACHED_WEIGHTS = 1 << 20
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rows:
     """Some output rows of one image: where their input lies. ``copied``: in scratch, padded."""
 
@@ -52,7 +52,7 @@ class Rows:
         return self.phase // self.pitch
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Blocks:
     """The plan of a convolution."""
 

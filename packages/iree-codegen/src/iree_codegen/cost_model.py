@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.workgroup_description import WorkgroupDescription
 
 PORTS = 2
@@ -54,7 +54,7 @@ ROWS_PER_BLOCK = 256
 """Rows of A that one workgroup takes where their number is known only when the dispatch runs."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Core:
     """What the model knows about a core; ``of`` a target description."""
 
@@ -112,7 +112,7 @@ def balanced(extent: int, most: int) -> tuple[int, int, int]:
 # -- a product --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Product:
     """A product to schedule. Sizes that are None are known when the dispatch runs."""
 
@@ -129,7 +129,7 @@ class Product:
     """A workgroup prepares its own panel of B: it takes one, for all rows."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Schedule:
     """``for block of rows: for chunk of the reduction: for panel of columns: for tile of rows``.
 

@@ -9,11 +9,12 @@ program, and inside a kernel they become index arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record(frozen=True, slots=True)
 class Expr:
     """``kind`` is ``arg`` (argument number), or ``add sub mul floordiv ceildiv mod min max`` of two dims."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim, Expr
 from iree_codegen.errors import INVALID_DISPATCH, UNSUPPORTED_OP, CodegenError
@@ -25,7 +25,7 @@ from iree_core_ir.ir.types import DYNAMIC, FloatType, IndexType, IntegerType, Te
 READ, WRITE, READWRITE = "read", "write", "readwrite"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Binding:
     """A tensor argument: ``index`` among the ABI's bindings, ``argument`` among the function's arguments."""
 
@@ -43,7 +43,7 @@ class Binding:
         return self.packed is not None and json.loads(self.packed) == {"kind": kind, "parameters": parameters}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Scalar:
     """A scalar argument: ``words`` 32-bit constants from ``first`` on."""
 
@@ -53,7 +53,7 @@ class Scalar:
     words: int
 
 
-@dataclass
+@record
 class Dispatch:
     """The function ``func`` taken apart. Raises CodegenError when it breaks the contract."""
 

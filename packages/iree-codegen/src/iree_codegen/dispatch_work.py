@@ -9,11 +9,12 @@ far it is from the best possible (a roofline).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from iree_base.element_types import element_type
 from iree_base.postfix import Number
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import READ, READWRITE, Dispatch
@@ -52,7 +53,7 @@ _OPERATORS = {
 }
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DispatchWork:
     """``flops``: additions, multiplications and the like, of floats or integers. ``transcendentals``: exp,
     tanh and the like. ``constants``, ``read``, ``written``: bytes of weights, of other inputs, of results.

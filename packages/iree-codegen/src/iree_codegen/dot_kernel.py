@@ -7,14 +7,13 @@ steps (``taps``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import VectorType, i8, i32, index
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DotKernel:
     """Everything that is static about the function; distances are in words."""
 

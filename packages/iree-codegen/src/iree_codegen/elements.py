@@ -8,9 +8,9 @@ its loops. So fused chains need no intermediate tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
@@ -28,7 +28,7 @@ UNROLLED_REDUCTION = 25
 """Reductions of up to so many steps (pooling windows) are written out."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Memory:
     """Where a tensor value lies: flat memory, and the step in elements per dim (0: the dim is not stored)."""
 
@@ -45,7 +45,7 @@ class Memory:
         return result
 
 
-@dataclass
+@record
 class Point:
     """Where a kernel stands: loop bindings, the lanes that count (None: all), values computed here."""
 

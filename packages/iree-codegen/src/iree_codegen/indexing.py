@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim, divide_exactly
 from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
@@ -22,7 +22,7 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import index as index_type
 
 
-@dataclass(eq=False, slots=True)
+@record(eq=False, slots=True)
 class Var:
     """A loop variable in ``[0, extent)``, a computed index (``value``), or a quotient or remainder.
 
@@ -35,7 +35,7 @@ class Var:
     definition: tuple[str, Affine, Dim] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Affine:
     """``constant + sum(coefficient * variable)``; variables in order of first use."""
 
@@ -226,7 +226,7 @@ def apply(
     return mod(a, b.constant)
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Bindings:
     """Where a kernel's loops stand: variable -> index of lane 0, and the variables that run along lanes.
 

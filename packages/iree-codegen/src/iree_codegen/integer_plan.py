@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.contraction import Root, direct_access, find_root, operand_forms
 from iree_codegen.dims import Dim
@@ -54,7 +54,7 @@ def weights_of(dispatch: Dispatch, root: Root) -> Binding | None:
     return binding if binding is not None and binding.constant else None
 
 
-@dataclass
+@record
 class IntegerPlan:
     """A matrix product: sizes in elements."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import element_type
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Dispatch
@@ -31,7 +31,7 @@ INDEX_BITS = "iree.index_bits"
 """Width of ``index`` in the kernel, 32 or 64 (invocation form only)."""
 
 
-@dataclass
+@record
 class Kernel:
     """``module`` holds the kernel function ``name`` and private functions it calls."""
 

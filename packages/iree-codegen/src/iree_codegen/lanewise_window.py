@@ -7,9 +7,9 @@ the number that combines to nothing, and elementwise ops behind that read the re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, step_of, unpadded
@@ -25,7 +25,7 @@ _MAXIMA = {"arith.maximumf": f32, "arith.maxui": i8, "arith.maxsi": i8}
 """Of images of such elements."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LanewiseWindow:
     """Sizes are of the image without padding."""
 

@@ -11,9 +11,9 @@ in ``invocation_loops``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.accesses import AccessWalker
 from iree_codegen.collapse import merge
@@ -36,7 +36,7 @@ WORK_PER_GROUP = 1 << 15
 """Element operations one workgroup should have: about 10 us, far above the cost of handing it out."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Lanes:
     """How loops are vectorised: ``count`` lanes, tails under masks where the target has them."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import operand_forms
@@ -25,7 +25,7 @@ ROW_PADDING = 16
 """Elements between rows in scratch, so that they do not meet in few sets of the first cache."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rows:
     """Tiles of rows that a workgroup does: ``first`` to ``end``."""
 
@@ -33,7 +33,7 @@ class Rows:
     end: Index
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Chunk:
     """A part of the reduction."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import Root, direct_access, find_root, operand_forms, product_operands
@@ -24,7 +24,7 @@ MAX_PANEL = 1 << 20
 """Largest panel (bytes) packed in scratch."""
 
 
-@dataclass
+@record
 class Operand:
     """How a factor is addressed: elements of an argument, linear in the loops."""
 
@@ -32,7 +32,7 @@ class Operand:
     address: Affine
 
 
-@dataclass
+@record
 class MatmulPlan:
     root: Root
     m: int | None

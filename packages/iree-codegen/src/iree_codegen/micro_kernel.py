@@ -8,9 +8,9 @@ Functions are shared by equal specification within a kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import VectorType, index
@@ -21,7 +21,7 @@ ARGUMENT = "argument"
 Number = int | str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Loop:
     """One level of the reduction: iterations and how far A and B move per iteration, in elements."""
 
@@ -30,7 +30,7 @@ class Loop:
     b_step: Number
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MicroKernel:
     """Everything that is static about a tile function."""
 
@@ -57,7 +57,7 @@ class MicroKernel:
         return [*found, ARGUMENT] if self.masked else found
 
 
-@dataclass
+@record
 class MicroKernels:
     """The tile functions of one kernel."""
 

@@ -8,8 +8,8 @@ that it does no harm to later chunks; NaN and +inf make the sum NaN.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.legalize.float32 import LOG2E, MAGIC
 from iree_core_ir.ir.operation import Value
@@ -36,7 +36,7 @@ Adjust = Callable[[Value, Index, int], Value]
 """(scores of one vector of queries, key, number of the vector) -> scores with the mask applied."""
 
 
-@dataclass
+@record
 class Statistics:
     """Per vector of queries the maximum and the sum, as they stand."""
 

@@ -9,9 +9,9 @@ counted along the pitch: what lies behind the last column of a row is computed a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.contraction import Root, find_root
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.integer_panels import GROUP
@@ -28,7 +28,7 @@ BATCH, FILTER, ROW, COLUMN, CHANNEL, TAP_ROW, TAP_COLUMN = range(7)
 """The loops of the op."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tap:
     """Where a tap's pixels lie: phase, and how many rows and columns further on."""
 
@@ -37,7 +37,7 @@ class Tap:
     column: int
 
 
-@dataclass
+@record
 class PackedWindow:
     root: Root
     weights: Binding
@@ -151,7 +151,7 @@ def find_window(dispatch: Dispatch, accept: Callable[[Any], bool]) -> FoundWindo
     return FoundWindow(root, weights, *steps)
 
 
-@dataclass
+@record
 class FoundWindow:
     """A convolution before it is cut."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen.convolution_blocks import Rows
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.window import Window
@@ -11,7 +10,7 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import f32, index
 
 
-@dataclass
+@record
 class PaddedCopy:
     """Copies the channels of one group: ``[channels][phases][rows][pitch]``, then zeros."""
 

@@ -9,10 +9,10 @@ what workgroups share. Groups do not depend on each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import element_type
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker, Walk
@@ -39,7 +39,7 @@ EXPENSIVE = frozenset(
 )  # fmt: skip
 
 
-@dataclass
+@record
 class Step:
     """Computes ``values`` (results of one op, of equal extents) for one outer index.
 
@@ -77,7 +77,7 @@ class Step:
         return isinstance(op, StructuredOp) and bool(op.reduction_dims)
 
 
-@dataclass
+@record
 class Group:
     """Steps in order, and the outer variables they share (slowest first)."""
 
@@ -85,7 +85,7 @@ class Group:
     steps: list[Step]
 
 
-@dataclass
+@record
 class Plan:
     groups: list[Group]
     scratch: int = 0

@@ -8,9 +8,9 @@ fetch what comes next while the tile is worked on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import VectorType
@@ -19,7 +19,7 @@ STEPS = 4
 """Steps of the reduction that are written out in a loop's turn, about."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Loop:
     """One level of the reduction: iterations and how far A and B move per iteration, in elements."""
 
@@ -28,7 +28,7 @@ class Loop:
     b_step: Index
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Factor:
     """Where a tile finds its elements of a factor: from ``start`` in ``memory``."""
 
@@ -36,7 +36,7 @@ class Factor:
     start: Index
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RegisterTile:
     """The tile: ``rows`` elements of A, ``a_row`` apart, times ``vectors`` of B."""
 

@@ -7,9 +7,9 @@ extent get the same one, so that members stand at the same places in all of them
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import Access, AccessWalker
@@ -33,7 +33,7 @@ def register_elements(description: InvocationDescription, invocations: int) -> i
     return REGISTER_ELEMENTS if invocations < LARGEST else REGISTER_ELEMENTS // 2
 
 
-@dataclass
+@record
 class Range:
     """The flat inner range of some steps: ``lanes`` elements at a time."""
 
@@ -44,7 +44,7 @@ class Range:
     """Vectors per member where the range is walked in registers."""
 
 
-@dataclass
+@record
 class Inner:
     """A step on its range: what it reads, in terms of the range's variable."""
 

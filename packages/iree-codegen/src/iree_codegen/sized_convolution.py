@@ -11,9 +11,9 @@ narrow loses little, because every weight is read once a vector anyway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.convolution_blocks import (
     ENOUGH_GROUPS,
@@ -147,7 +147,7 @@ class _Pointwise(_Sized):
         return self.finish(blocks, scratch, f"{most} positions a block")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Block:
     """How large a block of output is: numbers that bound it, and dims."""
 

@@ -6,8 +6,7 @@ where both the number of panels and the number of steps may be known as late as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_codegen.tile_kernel import Factor
 from iree_codegen.tile_panels import COLUMNS, DEPTH
@@ -16,7 +15,7 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import bf16, f32, index
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BlockProduct:
     """Everything that is static about the function."""
 

@@ -8,9 +8,9 @@ so that never more than four are held beside the sums.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_codegen.tile_panels import COLUMNS, DEPTH
 from iree_core_ir.dialects.amx import TileType
@@ -24,7 +24,7 @@ LINE = 16
 """32-bit words of a cache line."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Factor:
     """How a factor lies in memory, in elements of the memory."""
 
@@ -42,7 +42,7 @@ class Factor:
     """It comes from beyond the first cache in any case: the other factor shall stay there."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TileKernel:
     """Everything that is static about the function."""
 

@@ -5,9 +5,9 @@ A block of A's rows is converted to bf16 once, in worker scratch, and meets a gr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
@@ -39,7 +39,7 @@ PANELS_PER_GROUP = 8
 """Panels that pay for converting the rows of A once more, at least."""
 
 
-@dataclass
+@record
 class TilePlan:
     """Sizes are in elements."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen.cost_model import accumulators_fit, balanced, partial_sums, tile_cycles
 
 TWO_HEIGHTS = 1.006
 """Tiles of one height are taken where they are as fast as this: there is half the code to make."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Tile:
     """At most ``rows`` broadcast values times ``vectors`` vectors; ``ways`` partial sums each."""
 

@@ -7,9 +7,9 @@ behind that read its result at their own place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeGuard, TypeVar
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
@@ -37,7 +37,7 @@ Size = TypeVar("Size", bound=Dim, covariant=True)
 """How image sizes are known: as numbers, or as dims that may be computed when the dispatch runs."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Window(Generic[Size]):
     """The window op of a dispatch. Image sizes are without padding."""
 
@@ -84,7 +84,7 @@ class Window(Generic[Size]):
         return [image, group, channel, *spatial] if rank == 5 else [image, channel, *spatial]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Place:
     """Variables for one position of the result."""
 

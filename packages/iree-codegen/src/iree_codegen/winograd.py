@@ -12,8 +12,8 @@ in the direct form: ``--conv-algorithm=direct`` keeps to the latter.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, PANELS, tile_cycles, widths
 from iree_codegen.convolution_tiles import NAME, ConvolutionTiles
 from iree_codegen.dispatch import Dispatch
@@ -41,7 +41,7 @@ LINE = 16
 """Floats of a cache line."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Strips:
     """The plan: rows of tiles that a workgroup takes, and its register tile."""
 

@@ -13,7 +13,6 @@ import mmap
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_base.packed_rows import from_bytes, pack_rows, packed_bytes
+from iree_base.records import field, record
 from iree_core_ir.constant_transforms import transform_function
 from iree_core_ir.errors import CoreIrError
 
@@ -31,7 +31,7 @@ CHUNKS_KEPT = 2
 DIGEST_BYTES = 32
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ConstantEntry:
     """One constant: what it is and where its elements come from.
 

@@ -16,12 +16,12 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from iree_base.element_types import element_type
+from iree_base.records import record
 from iree_core_ir.errors import CoreIrError
 from iree_core_ir.ir import attributes as at
 from iree_core_ir.ir import types as ty
@@ -44,7 +44,7 @@ _finding = threading.RLock()
 _UNKNOWN = object()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Jump:
     """A terminator's answer: go on at ``block`` with ``arguments``."""
 

@@ -11,7 +11,8 @@ their proportions, and never overlapping whatever they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from iree_base.records import field, record
 
 ALIGNMENT = 64
 EXACT_BELOW = 64
@@ -22,7 +23,7 @@ Term = tuple[int, tuple[Hashable, ...]]
 """(coefficient, factors). A coefficient that is no multiple of the alignment means the product rounded up."""
 
 
-@dataclass
+@record
 class ArenaBuffer:
     """A temporary: live from time ``start`` to ``end``, both inclusive. ``nominal``: its bytes for the
     nominal dims; left out, the coefficient (right where there are no factors).
@@ -43,7 +44,7 @@ class ArenaBuffer:
         return self.start <= other.end and other.start <= self.end
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Offset:
     """The largest of some sums of terms; 0 for none. ``sums`` maps terms to how often they are added."""
 
@@ -61,7 +62,7 @@ class Offset:
         )
 
 
-@dataclass
+@record
 class Plan:
     """``size`` is the arena's; the numbers are bytes for the nominal dims."""
 

@@ -7,8 +7,8 @@ that enters is packed once, one that leaves is unpacked once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from iree_base.records import field, record
 from iree_core_ir.ir.operation import Op, Value
 from iree_flow.blocked_bytes import ByteProducts
 from iree_flow.blocked_node import Node
@@ -33,7 +33,7 @@ BORDER = 8e-10
 """Seconds that an element packed or unpacked costs: read and written once by a transpose."""
 
 
-@dataclass
+@record
 class Region:
     """Nodes in program order, and the images that cross the border."""
 

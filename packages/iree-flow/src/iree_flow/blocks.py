@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_core_ir.dialects import cf
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Region, Value
 from iree_flow.errors import FlowError
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Edge:
     """From the block that ``op`` ends to its successor ``number``."""
 

@@ -8,9 +8,9 @@ on it: packing is a pad of the channels, an ``expand_shape`` and a transpose, un
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
@@ -25,7 +25,7 @@ CHANNEL, BLOCK, LANE = 1, 1, 4
 """The axis of channels in an image; in a blocked image the axes of blocks and of channels in a block."""
 
 
-@dataclass
+@record
 class ChannelBlocks:
     """Blocks of ``lanes`` channels in one block of IR; remembers what it has packed."""
 

@@ -4,9 +4,9 @@ segment of its own, each distinct constant once and aligned, in order of first u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith
 from iree_core_ir.ir.attributes import DenseResourceAttr, IntegerAttr
@@ -20,7 +20,7 @@ SEGMENT = "constants"
 """The symbol of the module's own segment."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ConstantPlace:
     """``nbytes`` bytes at ``offset`` of the segment called ``segment``."""
 

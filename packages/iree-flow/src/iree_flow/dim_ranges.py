@@ -8,11 +8,11 @@ the compiler uses them to decide comparisons, minima and maxima of sizes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from iree_base.element_types import element_type
+from iree_base.records import record
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.known_values import known_integer
@@ -26,7 +26,7 @@ LIMIT = 1 << 62
 """Bounds beyond are dropped: the machine's arithmetic might wrap around."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Range:
     """``low <= value <= high``."""
 

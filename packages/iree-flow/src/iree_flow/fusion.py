@@ -14,9 +14,9 @@ reads when the table ``JOINS`` allows it and the access is one the group's itera
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType, f32
@@ -204,7 +204,7 @@ def extents(op: Any) -> list[tuple[Value, int]]:
     return result  # type: ignore[return-value]
 
 
-@dataclass
+@record
 class Group:
     """Ops of one future dispatch, in program order."""
 

@@ -7,9 +7,9 @@ cannot tell apart stops the way back, or asks for the variable to be split into 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import indexing
 from iree_codegen.indexing import Affine, Var
 from iree_core_ir.dialects import linalg, tensor
@@ -32,7 +32,7 @@ class SplitVariable(Exception):
         self.axes = tuple(axes)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Element:
     """``factor * value[forms]``."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
+from iree_base.records import field, record
 from iree_flow.default_target import default_target
 from iree_flow.errors import FlowError
 
@@ -17,7 +18,7 @@ Progress = Callable[[str, int, int, str], None]
 """``progress(event, done, total, text)``: event is ``phase`` or ``kernel``."""
 
 
-@dataclass
+@record
 class CompileOptions:
     """What ``iree_flow.compile`` accepts; the command line has the same names with dashes."""
 

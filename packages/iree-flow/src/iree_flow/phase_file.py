@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.ir.attributes import ArrayAttr, StringAttr
@@ -18,7 +18,7 @@ from iree_flow.errors import FlowError
 PHASE, NAME, TARGETS = "iree.phase", "iree.name", "iree.targets"
 
 
-@dataclass
+@record
 class PhaseFile:
     """A module stopped behind ``phase``; ``save`` writes it so that ``compile_from`` continues.
 

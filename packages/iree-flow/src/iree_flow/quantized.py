@@ -7,11 +7,11 @@ with zeros (the zero point, as integers) may follow it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.linalg_structured import StructuredOp
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 MOVES = ("tensor.collapse_shape", "tensor.expand_shape", "tensor.pad", "linalg.transpose")
 
 
-@dataclass
+@record
 class Quantized:
     """``value`` is ``scale * (source - zero_point)``, moved by ``moves`` (nearest to the source first)."""
 

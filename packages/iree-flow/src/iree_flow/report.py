@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
+from iree_base.records import field, record
 from iree_flow.chosen_description import OWN
 
 
-@dataclass
+@record
 class PlacementRow:
     """Which target took an op (or dispatch), and why."""
 
@@ -18,7 +19,7 @@ class PlacementRow:
     sources: list[str] = field(default_factory=list)
 
 
-@dataclass
+@record
 class ArenaHolder:
     """A temporary in an arena at its fullest: the dispatch that writes it first, bytes, and from which wave
     to which it lives.
@@ -30,7 +31,7 @@ class ArenaHolder:
     last: int
 
 
-@dataclass
+@record
 class ArenaRow:
     """The arena of one region, in bytes. ``lower_bound`` is the largest sum of what lives at one time; dims
     only known at run time count as ``factors`` says.
@@ -49,7 +50,7 @@ class ArenaRow:
     fullest: list[ArenaHolder] = field(default_factory=list)
 
 
-@dataclass
+@record
 class TuningRow:
     """What was measured of a dispatch: the least seconds by candidate, and which was taken."""
 
@@ -58,7 +59,7 @@ class TuningRow:
     seconds: dict[str, float]
 
 
-@dataclass
+@record
 class DispatchRow:
     """One executable: strategy, why, and the source nodes it computes."""
 
@@ -71,7 +72,7 @@ class DispatchRow:
     cached: bool
 
 
-@dataclass
+@record
 class CompileReport:
     """Filled by the phases; ``Artifact.report`` holds it."""
 

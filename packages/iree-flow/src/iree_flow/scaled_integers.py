@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg
 from iree_core_ir.ir.affine import AffineDim, AffineMap
@@ -26,7 +27,7 @@ Array = np.ndarray[Any, Any]
 RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Term:
     """``factor * (source + shift)``; arrays broadcast to the result."""
 
@@ -36,7 +37,7 @@ class Term:
     shift: Array
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Scaled:
     """The sum of ``terms`` and ``number``, clamped to ``low`` and ``high`` where these are finite."""
 
@@ -70,7 +71,7 @@ class Scaled:
         return replace(self, low=min(max(self.low, low), high), high=max(min(self.high, high), low))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Integers:
     """Integers that are no float yet: a tensor and what is added to it; without a tensor constants."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects import linalg_scalars as scalars
 from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
@@ -22,7 +22,7 @@ Emit = Callable[[Builder, dict[Any, Any]], Value]
 """Builds a term from the body's values in another body."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Adjusted:
     """``factor * score + term``; ``keep`` instead of a term: the score where it holds, else -inf."""
 

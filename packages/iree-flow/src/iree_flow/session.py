@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from iree_base.records import field, record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.pass_manager import Pass, PassContext, PassManager
 from iree_core_ir.plugins import find_target
@@ -19,7 +20,7 @@ CONV_ALGORITHM = "conv-algorithm"
 """The option of targets that know more than the direct form of a convolution."""
 
 
-@dataclass
+@record
 class Session:
     """State that outlives a phase. The IR itself is passed separately."""
 

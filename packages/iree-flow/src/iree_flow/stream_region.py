@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from iree_base.element_types import element_type
+from iree_base.records import field, record
 from iree_core_ir.dialects import arith
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.known_values import known_integer
@@ -23,7 +23,7 @@ from iree_flow.passes.outline_dispatch_regions import READ, WRITE
 from iree_flow.stream_storage import TEMPORARY, Storage, Storages
 
 
-@dataclass
+@record
 class Command:
     """A dispatch with its bindings, or a copy, before placement."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from iree_base.element_types import element_type
+from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr, SymbolRefAttr
@@ -29,7 +29,7 @@ ALIASES = (flow.TensorReshape, flow.TensorSlice, flow.TensorTieShape)
 """Ops whose result is (part of) their operand's memory."""
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Storage:
     """Bytes that one or more tensor values share."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from iree_base.cache_directory import cache_directory
 from iree_base.disk_cache import DiskCache
 from iree_base.element_types import element_type
 from iree_base.errors import IreeError
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.cache import code_version
 from iree_codegen.dispatch import Dispatch
@@ -48,7 +48,7 @@ def disk_cache() -> DiskCache:
     return DiskCache(cache_directory("iree-tuned", "tuned"), NAMES, "measured choices", MAX_BYTES)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Choice:
     """``label``, and the least seconds of each candidate with code of its own where there were several."""
 
@@ -56,7 +56,7 @@ class Choice:
     seconds: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass
+@record
 class Candidate:
     """A dispatch for one description: constants as its strategy wants them, its request, its object."""
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +26,7 @@ import numpy as np
 import iree_hal
 from iree_base.element_types import element_type
 from iree_base.errors import IreeError
+from iree_base.records import field, record
 from iree_codegen.dispatch import READ, READWRITE, Dispatch
 from iree_codegen.interpret_kernel import KernelInterpreter, sample
 from iree_codegen.legalize.kernel import legalize
@@ -62,7 +62,7 @@ OPERATIONS = 200_000
 """Ops of one workgroup that are interpreted unless all are asked for: a second or two."""
 
 
-@dataclass
+@record
 class DispatchCall:
     """A dispatch and the arguments of one call of its function: logical arrays and scalars."""
 
@@ -79,7 +79,7 @@ class DispatchCall:
         return str(name.value)
 
 
-@dataclass
+@record
 class DispatchCheck:
     """What was compared for one dispatch. ``errors``: (form, form) -> largest error over the tolerance."""
 

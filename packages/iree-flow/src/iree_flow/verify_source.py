@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from iree_base.records import record
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_flow import compiler
 from iree_flow.dialects import flow
@@ -19,7 +19,7 @@ from iree_vm.artifact import FunctionSpec
 from iree_vm.inputs import Input, check_inputs
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Source:
     """A module of phase ``dispatch-creation`` and the session that compiled it that far."""
 

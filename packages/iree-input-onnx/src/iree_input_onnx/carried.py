@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Self
 
+from iree_base.records import field, record
 from iree_core_ir.dialects import tensor
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.builder import Builder
@@ -128,7 +128,7 @@ def kept_if_done(*blocks: Block) -> Iterator[None]:
         raise
 
 
-@dataclass
+@record
 class Carried:
     """A variable of a loop or an output of a conditional: how it passes.
 

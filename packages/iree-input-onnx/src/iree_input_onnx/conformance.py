@@ -13,7 +13,6 @@ import io
 import pkgutil
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +22,7 @@ from onnx import numpy_helper
 
 from iree_base.element_types import from_dtype
 from iree_base.errors import IreeError
+from iree_base.records import record
 from iree_input_onnx.errors import UNSUPPORTED, UNSUPPORTED_TYPE, VERSION, OnnxError
 from iree_input_onnx.testing import ImportedModel
 
@@ -31,7 +31,7 @@ MODES = (AS_WRITTEN, CONSTANT_INPUTS, DYNAMIC_DIMS)
 MAX_CONSTANT_ELEMENTS = 64
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Outcome:
     """What became of one case: ``status`` is ``pass``, ``unsupported`` or ``wrong``."""
 

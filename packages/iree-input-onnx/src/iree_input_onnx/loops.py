@@ -9,11 +9,11 @@ known size are written into their place; others are appended to a row of element
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from iree_base.records import field, record
 from iree_core_ir.dialects import arith, scf, tensor
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Region, Value
@@ -29,7 +29,7 @@ from iree_input_onnx.scalars import Scalar
 from iree_input_onnx.values import Tensor
 
 
-@dataclass
+@record
 class Collected:
     """A scan output: its elements in place (``whole``) or appended to a row, with the last one's dims."""
 
@@ -42,7 +42,7 @@ class Collected:
     """What they are when there is no iteration: as the body declares them, else 0."""
 
 
-@dataclass
+@record
 class Loop:
     """What the three kinds of loop have in common.
 

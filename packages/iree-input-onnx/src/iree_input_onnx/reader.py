@@ -11,7 +11,6 @@ import math
 import mmap
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from onnx import numpy_helper
 
 from iree_base.element_types import ElementType
 from iree_base.packed_rows import from_bytes, packed_bytes
+from iree_base.records import record
 from iree_input_onnx.elements import from_code
 from iree_input_onnx.errors import (
     CANNOT_READ,
@@ -46,7 +46,7 @@ _MAX_SPARSE_ELEMENTS = 1 << 28
 _NOT_ONNX_HINT = "pass a .onnx file as an ONNX exporter writes it"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TensorData:
     """Where the elements of a constant tensor are: in ``array``, or in ``path`` from byte ``offset`` on."""
 
@@ -71,7 +71,7 @@ class TensorData:
         )
 
 
-@dataclass
+@record
 class ModelFile:
     """A parsed model. ``proto`` holds no large data; ask ``tensor`` for the elements of a TensorProto."""
 

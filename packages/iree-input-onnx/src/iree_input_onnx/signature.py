@@ -7,10 +7,10 @@ a named dim of one input fixes it everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from iree_base.element_types import ElementType
+from iree_base.records import record
 from iree_core_ir.dialects import tensor
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import BlockArgument, Value
@@ -24,7 +24,7 @@ from iree_input_onnx.values import Tensor
 InputDim = int | str
 
 
-@dataclass
+@record
 class Input:
     """One argument: ``dims`` holds sizes, names, and "" for unknown."""
 

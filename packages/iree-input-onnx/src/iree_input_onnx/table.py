@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.node import Node
 from iree_input_onnx.reader import NEWEST_OPSET
@@ -43,7 +43,7 @@ FAMILIES = (
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Entry:
     """One op of the table; ``notes`` says which cases are not covered (for the coverage page).
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_input_onnx.dims import Dim, ceildiv, floordiv, maximum, minimum
 from iree_input_onnx.node import Node
 
 
-@dataclass
+@record
 class Windows:
     """Per spatial axis: kernel size, stride, dilation, padding before and after, output size."""
 

@@ -7,8 +7,7 @@ negative zero (``FNUZ``) have it in place of that zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen.legalize.emit import Emit
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.operation import Value
@@ -19,7 +18,7 @@ MANTISSA = 23
 BIAS = 127
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Float8:
     """``top`` is the code of the largest number, ``beyond`` that of what is larger."""
 

@@ -12,8 +12,9 @@ scratch, from which the epilogue reads them while they are hot.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from iree_base.records import record
 from iree_codegen import cost_model, indexing
 from iree_codegen import dims as dim_ops
 from iree_codegen.cost_model import LINE_BYTES, PORTS, STREAM_BYTES, balanced, partial_sums
@@ -66,7 +67,7 @@ def matmul(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | No
     return _Emitter(dispatch, description, plan).emit()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Panel:
     """The columns at hand."""
 

@@ -7,9 +7,9 @@ to overlap their neighbours, so that nothing is masked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.accesses import Access
 from iree_codegen.dispatch import READWRITE, Dispatch
@@ -29,7 +29,7 @@ NAME = "transpose"
 BLOCKS_PER_GROUP = 32
 
 
-@dataclass
+@record
 class TransposePlan:
     """One step over loops ``p`` and ``q`` (and others), some inputs of which run along ``q``."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
+from iree_base.records import record
 from iree_core_ir.dialects import linalg_ext_decompose as decompose
 from iree_core_ir.dialects.linalg_ext_base import INS_OUTS, LinalgExtOp
 from iree_core_ir.dialects.linalg_structured import (
@@ -25,7 +25,7 @@ from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import DYNAMIC, FloatType, i1
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AttentionLoops:
     """The loops of an attention by the part they play; each is a tuple of positions, in order.
 

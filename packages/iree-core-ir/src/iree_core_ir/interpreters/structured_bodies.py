@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import ELEMENTWISE
 
@@ -34,7 +34,7 @@ COMBINERS = {
 """Associative, commutative ops that a reduction may apply in any order."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Combination:
     """Output = ``kind(output, value)`` with ``value`` independent of all outputs."""
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, overload
 
+from iree_base.records import field, record
 from iree_core_ir.ir.attributes import Attribute, DenseArrayAttr, Type
 from iree_core_ir.ir.operation import Block, Op, OpResult, Region, Value
 
@@ -29,7 +29,7 @@ RESULT_SEGMENTS = "resultSegmentSizes"
 ONE, OPTIONAL, VARIADIC = "one", "optional", "variadic"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TypeConstraint:
     """A named predicate on types; the name appears in verifier errors."""
 
@@ -329,7 +329,7 @@ def variadic_successor() -> VariadicSuccessor:
     return VariadicSuccessor()
 
 
-@dataclass
+@record
 class Signature:
     """The declared fields of an op class, in order, and what verifier and parser derive from them."""
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from iree_base.records import record
 
 _TOKEN = re.compile(r"\s*(?:(`[^`]*`)|(\$[A-Za-z_]\w*)|([A-Za-z][\w\-]*)|([()<>,?:^|]))")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Literal:
     """`` `text` ``; an empty or blank text only steers spacing, a newline breaks the line."""
 
     text: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Variable:
     """``$name``; ``qualified`` prints a dialect attribute with its ``#dialect.`` prefix."""
 
@@ -23,14 +24,14 @@ class Variable:
     qualified: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TypeOf:
     """``type($name)``, ``type(operands)``, ``type(results)``."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FunctionalType:
     """``functional-type(inputs, results)``."""
 
@@ -38,14 +39,14 @@ class FunctionalType:
     results: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Directive:
     """``attr-dict``, ``attr-dict-with-keyword``, ``operands``, ``regions``, ``successors``."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Custom:
     """``custom<Name>(parameters)``."""
 
@@ -53,7 +54,7 @@ class Custom:
     parameters: tuple[Element, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Group:
     """``( then ^ )? : ( otherwise )?``; ``anchor`` is the element whose presence decides."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from iree_base.records import field, record
 from iree_hal.buffer import Buffer
 from iree_hal.command_buffer import CommandBuffer
 from iree_hal.conformance import kernels
@@ -23,7 +23,7 @@ TIMEOUT = 60.0
 """Seconds after which work that should be done is taken for lost."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Backend:
     """``driver`` and ``options`` of create_device; ``executable`` gives the kernels in a format it loads.
 

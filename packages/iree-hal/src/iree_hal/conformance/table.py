@@ -13,12 +13,12 @@ import argparse
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from iree_base.records import field, record
 from iree_hal.conformance import NOUNS, kernels
 from iree_hal.conformance.backend import Backend
 from iree_hal.device_info import match_device
@@ -57,7 +57,7 @@ def label_of(backend: Backend) -> str:
     return backend.label or (f"{backend.driver} ({options})" if options else backend.driver)
 
 
-@dataclass
+@record
 class Table:
     """Outcomes counted by driver and noun; reasons by driver."""
 

@@ -8,7 +8,7 @@ Each probe is there once per instruction set; which ones a processor can run, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from iree_base.records import record
 
 CHAINS = 12
 """Multiply-adds that do not wait for each other: more than latency times units of any processor here."""
@@ -16,7 +16,7 @@ READ_STEP = 512
 """Bytes of a step of a read."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Variant:
     """An instruction set: floats in a vector, the features it needs, and whether it has multiply-add."""
 

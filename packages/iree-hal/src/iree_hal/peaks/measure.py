@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from iree_base.cache_directory import cache_directory
 from iree_base.disk_cache import DiskCache
+from iree_base.records import record
 from iree_hal import platform
 from iree_hal.device import Device
 from iree_hal.errors import HalError
@@ -37,7 +38,7 @@ NAMES = r"peaks-[0-9a-f]{32}\.json"
 MAX_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Peaks:
     """``flops`` a second in f32, and (working set in bytes, bytes a second), ascending."""
 

@@ -7,8 +7,8 @@ with the biases. What a cell computes from a step's gates and states is the recu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from iree_base.records import record
 from iree_core_ir.dialects import math
 from iree_core_ir.dialects.linalg import BodyFunction
 from iree_core_ir.dialects.linalg_ext_recurrence import Recurrence
@@ -44,7 +44,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Scalar], tuple[float, ...]]] = {
 """Name in lower case -> body and the defaults of alpha and beta, as far as it takes them."""
 
 
-@dataclass
+@record
 class Cell:
     """One direction of a layer: its weights by role, all in one float type."""
 
@@ -67,7 +67,7 @@ class Cell:
         return self.activations[number](self.clipped(x))
 
 
-@dataclass
+@record
 class Step:
     """The recurrence of a cell: what is added to the product, weights and bodies of its stages."""
 

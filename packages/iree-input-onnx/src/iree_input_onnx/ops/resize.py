@@ -8,11 +8,12 @@ float64 as the standard defines them. An axis after the other: the result is sep
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from iree_base.records import record
 from iree_core_ir.dialects import math
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.builder import Builder
@@ -28,7 +29,7 @@ from iree_input_onnx.table import onnx_op
 from iree_input_onnx.values import Array, Tensor
 
 
-@dataclass
+@record
 class Axis:
     """One resized axis: source and result size, scale, and the range of the source that is meant."""
 

@@ -23,12 +23,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from iree_base.blake2 import blake2b
+from iree_base.records import record
 from iree_vm.artifact.debug_info import DebugInfo
 from iree_vm.artifact.digests import Digest, Pieces, blake
 from iree_vm.artifact.manifest import (
@@ -96,7 +97,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.unlink(temporary)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Variant:
     """A variant before its members have names; None stands for what is common to all."""
 

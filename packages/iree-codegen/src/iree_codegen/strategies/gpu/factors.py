@@ -7,9 +7,9 @@ invocation branches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
@@ -50,7 +50,7 @@ class Factor(Protocol):
         ...
 
 
-@dataclass
+@record
 class Direct:
     """Elements of an argument at an address; outside of ``bounds`` the number ``outside``."""
 
@@ -109,7 +109,7 @@ class Direct:
         return k.vload(memory, address, lanes)
 
 
-@dataclass
+@record
 class Computed:
     """Elements that are computed from other tensors where they are read."""
 

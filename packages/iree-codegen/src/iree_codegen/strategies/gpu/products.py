@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.accesses import AccessWalker
@@ -35,7 +35,7 @@ TRANSPOSE = "transpose"
 """The constant transform that lays weights out with their depth contiguous."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Depth:
     """The reduction in slabs: ``slab`` counts them, ``inner`` runs inside one; ``forms`` index the loops."""
 
@@ -56,7 +56,7 @@ class Depth:
         return isinstance(self.extent, int) and self.extent % self.step == 0
 
 
-@dataclass
+@record
 class Product:
     """``result[batch, rows, columns] = epilogue(sum over depth of a[batch, rows, depth] * b[...])``."""
 

@@ -8,8 +8,9 @@ with 128 x 256 x 16 at 2048 cubed; the small tiles at 128 rows).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
 from iree_codegen.invocation_description import InvocationDescription
@@ -24,7 +25,7 @@ FULL_INVOCATIONS = 128
 """Invocations of 4 x 4 sums that keep a core busy; fewer leave some of its lanes waiting."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TileShape:
     """``rows x columns`` sums a workgroup, ``own_rows x own_columns`` an invocation, ``depth`` a slab; a slab
     is cut into ``shares``, each for invocations of its own."""
@@ -89,7 +90,7 @@ def _fits(tile: TileShape, description: InvocationDescription, element_bytes: in
     return tile.invocations <= limit and bytes <= description.shared_memory_bytes
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RegisterTile:
     """``rows x (vectors * lanes)`` sums an invocation; ``across`` invocations along the columns and
     ``shares`` along the depth."""
@@ -182,7 +183,7 @@ def depth_step(extent: Dim, *, tiny: bool = False) -> int:
     return 1
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class FragmentTile:
     """``rows x columns`` sums a workgroup, ``own_rows x own_columns`` a subgroup, in matrix fragments."""
 
