@@ -12,6 +12,9 @@ from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import VectorType, i8, i32, index
 
+LINE = 16
+"""Words of a cache line."""
+
 
 @record(frozen=True)
 class DotKernel:
@@ -31,13 +34,19 @@ class DotKernel:
     unsigned_broadcast: bool
     c_row: int
     """From row to row of the sums."""
+    ahead: int = 0
+    """Lines of the vector factor that an iteration fetches into the L2 cache, from one more argument on."""
 
 
 def build(spec: DotKernel, name: str) -> KernelBuilder:
-    """The function (broadcast factor, its start, vector factor, its start, C, its start), memory as i32."""
+    """The function (broadcast factor, its start, vector factor, its start, C, its start), memory as i32.
+
+    With ``ahead`` one more: where to fetch from.
+    """
     memory = memref_of(i32)
-    k = KernelBuilder(name, [memory, index, memory, index, memory, index], private=True)
-    words, w0, vectors, v0, c, c0 = k.args
+    arguments = [memory, index, memory, index, memory, index] + ([index] if spec.ahead else [])
+    k = KernelBuilder(name, arguments, private=True)
+    words, w0, vectors, v0, c, c0, *fetched = k.args
     lanes = spec.lanes
     total = VectorType((lanes,), i32)
     pieces = VectorType((4 * lanes,), i8)
@@ -49,7 +58,10 @@ def build(spec: DotKernel, name: str) -> KernelBuilder:
         sums = list(carried)
         w = k.add(w0, k.mul(i, spec.broadcast_step))
         v = k.add(v0, k.mul(i, spec.vector_step))
-        for at_word, at_vector in spec.taps:
+        lines = [k.add(k.mul(i, spec.ahead * LINE), n * LINE) for n in range(spec.ahead)]
+        for number, (at_word, at_vector) in enumerate(spec.taps):
+            for line in lines[number :: len(spec.taps)]:
+                k.prefetch(vectors, k.add(fetched[0], line), locality=2)
             loaded = [
                 bytes_of(k.vload(vectors, k.add(v, at_vector + n * lanes), lanes))
                 for n in range(spec.vectors)

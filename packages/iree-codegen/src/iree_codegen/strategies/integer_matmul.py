@@ -13,7 +13,7 @@ from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import direct_access, operand_forms
 from iree_codegen.dispatch import Dispatch
-from iree_codegen.dot_kernel import DotKernel, build, unrolled
+from iree_codegen.dot_kernel import LINE, DotKernel, build, unrolled
 from iree_codegen.elements import Memory, Point
 from iree_codegen.indexing import Bindings
 from iree_codegen.integer_panels import GROUP, INTEGER_PANELS, panel_shape
@@ -25,6 +25,8 @@ from iree_core_ir.ir.types import TensorType, i8, i32
 from iree_core_ir.target import ConstantLayout
 
 NAME = "integer-matmul"
+MOST_AHEAD = 16
+"""Lines of B fetched ahead in an iteration, at most."""
 
 
 def layout(dispatch: Dispatch, description: Any) -> ConstantLayout | None:
@@ -54,10 +56,15 @@ class _Emitter(ProductTiles):
         self.a_bytes = self.kernel.view(self.frame.scratch, offset, size, i8)
         self.a_words = self.kernel.view(self.frame.scratch, offset, size // GROUP, i32)
         unroll = unrolled(plan.groups_of_four)
+        self.panel_words = plan.groups_of_four * plan.width
+        steps = plan.groups_of_four // unroll
+        lines = self.panel_words // LINE
+        self.ahead = min(MOST_AHEAD, -(-lines // (plan.block // plan.rows * steps)))
+        self.share = self.ahead * steps * LINE
         spec = DotKernel(
             plan.rows, plan.vectors, plan.lanes, plan.pitch // GROUP, plan.groups_of_four // unroll, unroll,
             unroll * plan.width, tuple((u, u * plan.width) for u in range(unroll)), True,
-            plan.width,
+            plan.width, self.ahead,
         )  # fmt: skip
         self.function = build(spec, f"{dispatch.name}.tile")
 
@@ -83,7 +90,7 @@ class _Emitter(ProductTiles):
 
         def panel(p: Index) -> None:
             inner = at.child({self.n_base: k.mul(p, plan.width)})
-            b = k.mul(p, plan.groups_of_four * plan.width)
+            b = k.mul(p, self.panel_words)
             columns: Index = plan.width
             if plan.columns % plan.width:
                 columns = k.min(k.sub(plan.columns, inner.values[self.n_base]), plan.width)
@@ -91,7 +98,9 @@ class _Emitter(ProductTiles):
             def tile(t: Index) -> None:
                 start = k.mul(t, plan.rows)
                 a = k.mul(start, plan.pitch // GROUP)
-                k.call(self.function, [self.a_words, a, b_words, b, self.tile, 0])
+                # The tiles of a panel fetch the next one, each its share.
+                fetched = k.add(k.add(b, self.panel_words), k.min(k.mul(t, self.share), self.panel_words))
+                k.call(self.function, [self.a_words, a, b_words, b, self.tile, 0, fetched])
                 here: Index = plan.rows
                 if not isinstance(rows, int) or rows % plan.rows:
                     here = k.min(k.sub(rows, start), plan.rows)
