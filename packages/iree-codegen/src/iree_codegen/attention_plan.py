@@ -16,9 +16,11 @@ from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.indexing import Affine, Bindings, Var
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.workgroup_description import WorkgroupDescription
+from iree_core_ir.dialects import linalg
 from iree_core_ir.dialects.linalg_ext_attention import Attention
 from iree_core_ir.ir.affine import AffineMap
-from iree_core_ir.ir.types import f32, i1
+from iree_core_ir.ir.operation import Value
+from iree_core_ir.ir.types import bf16, f32, i1
 
 SLAB_BYTES = 24 << 10
 """Scores of a chunk of keys: half of an L1 cache, the rest is for the values they meet."""
@@ -120,14 +122,19 @@ class Head:
         return self.at.child(values).scalar(operand.address)
 
 
-def find_attention(dispatch: Dispatch, description: WorkgroupDescription) -> AttentionRoles | None:
-    """The roles in a dispatch that is one attention in f32 on its arguments; None for any other."""
+def find_attention(
+    dispatch: Dispatch, description: WorkgroupDescription, *, narrow: bool = False
+) -> AttentionRoles | None:
+    """The roles in a dispatch that is one attention in f32 on its arguments; None for any other.
+
+    The result may be rounded as it is stored, with ``narrow`` query, key and value may come as bf16.
+    """
     attentions = [op for op in dispatch.ops if isinstance(op, Attention)]
     if len(attentions) != 1 or len(dispatch.results) != 1 or description.vector_bits < 128:
         return None
     op = attentions[0]
     result, destination = dispatch.results[0]
-    if result is not op.results[0]:
+    if result is not op.results[0] and converted(result, "arith.truncf") is not op.results[0]:
         return None
     floats = [*op.inputs[:3], op.outputs[0]]
     if any(v.type.element_type is not f32 for v in floats) or op.inputs[3].type is not f32:
@@ -150,7 +157,7 @@ def find_attention(dispatch: Dispatch, description: WorkgroupDescription) -> Att
         return None if binding is None else _elements(binding, map, vars, inner)
 
     query, key, values = (
-        elements(dispatch.binding_of(value), map)
+        elements(dispatch.binding_of(_source(value) if narrow else value), map)
         for value, map in zip(op.inputs[:3], op.indexing_maps[:3], strict=True)
     )
     output = elements(destination, op.indexing_maps[-1])
@@ -166,6 +173,23 @@ def find_attention(dispatch: Dispatch, description: WorkgroupDescription) -> Att
         op, vars, extents, batch, None if row is None else vars[row], vars[keys], vars[depth], vars[width],
         query, key, values, mask, output,
     )  # fmt: skip
+
+
+def converted(value: Value, cast: str) -> Value | None:
+    """What ``value`` is made from by that conversion, element by element; None when it is not."""
+    op = value.defining_op
+    if not isinstance(op, linalg.Generic) or len(op.inputs) != 1:
+        return None
+    inner = op.body.terminator.operands[0].defining_op
+    own = inner is not None and inner.name == cast and inner.operands[0] is op.body.args[0]
+    plain = all(m.is_identity for m in op.indexing_maps)
+    return op.inputs[0] if own and plain else None
+
+
+def _source(value: Value) -> Value:
+    """``value`` as it is stored: bf16 that is widened counts as the f32 that it is."""
+    source = converted(value, "arith.extf")
+    return source if source is not None and source.type.element_type is bf16 else value
 
 
 def plan_attention(dispatch: Dispatch, description: WorkgroupDescription) -> AttentionPlan | None:

@@ -9,6 +9,7 @@ from iree_codegen.blocked_tile_plan import plan_patches
 from iree_codegen.contraction import MOVEMENT
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
+from iree_codegen.tile_attention_plan import plan_tile_attention
 from iree_codegen.tile_plan import plan_tiles
 from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.attributes import Type
@@ -17,11 +18,17 @@ from iree_core_ir.ir.types import bf16
 
 
 def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int, Type]:
-    """Argument number -> type. On tiles products round their rows and convolutions their images, where one
-    bf16 stands for an f32.
+    """Argument number -> type. On tiles products round their rows, convolutions their images and attentions
+    what they multiply, where one bf16 stands for an f32.
     """
     if description.matmul_precision != "medium" or "bf16" not in description.matrix_tiles:
         return {}
+    attention = plan_tile_attention(Dispatch(func), description)
+    if attention is not None:
+        values = attention.op.inputs[:3]
+        bindings = [attention.query.binding, attention.keys.binding, attention.values.binding]
+        alone = all(user is attention.op for value in values for user in value.users)
+        return {b.argument: bf16 for b in bindings} if alone else {}
     dispatch = Dispatch(decomposed(func))
     c = match(dispatch, description)
     if c is not None and plan_patches(c, description) is not None:

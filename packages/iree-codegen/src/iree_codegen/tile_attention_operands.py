@@ -2,7 +2,8 @@
 
 Queries become rows of bf16 numbers. Keys become pairs of numbers along the depth, 16 keys side by side: words
 of two numbers, transposed in registers. Values become pairs of numbers along the keys, 16 columns side by
-side. Numbers with two parts have both, apart. Zeros stand where a sum runs further than an operand.
+side. Numbers with two parts have both, apart; those that are bf16 in memory are only moved. Zeros stand
+where a sum runs further than an operand.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from iree_codegen.tile_attention_plan import TileAttentionPlan
 from iree_codegen.tile_kernel import WORDS
 from iree_codegen.tile_panels import COLUMNS, DEPTH
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import VectorType, bf16, f32
+from iree_core_ir.ir.types import VectorType, bf16, element_of, f32
 
 LANES = 16
 """f32 numbers of a vector: as many as a row of a tile has words."""
@@ -32,11 +33,10 @@ class TileOperands:
         self.plan = plan
         self.frame = frame
         self.kernel = frame.kernel
-        self.scale = frame.elements.scalar(plan.op.inputs[3])
         self.queries = frame.scratch_view(plan.step * plan.query_pitch, bf16)
         self.keys, self.key_numbers = self._words(2 * plan.key_groups * plan.key_tile)
         self.values, self.value_numbers = self._words(plan.key_groups * plan.value_group)
-        self.zero = self.kernel.constant(0.0, VectorType((LANES,), f32))
+        self.zero = self.kernel.constant(0.0, VectorType((LANES,), bf16))
 
     def _words(self, count: int) -> tuple[Value, Value]:
         """Scratch as words (typed f32) and as the bf16 numbers in them."""
@@ -50,25 +50,33 @@ class TileOperands:
     def memory(self, operand: Operand) -> Value:
         return self.frame.binding_args[operand.binding.index]
 
-    def _vector(self, operand: Operand, at: Index, first: int, size: int) -> Value:
-        """16 numbers of a row of ``size`` that lies at ``at``, from the ``first`` on; zeros behind it."""
-        count = size - first
+    def _parts(self, operand: Operand, at: Index, first: int, size: int) -> list[Value]:
+        """The parts of 16 numbers of a row of ``size`` that lies at ``at``, from the ``first`` on; zeros
+        behind it."""
+        k, count = self.kernel, size - first
         if count <= 0:
-            return self.zero
-        k = self.kernel
+            return [self.zero] * self.plan.parts
         mask = None if count >= LANES else k.mask_below(count, LANES)
-        return k.vload(self.memory(operand), k.add(at, first), LANES, mask)
+        return self._split(k.vload(self.memory(operand), k.add(at, first), LANES, mask), LANES)
+
+    def _part(self, operand: Operand, at: Index) -> list[Value]:
+        """The parts of the number at ``at``."""
+        return self._split(self.kernel.load(self.memory(operand), at), 1)
+
+    def _split(self, value: Value, lanes: int) -> list[Value]:
+        if element_of(value.type) is bf16:
+            return [value]
+        return bf16_parts(self.kernel, value, lanes, self.plan.parts)
 
     # -- queries -------------------------------------------------------------------------------------------
 
     def pack_queries(self, head: Head, first: Index, rows: Index) -> None:
-        """``rows`` queries from ``first`` on, scaled: ``[rows][parts][depth]``."""
+        """``rows`` queries from ``first`` on: ``[rows][parts][depth]``."""
         plan, k = self.plan, self.kernel
         depth, padded = plan.size(plan.depth), plan.depth_steps * DEPTH
 
-        def convert(value: Value, lanes: int, at: Index) -> None:
-            scaled = k.binary("arith.mulf", value, self.scale)
-            for number, part in enumerate(bf16_parts(k, scaled, lanes, plan.parts)):
+        def store(parts: list[Value], at: Index) -> None:
+            for number, part in enumerate(parts):
                 k.vstore(part, self.queries, k.add(at, number * padded))
 
         def row(i: Index) -> None:
@@ -77,15 +85,15 @@ class TileOperands:
             if plan.query.step(plan.depth) == 1:
                 start = head.address(plan.query, row=place)
                 for d in range(0, padded, LANES):
-                    convert(self._vector(plan.query, start, d, depth), LANES, k.add(target, d))
+                    store(self._parts(plan.query, start, d, depth), k.add(target, d))
                 return
 
             def one(d: Index) -> None:
                 at = head.address(plan.query, row=place, depth=d)
-                convert(k.load(self.memory(plan.query), at), 1, k.add(target, d))
+                store(self._part(plan.query, at), k.add(target, d))
 
             for d in range(depth // LANES * LANES, padded, LANES):
-                convert(self.zero, LANES, k.add(target, d))
+                store([self.zero] * plan.parts, k.add(target, d))
             k.loop(0, depth, 1, (), one)
 
         k.loop(0, rows, 1, (), row)
@@ -129,21 +137,22 @@ class TileOperands:
 
     def _pairs(self, at: Index, size: int, part: int) -> Value:
         """16 words of two numbers of a key, of which ``size`` from ``at`` on are there."""
-        k = self.kernel
-        halves = [self._vector(self.plan.keys, at, i, size) for i in (0, LANES)]
-        numbers = [bf16_parts(k, half, LANES, self.plan.parts)[part] for half in halves]
-        joined = k.shuffle(numbers[0], numbers[1], range(2 * LANES))
+        k, keys = self.kernel, self.plan.keys
+        if self.memory(keys).type.element_type is bf16 and size == DEPTH:
+            joined = k.vload(self.memory(keys), at, DEPTH)
+        else:
+            first, second = (self._parts(keys, at, i, size)[part] for i in (0, LANES))
+            joined = k.shuffle(first, second, range(DEPTH))
         return k.pure("vector.bitcast", (joined,), VectorType((LANES,), f32))
 
     def _pack_keys_singly(self, head: Head, first: Index, count: Index) -> None:
         plan, k = self.plan, self.kernel
         blocks = k.mul(k.ceildiv(count, DEPTH), 2)
-        k.loop(
-            0, k.mul(blocks, plan.key_tile), LANES, (), lambda i: k.vstore(self.zero, self.keys, i)
-        )  # fmt: skip
+        size = k.mul(blocks, 2 * plan.key_tile)
+        k.loop(0, size, LANES, (), lambda i: k.vstore(self.zero, self.key_numbers, i))
 
         def one(key: Index, d: Index) -> None:
-            value = k.load(self.memory(plan.keys), head.address(plan.keys, key=k.add(first, key), depth=d))
+            parts = self._part(plan.keys, head.address(plan.keys, key=k.add(first, key), depth=d))
             tile = k.add(
                 k.mul(k.floordiv(key, COLUMNS), plan.key_tile),
                 k.mul(k.floordiv(d, DEPTH), plan.parts * WORDS),
@@ -151,7 +160,7 @@ class TileOperands:
             pair = k.mul(k.floordiv(k.mod(d, DEPTH), 2), COLUMNS)
             word = k.add(tile, k.add(pair, k.mod(key, COLUMNS)))
             at = k.add(k.mul(word, 2), k.mod(d, 2))
-            for number, part in enumerate(bf16_parts(k, value, 1, plan.parts)):
+            for number, part in enumerate(parts):
                 k.store(part, self.key_numbers, k.add(at, number * 2 * WORDS))
 
         depth = plan.size(plan.depth)
@@ -165,14 +174,14 @@ class TileOperands:
         plan, k = self.plan, self.kernel
         width = plan.size(plan.width)
         pairs = k.mul(k.ceildiv(count, DEPTH), PAIRS)
+        zeros = [self.zero] * plan.parts
 
-        def store(pair: Index, column: int, first: Value, second: Value) -> None:
+        def store(pair: Index, column: int, first: list[Value], second: list[Value]) -> None:
             """The words of a pair of keys in the tile of columns from ``column`` on."""
             group, inside = k.floordiv(pair, PAIRS), k.mod(pair, PAIRS)
             at = k.add(k.mul(group, plan.value_group), k.mul(inside, COLUMNS))
             at = k.add(at, column // COLUMNS * WORDS)
-            numbers = [bf16_parts(k, value, LANES, plan.parts) for value in (first, second)]
-            for part, (a, b) in enumerate(zip(*numbers, strict=True)):
+            for part, (a, b) in enumerate(zip(first, second, strict=True)):
                 joined = k.shuffle(a, b, [lane for i in range(LANES) for lane in (i, LANES + i)])
                 place = k.add(at, part * plan.width_tiles * WORDS)
                 k.vstore(joined, self.value_numbers, k.mul(place, 2))
@@ -182,25 +191,25 @@ class TileOperands:
             starts = [head.address(plan.values, key=k.add(key, i)) for i in range(present)]
             for column in range(0, width, COLUMNS):
                 rows = [self._columns(head, k.add(key, i), at, column) for i, at in enumerate(starts)]
-                store(pair, column, rows[0], rows[1] if present == 2 else self.zero)
+                store(pair, column, rows[0], rows[1] if present == 2 else zeros)
 
         def none(pair: Index) -> None:
             for column in range(0, width, COLUMNS):
-                store(pair, column, self.zero, self.zero)
+                store(pair, column, zeros, zeros)
 
         full, some = k.floordiv(count, 2), k.ceildiv(count, 2)
         k.loop(0, full, 1, (), lambda pair: both(pair, 2))
         k.loop(full, some, 1, (), lambda pair: both(pair, 1))
         k.loop(some, pairs, 1, (), none)
 
-    def _columns(self, head: Head, key: Index, at: Index, column: int) -> Value:
-        """16 columns of a key's values, zeros behind the last one."""
+    def _columns(self, head: Head, key: Index, at: Index, column: int) -> list[Value]:
+        """The parts of 16 columns of a key's values, zeros behind the last one."""
         plan, k = self.plan, self.kernel
         width = plan.size(plan.width)
         if plan.values.step(plan.width) == 1:
-            return self._vector(plan.values, at, column, width)
-        found = self.zero
+            return self._parts(plan.values, at, column, width)
+        found = [self.zero] * plan.parts
         for i in range(min(LANES, width - column)):
-            value = k.load(self.memory(plan.values), head.address(plan.values, key=key, width=column + i))
-            found = k.insert(value, found, i)
+            parts = self._part(plan.values, head.address(plan.values, key=key, width=column + i))
+            found = [k.insert(part, old, i) for part, old in zip(parts, found, strict=True)]
         return found

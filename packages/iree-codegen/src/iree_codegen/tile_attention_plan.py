@@ -124,12 +124,19 @@ class TileAttentionPlan(AttentionRoles):
         return self.parts * self.width_tiles * WORDS
 
 
+def parts_of(description: WorkgroupDescription) -> int | None:
+    """bf16 numbers that stand for an f32; None where attentions stay in vectors."""
+    if "bf16" not in description.matrix_tiles or not description.masks:
+        return None
+    return PARTS.get(description.matmul_precision)
+
+
 def plan_tile_attention(dispatch: Dispatch, description: WorkgroupDescription) -> TileAttentionPlan | None:
     """The plan of a dispatch that is one attention worth converting for; None for any other."""
-    parts = PARTS.get(description.matmul_precision)
-    if parts is None or "bf16" not in description.matrix_tiles or not description.masks:
+    parts = parts_of(description)
+    if parts is None:
         return None
-    roles = find_attention(dispatch, description)
+    roles = find_attention(dispatch, description, narrow=True)
     if roles is None:
         return None
     rows, row_tiles = ROWS, 2

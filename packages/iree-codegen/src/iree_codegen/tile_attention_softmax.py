@@ -22,7 +22,7 @@ MOST_UNROLLED = 12
 """Groups of a row that are spelled out where their number is known."""
 
 Adjust = Callable[[Value, Index, Value | None], Value]
-"""(16 scores, the first one's key, which of them are there) -> scores with the mask applied."""
+"""(16 products, the first one's key, which of them are there) -> scores: scaled, with the mask applied."""
 Body = Callable[[Index, Sequence[Value | None], Sequence[Value]], list[Value]]
 """(number of a group, per vector which lanes are there (None: all), carried) -> carried."""
 
@@ -42,10 +42,14 @@ def join_rows(k: KernelBuilder, rows: Sequence[Value], join: Callable[[Value, Va
 
 
 class RowSoftmax:
-    """Emits the passes over rows of scores at ``scores``, which as bf16 are ``powers``."""
+    """Emits the passes over rows of products at ``scores``, which as bf16 are ``powers``.
 
-    def __init__(self, k: KernelBuilder, scores: Value, powers: Value, parts: int) -> None:
+    Scores are products times ``scale``: where a mask is applied they are stored, else computed twice.
+    """
+
+    def __init__(self, k: KernelBuilder, scores: Value, powers: Value, parts: int, scale: Value) -> None:
         self.k = k
+        self.scale = k.splat(scale, LANES)
         self.scores = scores
         self.powers = powers
         self.parts = parts
@@ -79,7 +83,9 @@ class RowSoftmax:
             for v, mask in enumerate(masks):
                 key = k.add(k.mul(number, DEPTH), v * LANES)
                 score = k.vload(self.scores, k.add(row, key), LANES)
-                if adjust is not None:
+                if adjust is None:
+                    score = k.binary("arith.mulf", score, self.scale)
+                else:
                     score = adjust(score, key, mask)
                     k.vstore(score, self.scores, k.add(row, key))
                 if mask is not None:
@@ -92,18 +98,23 @@ class RowSoftmax:
             first = greater(k, first, other)
         return first
 
-    def exponentiate(self, row: Index, count: Index, end: Index, top: Value) -> Value:
-        """Scores become ``exp(score - top)``, those behind ``count`` up to group ``end`` 0; their sum in
-        each lane."""
+    def exponentiate(self, row: Index, count: Index, end: Index, top: Value, *, scaled: bool) -> Value:
+        """Scores (``scaled``: they are stored) become ``exp(score - top)``, those behind ``count`` up to
+        group ``end`` 0; their sum in each lane."""
         k = self.k
         zero = k.constant(0.0, self.type)
+        negative = top if scaled else k.pure("arith.negf", (top,), top.type)
         coefficients = SHORT_POWERS if self.parts == 1 else POWERS
 
         def powers(number: Index, masks: Sequence[Value | None], state: Sequence[Value]) -> list[Value]:
             found, totals = [], []
             for v, (mask, total) in enumerate(zip(masks, state, strict=True)):
                 score = k.vload(self.scores, k.add(row, k.add(k.mul(number, DEPTH), v * LANES)), LANES)
-                power = exp_not_positive(k, k.binary("arith.subf", score, top), coefficients)
+                if scaled:
+                    score = k.binary("arith.subf", score, top)
+                else:
+                    score = k.fma(score, self.scale, negative)
+                power = exp_not_positive(k, score, coefficients)
                 if mask is not None:
                     power = k.select(mask, power, zero)
                 found.append(power)

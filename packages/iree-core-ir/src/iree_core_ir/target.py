@@ -222,6 +222,13 @@ class TargetWishes(Protocol):
         """
         ...
 
+    def masks_along_keys(self, description: TargetDescription) -> bool:
+        """Whether its attentions go through a mask of queries and keys row by row, not key by key.
+
+        A target without the method says no.
+        """
+        ...
+
     def remarks(self, description: TargetDescription) -> Sequence[str]:
         """Lines for the report of a compile: what its options ask for and the machine does not have."""
         ...

@@ -108,6 +108,15 @@ def test_products_round_their_own_results_behind_the_sums() -> None:
     rounded(module, text)
 
 
+def test_attentions_round_their_results_behind_the_sums() -> None:
+    types_of = "tensor<5x8xf32>, tensor<5x8xf32>, tensor<5x8xf32>, f32"
+    attention = f"\n  %a = linalg_ext.attention ins(%x, %x, %x, %two : {types_of}) outs(%e : tensor<5x8xf32>)"
+    text = program(attention + " -> tensor<5x8xf32>" + mm("%b", "%a"), "%b")
+    module = narrowed(text, RoundingTarget())
+    assert types(module) == ["bf16", "f32"]
+    rounded(module, text)
+
+
 @pytest.mark.parametrize(
     ("body", "results"),
     [

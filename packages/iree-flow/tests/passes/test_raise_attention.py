@@ -15,6 +15,7 @@ from iree_flow.passes.fuse_elementwise import FuseElementwise
 from iree_flow.passes.raise_attention import NAME, RaiseAttention
 
 TARGET = SimpleNamespace(fused_ops=lambda description: (NAME,))
+BY_ROWS = SimpleNamespace(fused_ops=lambda description: (NAME,), masks_along_keys=lambda description: True)
 HEAD = """
 #id2 = affine_map<(a, b) -> (a, b)>
 #id3 = affine_map<(a, b, c) -> (a, b, c)>
@@ -119,9 +120,9 @@ def tensor(sizes: tuple[int, ...], element: str = "f32") -> str:
     return f"tensor<{'x'.join([*map(str, sizes), element])}>"
 
 
-def raised(text: str, *inputs: Any) -> Any:
+def raised(text: str, *inputs: Any, target: Any = TARGET) -> Any:
     """The attention of ``text`` after the pass; the module gives what the text gives."""
-    module = run(text, FuseElementwise(), RaiseAttention(), target=TARGET, description=None)
+    module = run(text, FuseElementwise(), RaiseAttention(), target=target, description=None)
     same(text, module, *inputs)
     found = [op for op in module.walk() if isinstance(op, Attention)]
     if not found:
@@ -310,6 +311,25 @@ def test_a_constant_mask_that_selects() -> None:
     masked = p.map(MASKS["selected"][0], "%s", (scores, "abc"), (m, "bc"))
     op = raised(p.text(p.product(p.softmax(masked), v)), *floats((2, 5, 4), (2, 5, 4), (2, 5, 3)))
     assert op.causal is not None and op.mask is None
+
+
+@pytest.mark.parametrize("axes", ["bc", "cb", "abc", "acb", "bca", "c", "b"])
+@pytest.mark.parametrize("target", [TARGET, BY_ROWS], ids=["along queries", "along keys"])
+def test_masks_run_as_the_target_goes_through_them(axes: str, target: Any) -> None:
+    p = Program()
+    q, k, v = p.argument(2, 5, 4), p.argument(2, 7, 4), p.argument(2, 7, 3)
+    shape = tuple({"a": 2, "b": 5, "c": 7}[axis] for axis in axes)
+    m = p.argument(*shape)
+    scores = p.product(q, p.transpose(k, (0, 2, 1)))
+    masked = p.map("    %s = arith.addf %x0, %x1 : f32", "%s", (scores, "abc"), (m, axes))
+    op = raised(
+        p.text(p.product(p.softmax(masked), v)),
+        *floats((2, 5, 4), (2, 7, 4), (2, 7, 3), shape),
+        target=target,
+    )
+    if {"b", "c"} <= set(axes):
+        last = op.loops.keys if target is BY_ROWS else op.loops.rows
+        assert op.indexing_maps[4].results[-1].position == last[0]
 
 
 def test_rows_without_a_key_are_zero() -> None:

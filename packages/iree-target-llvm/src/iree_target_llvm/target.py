@@ -99,6 +99,13 @@ class LlvmCpuTarget:
         assert isinstance(description, CpuDescription)
         return ("linalg_ext.attention",) if description.vector_bits >= 128 else ()
 
+    def masks_along_keys(self, description: TargetDescription) -> bool:
+        """On matrix tiles queries are rows, elsewhere they run along lanes."""
+        from iree_codegen.tile_attention_plan import parts_of
+
+        assert isinstance(description, CpuDescription)
+        return parts_of(description) is not None
+
     def channel_block(self, description: TargetDescription) -> int | None:
         """A vector of channels, where images are stored in blocks of them."""
         assert isinstance(description, CpuDescription)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iree_base.element_types import element_type
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies.attention import NAME
 from iree_codegen.testing import check_kernel
@@ -78,6 +79,41 @@ def text_of(case: Case) -> str:
         f" ins({', '.join('%' + i for i in inputs)} : {', '.join(types)}) outs(%o : {result}) -> {result}\n"
         f"return %r : {result}\n}}"
     )
+
+
+def _conversion(result: str, source: str, target: str, sizes: list[str], cast: str) -> str:
+    """An op that converts element by element: ``extf`` from bf16 or ``truncf`` to it."""
+    x, y = ("bf16", "f32") if cast == "extf" else ("f32", "bf16")
+    loops = ", ".join(f"d{i}" for i in range(len(sizes)))
+    same = f"affine_map<({loops}) -> ({loops})>"
+    parallel = ", ".join(['"parallel"'] * len(sizes))
+    before, after = (f"tensor<{'x'.join([*sizes, t])}>" for t in (x, y))
+    return (
+        f"{result} = linalg.generic {{indexing_maps = [{same}, {same}], iterator_types = [{parallel}]}}"
+        f" ins({source} : {before}) outs({target} : {after}) {{\n^bb0(%x: {x}, %y: {y}):\n"
+        f"%c = arith.{cast} %x : {x} to {y}\nlinalg.yield %c : {y}\n}} -> {after}\n"
+    )
+
+
+def narrowed(case: Case, names: str) -> str:
+    """The case with operands ``names`` (q, k, v, o) as bf16: widened in front of the attention, rounded
+    behind it."""
+    head, attention, tail = text_of(case).split("\n", 2)
+    axes = {"q": case.query, "k": case.keys, "v": case.values, "o": case.output}
+    for name in names:
+        sizes = [str(n) for n in case.shape(axes[name])]
+        wide, narrow = (f"tensor<{'x'.join([*sizes, t])}>" for t in ("f32", "bf16"))
+        head = (
+            head.replace(f"%{name}: {wide}", f"%{name}: {narrow}") + f"\n%e{name} = tensor.empty() : {wide}"
+        )
+        if name != "o":
+            head += "\n" + _conversion(f"%w{name}", f"%{name}", f"%e{name}", sizes, "extf")
+            attention = attention.replace(f"(%{name},", f"(%w{name},").replace(f" %{name},", f" %w{name},")
+            continue
+        head = head.replace(f"-> {wide} {{", f"-> {narrow} {{")
+        attention = attention.replace("outs(%o", "outs(%eo")
+        tail = _conversion("%s", "%r", "%o", sizes, "truncf") + f"return %s : {narrow}\n}}"
+    return "\n".join([head, attention, tail])
 
 
 def inputs_of(case: Case) -> list[Any]:
@@ -233,3 +269,16 @@ def test_error_against_float64(best: Any, scale: float) -> None:
     (got,) = run_native(func, compile_function(func, best), inputs)
     (plain,) = run_reference(func, inputs)
     assert np.abs(got - exact).max() <= 2 * np.abs(plain - exact).max()
+
+
+@pytest.mark.parametrize("axes", ["mhp", "hpm"])
+@pytest.mark.parametrize("m", [21, 32])
+def test_results_may_be_rounded(best: Any, axes: str, m: int) -> None:
+    case = Case(m=m, p=20, output=axes)
+    func = function(narrowed(case, "o"))
+    inputs = dict(enumerate(inputs_of(case)))
+    assert generate(func, best).strategy == NAME
+    (got,) = run_native(func, compile_function(func, best), inputs)
+    (expected,) = run_reference(func, inputs)
+    assert got.dtype == expected.dtype == element_type("bf16").dtype
+    assert_close(got.astype(np.float32), expected.astype(np.float32), 2.0**-8)

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iree_base.element_types import element_type
+from iree_codegen.rounded_arguments import rounded_arguments
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies import attention
 from iree_codegen.strategies.tile_attention import NAME
 from iree_codegen.testing import run_reference
 
 from ..conftest import assert_close, function
-from .test_attention import Case, inputs_of, text_of
+from .test_attention import Case, inputs_of, narrowed, text_of
 from .test_tile_matmul import PRECISIONS, machine, results, runs_here
 
 TOLERANCE = {"medium": 1.5e-2, "high": 3e-5}
@@ -167,3 +169,27 @@ def test_what_tiles_do_not_pay_for_stays_in_vectors(case: Case) -> None:
 def test_what_has_no_tiles_or_wants_f32_stays_in_vectors(precision: str, features: str) -> None:
     func = function(text_of(Case(m=64, n=64, k=64, p=64)))
     assert generate(func, machine(precision, features)).strategy == attention.NAME
+
+
+@pytest.mark.parametrize("axes", [("mhk", "nhk", "nhp", "mhp"), ("hkm", "hkn", "hpn", "hpm")])
+@pytest.mark.parametrize("k", [64, 40])
+@pytest.mark.parametrize("names", ["qkv", "kvo", "qkvo"])
+def test_operands_that_are_rounded_already(axes: tuple[str, str, str, str], k: int, names: str) -> None:
+    """They are taken as they are: the results are those of the numbers before rounding, to the last bit."""
+    query, keys, values, output = axes
+    case = Case(m=21, n=39, k=k, p=k, query=query, keys=keys, values=values, output=output)
+    bf16 = element_type("bf16").dtype
+    rounded = [a.astype(bf16) for a in inputs_of(case)[:3]]
+    scale = inputs_of(case)[3]
+    wide = {i: a.astype(np.float32) for i, a in enumerate(rounded)} | {3: scale}
+    narrow = {i: a if "qkv"[i] in names else wide[i] for i, a in enumerate(rounded)} | {3: scale}
+    plain = function(text_of(case))
+    func = function(narrowed(case, names))
+    description = machine("medium")
+    assert set(rounded_arguments(plain, description)) == {0, 1, 2}
+    expected = results(plain, description, wide, runs_here(), NAME)
+    for (form, got), (_, want) in zip(
+        results(func, description, narrow, runs_here(), NAME), expected, strict=True
+    ):
+        np.testing.assert_array_equal(got, want.astype(got.dtype), form)
+    assert not rounded_arguments(plain, machine("high"))

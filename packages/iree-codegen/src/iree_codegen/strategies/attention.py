@@ -76,6 +76,11 @@ class _Emitter:
     def memory(self, operand: Operand) -> Value:
         return self.frame.binding_args[operand.binding.index]
 
+    def as_stored(self, value: Value) -> Value:
+        """A result in the output's type."""
+        element = self.plan.output.binding.value.type.element_type
+        return value if element is f32 else self.kernel.cast("arith.truncf", value, element)
+
 
 class _Block:
     """``vectors`` vectors of queries from row ``first`` on, ``rows`` of which are there."""
@@ -362,7 +367,7 @@ class _Block:
                         place = own.head.address(
                             plan.output, row=k.add(self.first, k.add(query, v * lanes)), width=at
                         )
-                        k.store(k.load(own.square, query), memory, place)
+                        k.store(own.as_stored(k.load(own.square, query)), memory, place)
 
                     k.loop(0, self._valid(v), 1, (), element)
 
@@ -380,7 +385,7 @@ class _Block:
                         place = own.head.address(
                             plan.output, row=k.add(self.first, v * lanes + i), width=first
                         )
-                        k.vstore(rows[i], memory, place, mask)
+                        k.vstore(own.as_stored(rows[i]), memory, place, mask)
                     continue
                 for i, vector in enumerate(rows):
                     k.vstore(vector, own.square, i * lanes)
@@ -389,7 +394,8 @@ class _Block:
                     place = own.head.address(
                         plan.output, row=k.add(self.first, k.add(i, v * lanes)), width=first
                     )
-                    k.vstore(k.vload(own.square, k.mul(i, lanes), lanes), memory, place, mask)
+                    vector = own.as_stored(k.vload(own.square, k.mul(i, lanes), lanes))
+                    k.vstore(vector, memory, place, mask)
 
                 k.loop(0, valid, 1, (), store)
 

@@ -46,7 +46,8 @@ class _Emitter:
         offset = frame.allocate(4 * plan.step * plan.slab_pitch)
         self.scores = k.view(frame.scratch, offset, plan.step * plan.slab_pitch, f32)
         self.powers = k.view(frame.scratch, offset, 2 * plan.step * plan.slab_pitch, bf16)
-        self.softmax = RowSoftmax(k, self.scores, self.powers, plan.parts)
+        self.scale = frame.elements.scalar(plan.op.inputs[3])
+        self.softmax = RowSoftmax(k, self.scores, self.powers, plan.parts, self.scale)
         self.products = frame.scratch_view(plan.step * plan.sums_pitch, f32)
         self.lanes = -(-plan.step // LANES) * LANES
         """Numbers of a vector of rows for a block: one a row, to whole vectors."""
@@ -202,7 +203,8 @@ class _Emitter:
             self._fetch_results(k.add(place, i))
             top = k.splat(k.load(self.by_row, i), LANES)
             at = k.mul(i, plan.slab_pitch)
-            total = softmax.exponentiate(at, own(k.add(place, i)), groups, top)
+            scaled = plan.mask is not None
+            total = softmax.exponentiate(at, own(k.add(place, i)), groups, top, scaled=scaled)
             k.vstore(total, self.partials, k.mul(i, LANES))
 
         state = self._state(number)
@@ -267,9 +269,11 @@ class _Emitter:
                 numbers = k.lane_numbers(LANES, index)
                 offsets = k.binary("arith.muli", numbers, k.splat(k.value(k.dim(step)), LANES))
                 found = k.gather(memory, place, offsets, inside)
+            scale = k.splat(self.scale, LANES)
             if memory.type.element_type is i1:
-                return k.select(found, score, k.constant(-INFINITY, VECTOR))
-            return k.binary("arith.addf", score, found)
+                scaled = k.binary("arith.mulf", score, scale)
+                return k.select(found, scaled, k.constant(-INFINITY, VECTOR))
+            return k.fma(score, scale, found)
 
         return adjust
 
@@ -334,12 +338,16 @@ class _Emitter:
             zero = k.splat(k.constant(0.0, f32), lanes)
             return k.select(k.cmpf("oeq", factor, zero), zero, value)
 
+        def stored(value: Value) -> Value:
+            element = memory.type.element_type
+            return value if element is f32 else k.cast("arith.truncf", value, element)
+
         start = k.mul(own, plan.sums_pitch)
         if output.step(plan.width) != 1:
 
             def one(column: Index) -> None:
                 value = divided(k.load(self.sums, k.add(start, column)), 1)
-                k.store(value, memory, self.head.address(output, row=row, width=column))
+                k.store(stored(value), memory, self.head.address(output, row=row, width=column))
 
             k.loop(0, width, 1, (), one)
             return
@@ -347,4 +355,4 @@ class _Emitter:
         for column in range(0, width, LANES):
             value = divided(k.vload(self.sums, k.add(start, column), LANES), LANES)
             mask = None if width - column >= LANES else k.mask_below(width - column, LANES)
-            k.vstore(value, memory, k.add(place, column), mask)
+            k.vstore(stored(value), memory, k.add(place, column), mask)

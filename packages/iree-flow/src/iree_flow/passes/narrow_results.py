@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.dialects.linalg_ext_attention import Attention
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.dispatch_function import argument_attributes
 from iree_core_ir.ir.affine import AffineMap
@@ -130,13 +131,14 @@ def _apply(executable: flow.Executable, changes: Changes, users: Sequence[flow.D
 
 
 def _can_round(function: FuncOp, number: int) -> bool:
-    """A result of f32 of static sizes, made by a linalg op in memory of its own."""
+    """A result of f32 of static sizes, made by a linalg op or an attention in memory of its own."""
     value = function.regions[0].block.terminator.operands[number]
     type: Any = value.type
     if not isinstance(type, TensorType) or type.element_type is not f32 or type.n_dynamic:
         return False
     access: Any = argument_attributes(function)[_destination(function, number).index].get(ACCESS)
-    return isinstance(value.defining_op, StructuredOp) and access is not None and access.value == WRITE
+    made = isinstance(value.defining_op, (StructuredOp, Attention))
+    return made and access is not None and access.value == WRITE
 
 
 def _destination(function: FuncOp, number: int) -> Value:

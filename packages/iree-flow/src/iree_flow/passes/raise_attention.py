@@ -5,9 +5,9 @@ rows that are masked wholly, times ``v``; with the transposes, slices and reshap
 front and back. After: one op that reads q, k and v where they lie and writes the heads where they are wanted.
 
 A constant mask that keeps queries to the keys before them makes the attention causal. Any other mask that
-depends on queries and keys is turned so that it runs along the queries, as kernels read it; equal ones are
-shared by all layers. A row that is masked wholly and whose values are not finite may give 0 instead
-of NaN.
+depends on queries and keys is turned so that it runs as kernels read it: along the queries, or the keys
+(``TargetWishes.masks_along_keys``); equal ones are shared by all layers. A row that is masked wholly and whose
+values are not finite may give 0 instead of NaN.
 
 Only for targets that compute an attention as one (``TargetWishes.fused_ops``); for others an attention
 becomes products and a softmax again.
@@ -62,8 +62,11 @@ class RaiseAttention(Pass):
     name: ClassVar[str] = "raise-attention"
 
     def run(self, module: Op, context: PassContext) -> None:
-        fused = getattr(context.options.get("target"), "fused_ops", None)
+        target = context.options.get("target")
+        fused = getattr(target, "fused_ops", None)
         wanted = fused is not None and NAME in fused(context.options["description"])
+        along = getattr(target, "masks_along_keys", None)
+        by_rows = wanted and along is not None and along(context.options["description"])
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
@@ -74,7 +77,7 @@ class RaiseAttention(Pass):
                     continue
                 for op in block.ops:
                     if isinstance(op, StructuredOp):
-                        raise_attention(op, resolver, context.constants)
+                        raise_attention(op, resolver, context.constants, by_rows)
                 for op in block.ops:
                     if isinstance(op, Attention):
                         absorb_transpose(op, resolver)
@@ -96,6 +99,7 @@ class _Match:
     root: Any
     resolver: DimResolver
     constants: ConstantStore
+    by_rows: bool
     splits: dict[int, tuple[Dim, ...]]
     """Loops of the root that stand for several dims."""
     loops: dict[int, list[Var]] = field(default_factory=dict)
@@ -140,13 +144,14 @@ def is_product(op: Any) -> bool:
     )
 
 
-def raise_attention(op: Any, resolver: DimResolver, constants: ConstantStore) -> bool:
-    """Replace ``op`` when it is the product with the values; says whether it was."""
+def raise_attention(op: Any, resolver: DimResolver, constants: ConstantStore, by_rows: bool) -> bool:
+    """Replace ``op`` when it is the product with the values; says whether it was. ``by_rows``: masks run
+    along keys."""
     if not is_product(op) or len(op.reduction_dims) != 1:
         return False
     splits: dict[int, tuple[Dim, ...]] = {}
     for _ in range(MOST_SPLITS):
-        match = _Match(op, resolver, constants, splits)
+        match = _Match(op, resolver, constants, by_rows, splits)
         try:
             return any(_weighted_by(match, weights) for weights in (0, 1))
         except SplitVariable as wish:
@@ -369,7 +374,7 @@ class _Builder:
             if any(v not in places for form in match.mask.forms for v, _ in form.terms):
                 return False
             mask, forms = read_by_axes(builder, match.mask, match.resolver)
-            mask, forms = self._along_queries(builder, mask, forms)
+            mask, forms = self._turned(builder, mask, forms)
             maps.append(AffineMap(len(places), 0, [as_expression(f, places) for f in forms]))
         maps.append(AffineMap.select(len(places), [places[v] for v in output]))
         factor = scalars.constant(builder, match.factor, f32)
@@ -404,13 +409,13 @@ class _Builder:
         rows = self._rows
         return len(rows) == 1 and is_causal(mask, rows[0], self.key, self.match.constants)
 
-    def _along_queries(
-        self, builder: Builder, mask: Value, forms: list[Affine]
-    ) -> tuple[Value, list[Affine]]:
-        """A mask whose last axis is not the queries', turned."""
+    def _turned(self, builder: Builder, mask: Value, forms: list[Affine]) -> tuple[Value, list[Affine]]:
+        """A mask of queries and keys whose last axis is not the one that kernels go along, turned."""
         rows = self._rows
-        axes = [i for i, form in enumerate(forms) if any(form == indexing.of(v) for v in rows)]
-        if len(axes) != 1 or axes[0] == len(forms) - 1 or not _mentions_any(forms, self.key):
+        last = [self.key] if self.match.by_rows else rows
+        axes = [i for i, form in enumerate(forms) if any(form == indexing.of(v) for v in last)]
+        both = _mentions_any(forms, self.key) and any(_mentions_any(forms, v) for v in rows)
+        if len(axes) != 1 or axes[0] == len(forms) - 1 or not both:
             return mask, forms
         order = [i for i in range(len(forms)) if i != axes[0]] + axes
         dims = self.match.resolver.dims(mask)
