@@ -6,8 +6,8 @@ front and back. After: one op that reads q, k and v where they lie and writes th
 
 A constant mask that keeps queries to the keys before them makes the attention causal. Any other mask that
 depends on queries and keys is turned so that it runs as kernels read it: along the queries, or the keys
-(``TargetWishes.masks_along_keys``); equal ones are shared by all layers. A row that is masked wholly and whose
-values are not finite may give 0 instead of NaN.
+(``TargetWishes.masks_along_keys``); equal ones are shared by all layers. A row that is masked wholly and
+whose values are not finite may give 0 instead of NaN.
 
 Only for targets that compute an attention as one (``TargetWishes.fused_ops``); for others an attention
 becomes products and a softmax again.
