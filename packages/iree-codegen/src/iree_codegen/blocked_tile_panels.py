@@ -1,6 +1,6 @@
 """The layout of blocked convolution weights for matrix tiles: bf16 parts, in the order of tile loads.
 
-``[fb, cb, kh, kw, ci, fi]`` becomes, panel after panel of up to two blocks of output channels,
+``[fb, cb, kh, kw, ci, fi]`` becomes, panel after panel of some blocks of output channels,
 ``[groups of 32 channels][kh][kw][parts][blocks][16 pairs][16 channels]``. An element is a word of 32 bits
 (typed f32) that holds two bf16 numbers, input channels 2i and 2i + 1 of an output channel. Zeros stand for
 channels that are not there. ``parts``: see ``tile_panels``.
@@ -25,14 +25,16 @@ BLOCKED_TILE_PANELS = "blocked-tile-panels"
 PAIR = 2
 """Input channels in a word."""
 WIDTH = 2
-"""Blocks of output channels in a panel, at most."""
+"""Blocks of output channels in a panel of a convolution of its own, at most."""
 STEM_CHANNELS, STEM_PIXELS = 4, 8
 Array = np.ndarray[Any, Any]
 
 
-def blocked_tile_parameters(shape: Sequence[int], parts: int, stem: bool) -> dict[str, Any]:
-    """For weights ``[fb, cb, kh, kw, ci, fi]``; of a stem ``ci`` is 1."""
-    return {"shape": list(shape), "parts": parts, "stem": stem}
+def blocked_tile_parameters(
+    shape: Sequence[int], parts: int, stem: bool = False, width: int = WIDTH
+) -> dict[str, Any]:
+    """For weights ``[fb, cb, kh, kw, ci, fi]``; of a stem ``ci`` is 1. ``width``: blocks of a panel."""
+    return {"shape": list(shape), "parts": parts, "stem": stem, "width": width}
 
 
 def steps(parameters: Mapping[str, Any]) -> int:
@@ -52,9 +54,10 @@ def _panels(words: Array, parameters: Mapping[str, Any]) -> Iterator[tuple[Array
     blocks they hold."""
     fb, lanes = parameters["shape"][0], parameters["shape"][-1]
     inner = (steps(parameters), parameters["parts"])
-    full = fb // WIDTH * WIDTH
+    most = parameters["width"]
+    full = fb // most * most
     size = math.prod(inner) * DEPTH * lanes
-    for own, width in ((slice(0, full), WIDTH), (slice(full, fb), fb - full)):
+    for own, width in ((slice(0, full), most), (slice(full, fb), fb - full)):
         if own.start < own.stop:
             part = words[own.start * size : own.stop * size]
             yield part.reshape(-1, *inner, width, DEPTH // PAIR, lanes, PAIR), own

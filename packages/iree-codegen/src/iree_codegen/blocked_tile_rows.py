@@ -6,9 +6,9 @@ first ones. Channels of a group that are not there are zero, as is what lies out
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
+from iree_base.records import record
 from iree_codegen.blocked_image import BlockedConvolution
 from iree_codegen.blocked_tile_panels import STEM_CHANNELS
 from iree_codegen.blocked_tile_plan import PatchPlan, TileImage
@@ -16,13 +16,63 @@ from iree_codegen.kernel_builder import Index, KernelBuilder, lanes_of
 from iree_codegen.product_tiles import bf16_parts
 from iree_codegen.tile_panels import DEPTH
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import VectorType, bf16
+from iree_core_ir.ir.types import VectorType, bf16, element_of
 
 UNROLL = 4
 """Pixels written out in a loop turn."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
+class PixelParts:
+    """Memory of pixels, 32 channels side by side; a number's second part lies ``part`` behind its first."""
+
+    memory: Value
+    part: int
+    parts: int
+    lanes: int
+
+    def store(self, k: KernelBuilder, value: Value, at: Index) -> None:
+        """A vector of channels; bf16 as it is."""
+        is_narrow = element_of(value.type) is bf16
+        parts = [value] if is_narrow else bf16_parts(k, value, self.lanes, self.parts)
+        for number, own in enumerate(parts):
+            k.vstore(own, self.memory, k.add(at, number * self.part))
+
+    def clear(self, k: KernelBuilder, at: Index) -> None:
+        """Zeros for a vector of channels."""
+        zero = k.constant(0.0, VectorType((self.lanes,), bf16))
+        for number in range(self.parts):
+            k.vstore(zero, self.memory, k.add(at, number * self.part))
+
+    def convert(
+        self,
+        k: KernelBuilder,
+        source: Value,
+        begin: Index,
+        planes: Sequence[int],
+        to: Index,
+        pixels: Index,
+        step: int = 1,
+    ) -> None:
+        """So many pixels of ``source``, ``step`` apart from ``begin`` on; ``planes``: where the blocks of
+        their channels lie. Channels that are not there are zero."""
+
+        def some(first: Index, count: int) -> None:
+            places = [k.add(begin, k.mul(k.add(first, i), step * self.lanes)) for i in range(count)]
+            loaded = [[k.vload(source, k.add(at, plane), self.lanes) for plane in planes] for at in places]
+            for i, vectors in enumerate(loaded):
+                at = k.add(to, k.mul(k.add(first, i), DEPTH))
+                for value in vectors:
+                    self.store(k, value, at)
+                    at = k.add(at, self.lanes)
+                for _ in range(len(planes), DEPTH // self.lanes):
+                    self.clear(k, at)
+                    at = k.add(at, self.lanes)
+
+        _several(k, pixels, UNROLL, some)
+
+
+@record(frozen=True)
 class ConvertedRows:
     """Converts what the workgroup reads that begins with row ``first`` of the grid."""
 
@@ -130,33 +180,10 @@ class ConvertedRows:
 
     def _pixels(self, begin: Index, to: Index, blocks: int, pixels: Index, step: int) -> None:
         """So many pixels that lie ``step`` apart."""
-        k, c, part = self.kernel, self.convolution, self._part
-        plane = c.size[0] * c.size[1] * c.lanes
-        zero = k.constant(0.0, VectorType((c.lanes,), bf16))
-
-        def some(first: Index, count: int) -> None:
-            loaded = [
-                [
-                    k.vload(
-                        self.source,
-                        k.add(k.add(begin, k.mul(k.add(first, i), step * c.lanes)), b * plane),
-                        c.lanes,
-                    )
-                    for b in range(blocks)
-                ]
-                for i in range(count)
-            ]
-            for i, vectors in enumerate(loaded):
-                at = k.add(to, k.mul(k.add(first, i), DEPTH))
-                for b in range(DEPTH // c.lanes):
-                    parts = [zero] * self.plan.parts
-                    if b < blocks:
-                        value = vectors[b]
-                        parts = [value] if c.rounded else bf16_parts(k, value, c.lanes, self.plan.parts)
-                    for number, value in enumerate(parts):
-                        k.vstore(value, self.target, k.add(at, number * part + b * c.lanes))
-
-        _several(k, pixels, UNROLL, some)
+        c = self.convolution
+        planes = [b * c.size[0] * c.size[1] * c.lanes for b in range(blocks)]
+        target = PixelParts(self.target, self._part, self.plan.parts, c.lanes)
+        target.convert(self.kernel, self.source, begin, planes, to, pixels, step)
 
     # -- stems -----------------------------------------------------------------------------------------
 
@@ -248,4 +275,4 @@ def _several(k: KernelBuilder, count: Index, step: int, some: Callable[[Index, i
     k.loop(end, count, 1, (), lambda i: some(i, 1))
 
 
-__all__ = ["ConvertedRows"]
+__all__ = ["ConvertedRows", "PixelParts"]

@@ -6,9 +6,9 @@ ops behind. The images between them are used by nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.blocked_image import channels_there
 from iree_codegen.dispatch import Binding, Dispatch
 from iree_codegen.lanewise_window import LanewiseWindow, window_of
@@ -21,9 +21,9 @@ from iree_core_ir.ir.types import f32
 LOOPS = 9
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Pointwise:
-    """A 1x1 convolution: ``[fb, cb, 1, 1, ci, fi]`` weights, as they are."""
+    """A 1x1 convolution with weights ``[fb, cb, 1, 1, ci, fi]``."""
 
     op: Any
     source: Value
@@ -38,7 +38,7 @@ class Pointwise:
     """The result with what is fused behind."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class InvertedResidual:
     expand: Pointwise | None
     """None: the window slides over what is in memory."""
@@ -93,7 +93,7 @@ def _pointwise(dispatch: Dispatch, op: Any, final: Value) -> Pointwise | None:
         return None
     weights = dispatch.binding_of(op.inputs[1])
     extents = dispatch.loop_dims(op)
-    if weights is None or weights.packed is not None or not is_epilogue(dispatch, op, final, indexed=True):
+    if weights is None or not is_epilogue(dispatch, op, final, indexed=True):
         return None
     _, out_blocks, _, _, lanes, blocks, kh, kw, inner = extents
     if not all(isinstance(n, int) and n > 0 for n in extents[1:]) or (kh, kw) != (1, 1) or inner != lanes:

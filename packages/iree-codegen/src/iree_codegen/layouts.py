@@ -14,6 +14,7 @@ from iree_codegen.strategies import (
     convolution,
     integer_convolution,
     integer_matmul,
+    inverted_residual,
     recurrence,
     tile_convolution,
     tile_matmul,
@@ -32,9 +33,10 @@ def constant_layout(func: Any, description: WorkgroupDescription) -> Sequence[Co
         layout = strategy.layout(dispatch, description)
         if layout is not None:
             return (layout,)
-    of_recurrence = recurrence.layouts(dispatch, description)
-    if of_recurrence is not None:
-        return of_recurrence
+    for several in (recurrence, inverted_residual):
+        found: Sequence[ConstantLayout] | None = several.layouts(dispatch, description)
+        if found is not None:
+            return found
     plan = plan_matmul(dispatch, description)
     wanted = None if plan is None else panel_layout(plan)
     if wanted is None:

@@ -7,9 +7,9 @@ one shape throughout a module, because the configuration is loaded once per work
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from iree_base.records import field, record
 from iree_codegen.errors import INTERNAL, CodegenError
 from iree_core_ir.dialects.amx import TileType
 from iree_core_ir.ir.operation import Op, Value
@@ -19,7 +19,7 @@ PALETTE = 1
 CONFIGURATION_BYTES = 64
 
 
-@dataclass
+@record
 class _Group:
     """Values that share a register, and the ops (by position) between which it is theirs."""
 
@@ -28,7 +28,7 @@ class _Group:
     end: int = -1
 
 
-@dataclass
+@record
 class TileRegisters:
     """The registers of a module's tile values; empty for modules without tiles."""
 
@@ -39,9 +39,17 @@ class TileRegisters:
     @classmethod
     def of(cls, module: Any) -> TileRegisters:
         """Raises CodegenError INTERNAL when a function holds more tiles than there are registers."""
+        try:
+            return cls._of(module, sparing=False)
+        except CodegenError:
+            return cls._of(module, sparing=True)
+
+    @classmethod
+    def _of(cls, module: Any, *, sparing: bool) -> TileRegisters:
+        """``sparing``: a register that never had a shape is taken only where none of the shape is free."""
         registers = cls()
         for function in module.regions[0].block:
-            registers._assign(function)
+            registers._assign(function, sparing)
         return registers
 
     def __bool__(self) -> bool:
@@ -56,7 +64,7 @@ class TileRegisters:
             data[48 + register] = rows
         return bytes(data)
 
-    def _assign(self, function: Any) -> None:
+    def _assign(self, function: Any, sparing: bool) -> None:
         if not any(op.name.startswith("amx.") for op in function.walk()):
             return
         groups = _Groups()
@@ -76,7 +84,7 @@ class TileRegisters:
                 raise CodegenError(
                     INTERNAL, f"'{function.attributes['sym_name'].value}' holds too many tiles"
                 )
-            register = fitting[0]
+            register = next((r for r in fitting if sparing and r in self.shapes), fitting[0])
             free.remove(register)
             self.shapes[register] = shape
             held.append((group.end, register))

@@ -3,18 +3,23 @@ against the interpreter on the same dispatch function."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
+from iree_codegen.layouts import constant_layout
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies import inverted_residual as strategy
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
+
+from ..conftest import function, laid_out
+from .test_tile_matmul import PRECISIONS, machine, results, runs_here
 
 
 @dataclass(frozen=True)
@@ -196,3 +201,49 @@ def test_strips_that_end_before_the_image_does(best: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(strategy, "SCRATCH_BYTES", 24 << 10)
     check(Case(size=(17, 9), stride=2), best)
     check(Case(size=(17, 9), narrow=None), best)
+
+
+TILED = {
+    "three steps": Case(size=(7, 9)),
+    "two steps": Case(narrow=None, size=(5, 17), batch=2),
+    "strided": Case(stride=2, wide=4, narrow=3, size=(9, 14)),
+    "5x5 strided, many blocks": Case(kernel=5, stride=2, blocks=1, wide=7, narrow=4, size=(8, 11)),
+    "channels missing": Case(missing=2, size=(4, 8), pad=0),
+    "a residual": Case(blocks=3, residual=True, narrow=2, size=(5, 6)),
+    "nothing before": Case(direct=True, blocks=3, narrow=2, stride=2, size=(7, 12)),
+    "images known when called": Case(batch=None, size=(6, 8)),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", TILED)
+def test_on_matrix_tiles(name: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of few bits, whose products and sums bf16 holds: results are those of f32. At ``high`` any."""
+    monkeypatch.setattr(strategy, "SCRATCH_BYTES", 24 << 10)
+    case, description = TILED[name], machine(precision)
+    own = re.sub(r"(%[wu]: tensor<[0-9x]*f32>)", r"\1 {iree.constant}", text(case, 16))
+    func = function(own)
+    rng = np.random.default_rng(len(name))
+    inputs: dict[int, Any] = {0: 2} if case.batch is None else {}
+    first = len(inputs)
+    for position, argument in enumerate(func.regions[0].block.args[:-1]):
+        if position not in inputs:
+            shape = [2 if size < 0 else size for size in argument.type.shape]
+            few = rng.integers(-1, 2, shape) * (rng.random(shape) < 0.15)
+            inputs[position] = (few if precision == "medium" else rng.standard_normal(shape)).astype(
+                np.float32
+            )
+    if case.missing:
+        inputs[first][:, -1, ..., 16 - case.missing :] = 0
+        inputs[first + 1][:, -1, ..., 16 - case.missing :, :] = 0
+    (expected,) = run_reference(func, inputs)
+    if precision == "medium":
+        assert 0 < np.abs(expected).max() <= 256
+    native = laid_out(func, description, inputs)
+    for form, got in results(func, description, native, runs_here(), strategy=strategy.NAME):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max(), err_msg=form)
+
+
+def test_short_rows_stay_f32() -> None:
+    own = re.sub(r"(%[wu]: tensor<[0-9x]*f32>)", r"\1 {iree.constant}", text(Case(size=(9, 3)), 16))
+    assert constant_layout(function(own), machine("medium")) == ()
