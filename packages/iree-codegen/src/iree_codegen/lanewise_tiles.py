@@ -18,7 +18,7 @@ from iree_codegen.kernel import KernelFrame
 from iree_codegen.kernel_builder import Index
 from iree_codegen.lanewise_window import PRODUCT, LanewiseWindow
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import f32
+from iree_core_ir.ir.types import bf16, element_of, f32
 
 Store = Callable[[Sequence[Value], Index, Index], None]
 """``(values, row, column)``: takes the finished vectors of channels of neighbours in a row."""
@@ -111,6 +111,8 @@ class LanewiseTiles:
                 if is_outside(column):
                     continue
                 value = k.vload(self.source, k.add(at, column * w.lanes), w.lanes)
+                if element_of(value.type) is bf16:
+                    value = k.cast("arith.extf", value, f32)
                 for kx in range(w.kernel[1]):
                     p, rest = divmod(column - kx * dx, sx)
                     if not rest and 0 <= p < count:

@@ -12,7 +12,7 @@ from typing import Any
 from iree_base.records import record
 from iree_codegen.dims import Dim
 from iree_codegen.dispatch import Binding, Dispatch
-from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, step_of, unpadded
+from iree_codegen.window import epilogue_cost, fill_number, is_epilogue, step_of, unpadded, widened
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Value
@@ -115,6 +115,9 @@ def window_of(dispatch: Dispatch, op: Any) -> LanewiseWindow | None:
     if outer is None:
         return None
     source, before, _ = outer
+    narrow = widened(source)
+    if narrow is not None:
+        source = narrow
     weights = dispatch.binding_of(op.inputs[1])
     if weights is None and kind == PRODUCT:
         return None

@@ -9,12 +9,15 @@ from iree_codegen.blocked_tile_plan import plan_patches
 from iree_codegen.contraction import MOVEMENT
 from iree_codegen.decompose import decomposed
 from iree_codegen.dispatch import Dispatch
+from iree_codegen.lanewise_window import MAXIMUM
+from iree_codegen.lanewise_window import match as match_window
 from iree_codegen.tile_attention_plan import plan_tile_attention
 from iree_codegen.tile_plan import plan_tiles
+from iree_codegen.window import ops_behind
 from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import bf16
+from iree_core_ir.ir.types import bf16, f32
 
 
 def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int, Type]:
@@ -34,10 +37,30 @@ def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int,
     if c is not None and plan_patches(c, description) is not None:
         value = c.source.value
         return {} if c.stem or not _is_for(value, c.op) else {c.source.argument: bf16}
+    source = _of_maximum(dispatch)
+    if source is not None:
+        return {source: bf16}
     plan = plan_tiles(dispatch, description)
     if plan is None or plan.base.a is None or not _is_for(plan.base.a.binding.value, plan.root.op):
         return {}
     return {plan.base.a.binding.argument: bf16}
+
+
+def _of_maximum(dispatch: Dispatch) -> int | None:
+    """The image of which a dispatch rounds maxima, and does nothing else: maxima of what is rounded are the
+    same.
+    """
+    found = match_window(dispatch)
+    if found is None or found[0].kind != MAXIMUM or found[0].element is not f32:
+        return None
+    window = found[0]
+    steps = [[inner.name for inner in op.body] for op in ops_behind(dispatch, window.op)]
+    if steps != [["arith.truncf", "linalg.yield"]] or dispatch.results[0][0].type.element_type is not bf16:
+        return None
+    binding = dispatch.binding_of(window.source)
+    if binding is None or binding.value.type.element_type is not f32 or not _is_for(binding.value, window.op):
+        return None
+    return binding.argument
 
 
 def _is_for(value: Value, op: Op) -> bool:

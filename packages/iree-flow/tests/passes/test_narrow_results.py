@@ -10,7 +10,7 @@ from fixture_target import FixtureTarget
 from pass_runs import call, floats, run
 
 from iree_core_ir.constants import ConstantStore
-from iree_core_ir.ir.types import bf16
+from iree_core_ir.ir.types import bf16, f32
 from iree_core_ir.text.parser import parse_module
 from iree_flow.dialects import flow
 from iree_flow.passes.form_dispatch_regions import FormDispatchRegions
@@ -96,6 +96,23 @@ def test_a_result_that_products_read_is_stored_rounded() -> None:
 
     exact = (2 * x).astype(ml_dtypes.bfloat16).astype(np.float32) @ w
     np.testing.assert_allclose(call(module, x, w)[0], exact, rtol=1e-6, atol=1e-5)
+
+
+def test_a_narrow_result_may_narrow_what_its_maker_reads() -> None:
+    """A target may ask so once it sees the result rounded."""
+
+    class Through(RoundingTarget):
+        def rounded_arguments(self, dispatch: Any, description: Any) -> dict[int, Any]:
+            found = super().rounded_arguments(dispatch, description)
+            block = dispatch.regions[0].block
+            result = block.terminator.operands[0].type.element_type
+            argument = block.args[0].type.element_type
+            return found or ({0: bf16} if result is bf16 and argument is f32 else {})
+
+    text = program(scale("%a", "%x") + scale("%b", "%w5") + mm("%c", "%b"), "%c")
+    text = text.replace(scale("%a", "%x"), mm("%a", "%x")).replace("%w5", "%a")
+    assert types(narrowed(text, RoundingTarget())) == ["f32", "bf16", "f32"]
+    assert types(narrowed(text, Through())) == ["bf16", "bf16", "f32"]
 
 
 def test_products_round_their_own_results_behind_the_sums() -> None:

@@ -3,18 +3,25 @@ interpreter on the same dispatch function."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from iree_base.element_types import element_type
+from iree_codegen.rounded_arguments import rounded_arguments
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies.lanewise_window import NAME
+from iree_core_ir.ir.types import bf16
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 from iree_target_llvm.target import compile_function
 from iree_target_llvm.testing import run_native, run_reference
+
+from ..conftest import function
+from .test_tile_matmul import machine
 
 
 @dataclass(frozen=True)
@@ -230,3 +237,46 @@ def test_maxima_of_bytes(best: Any, op: str, least: int, size: tuple[int, int]) 
     (expected,) = run_reference(func, {0: image})
     (got,) = run_native(func, compile_function(func, best), {0: image})
     np.testing.assert_array_equal(got, expected)
+
+
+def converted(name: str, value: str, cast: str, types: tuple[str, str], into: str) -> str:
+    """``value`` element by element in another type."""
+    five = "affine_map<(n, cb, y, x, l) -> (n, cb, y, x, l)>"
+    (source, narrow), (target, wide) = ((t, t.rsplit("x", 1)[1].rstrip(">")) for t in types)
+    return f"""{name} = linalg.generic {{indexing_maps = [{five}, {five}],
+        iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel"]}}
+        ins({value} : {source}) outs({into} : {target}) {{
+    ^bb0(%from: {narrow}, %old: {wide}):
+      %to = arith.{cast} %from : {narrow} to {wide}
+      linalg.yield %to : {wide}
+    }} -> {target}
+    """
+
+
+@pytest.mark.parametrize("size", [(9, 31), (2, 2)])
+def test_maxima_of_what_is_rounded(best: Any, size: tuple[int, int]) -> None:
+    """A maximum that is rounded lets its image come rounded: results are the same."""
+    case = Case("maximum", size=size, strides=(2, 1), epilogue=False)
+    plain = text(case, best.vector_bits // 32)
+    wide_x, wide_out = re.findall(r"%(?:x|out): (tensor<[0-9x]*f32>)", plain)
+    narrow_x, narrow_out = (t.replace("f32", "bf16") for t in (wide_x, wide_out))
+    rounding = converted("%z", "%r", "truncf", (wide_out, narrow_out), "%out")
+    rounds = plain.replace(f"%out: {wide_out}) -> {wide_out}", f"%out: {narrow_out}) -> {narrow_out}")
+    rounds = rounds.replace(f"return %r : {wide_out}", f"{rounding}return %z : {narrow_out}")
+    widening = f"%space = tensor.empty() : {wide_x}\n    "
+    widening += converted("%x", "%narrow", "extf", (narrow_x, wide_x), "%space")
+    reads = rounds.replace(f"%x: {wide_x}", f"%narrow: {narrow_x}").replace(
+        "%nil =", f"{widening.strip()}\n    %nil ="
+    )
+    functions = [function(t) for t in (rounds, reads)]
+    assert [rounded_arguments(f, machine("medium")) for f in functions] == [{0: bf16}, {}]
+    assert rounded_arguments(function(plain), machine("medium")) == {}
+    image = np.random.default_rng(0).standard_normal(functions[0].regions[0].block.args[0].type.shape)
+    image = image.astype(np.float32)
+    image[0, 0, 0, 0, :2] = np.nan, np.inf
+    given = [image, image.astype(element_type("bf16").dtype)]
+    (expected,) = run_reference(functions[0], {0: image})
+    for func, own in zip(functions, given, strict=True):
+        assert generate(func, best).strategy == NAME
+        (got,) = run_native(func, compile_function(func, best), {0: own})
+        np.testing.assert_array_equal(got.astype(np.float32), expected.astype(np.float32))

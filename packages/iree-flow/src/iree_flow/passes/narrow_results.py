@@ -36,8 +36,12 @@ class NarrowResults(Pass):
 
     def run(self, module: Op, context: PassContext) -> None:
         ask = getattr(context.options.get("target"), "rounded_arguments", None)
-        if ask is None:
-            return
+        # A result that became narrow may narrow what its maker reads.
+        while ask is not None and self._narrowed(module, context, ask):
+            pass
+
+    def _narrowed(self, module: Op, context: PassContext, ask: Any) -> bool:
+        """Whether there was anything to round."""
         target, description = context.options["target"], context.options["description"]
         symbols = SymbolTable(module)
         dispatches = [op for op in module.walk() if isinstance(op, flow.Dispatch)]
@@ -52,7 +56,7 @@ class NarrowResults(Pass):
                 own = description_of(executable, target, description)
                 rounded[name] = ask(executable.function, own)
         if not any(rounded.values()):
-            return
+            return False
         narrow: dict[Value, Type] = {}
         for op in dispatches:
             function = executables[op.entry_point.root].function
@@ -69,6 +73,7 @@ class NarrowResults(Pass):
                     last = number == len(groups) - 1 and SAME not in groups
                     executable = executables[name] if last else _copied(executables[name], symbols)
                     _apply(executable, changes, users)
+        return bool(narrow)
 
 
 def _read_as(value: Value, rounded: Mapping[str, Mapping[int, Type]]) -> Type | None:
