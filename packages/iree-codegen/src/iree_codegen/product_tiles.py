@@ -71,19 +71,26 @@ class ProductTiles:
         return replaced
 
     def each_term(
-        self, at: Bindings, loops: Sequence[int], lanes: int, once: Callable[[Point], None]
+        self,
+        at: Bindings,
+        loops: Sequence[int],
+        lanes: int,
+        once: Callable[[Point], None],
+        span: tuple[Index, Index] | None = None,
     ) -> None:
-        """``once`` at every place of the reduction ``loops`` (by number), ``lanes`` of the last together."""
+        """``once`` at every place of the reduction ``loops`` (by number), ``lanes`` of the last together;
+        ``span``: from where to where the last one goes."""
         k, (loop, *inner) = self.kernel, loops
         var, extent = self.root.vars[loop], k.dim(self.root.extents[loop])
         if inner:
-            k.loop(0, extent, 1, (), lambda i: self.each_term(at.child({var: i}), inner, lanes, once))
+            k.loop(0, extent, 1, (), lambda i: self.each_term(at.child({var: i}), inner, lanes, once, span))
             return
+        low, high = (0, extent) if span is None else span
 
         def some(i: Index, count: int, mask: Value | None = None) -> None:
             once(Point(at.child({var: i}, var if count > 1 else None, count), mask))
 
-        vector_loop(k, 0, extent, lanes, self.description.masks, some)
+        vector_loop(k, low, high, lanes, self.description.masks, some)
 
     def epilogue(self, at: Bindings, rows: Index, columns: Index) -> None:
         """Store the results of so many rows and columns of the tile at ``at``'s bases."""

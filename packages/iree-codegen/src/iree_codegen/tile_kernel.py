@@ -1,12 +1,13 @@
 """The inner loop of products on matrix tiles, in place or as a private function.
 
 ``C[rows][columns] = sum over k of A[row, k] * B[k, column]``: up to 2 x 2 tiles of sums stay in registers
-while A and B pass by in steps of 32. With two parts a product is ``Ah Bh + Ah Bl + Al Bh``: tiles are loaded
-so that never more than four are held beside the sums.
+while A and B pass by in steps of 32. With two parts a product is ``Ah Bl + Ah Bh + Al Bh``: in this order
+every tile is loaded once, and never more than four are held beside the sums.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,13 @@ class TileKernel:
     """Cache lines of B's memory that an iteration asks for: its share of what comes after this panel."""
     apart: int | None = None
     """Rows of C from one tile of rows to the next; those that are in both are computed twice."""
+    again: bool = False
+    """Sums go on from what C holds."""
+
+    @property
+    def products(self) -> int:
+        """Of tiles, in a step."""
+        return self.row_tiles * self.column_tiles * (1 if self.parts == 1 else 3)
 
 
 def build(spec: TileKernel, name: str) -> KernelBuilder:
@@ -101,40 +109,50 @@ def multiply(
         attributes: dict[str, Attribute] | None = {"streamed": UNIT} if factor.streamed else None
         return tile("load", (memory, at, k.value(factor.pitch)), type, attributes)
 
-    def products(a: Index, b: Index, sums: list[Value], held: dict[int, Value]) -> None:
-        """Add the products of one part of A with one of B; tiles of A that are ``held`` are there already."""
-        for j in range(spec.column_tiles):
-            right: Value | None = None
-            for i in range(spec.row_tiles):
-                if i not in held:
-                    held[i] = read(a_memory, a, spec.a, i, a_type)
-                if right is None:
-                    right = read(b_memory, b, spec.b, j, b_type)
-                place = i * spec.column_tiles + j
-                sums[place] = tile("mulf", (held[i], right, sums[place]), c_type)
-
     def step(t: Index, *carried: Value) -> list[Value]:
         sums = list(carried)
-        for line in range(spec.prefetched):
-            at = k.add(later, k.add(k.mul(t, spec.prefetched * LINE), line * LINE))
-            k.prefetch(b_memory, at, locality=2)
+        lines = iter(range(spec.prefetched))
+        share = -(-spec.prefetched // (len(spec.taps) * spec.products))
+
+        def product(place: int, left: Value, right: Value) -> None:
+            for line in itertools.islice(lines, share):
+                at = k.add(later, k.add(k.mul(t, spec.prefetched * LINE), line * LINE))
+                k.prefetch(b_memory, at, locality=2)
+            sums[place] = tile("mulf", (left, right, sums[place]), c_type)
+
         for a_tap, b_tap in spec.taps:
             a = k.add(k.add(a0, k.mul(t, spec.a.step)), a_tap)
             b = k.add(k.add(b0, k.mul(t, spec.b.step)), b_tap)
-            held: dict[int, Value] = {}
-            products(a, b, sums, held)
+            lefts: dict[int, Value] = {}
+            rights: list[Value] = []
+            for part in reversed(range(spec.parts)):
+                rights.clear()
+                for j in range(spec.column_tiles):
+                    for i in range(spec.row_tiles):
+                        if i not in lefts:
+                            lefts[i] = read(a_memory, a, spec.a, i, a_type)
+                        if len(rights) == j:
+                            rights.append(read(b_memory, k.add(b, part * spec.b.part), spec.b, j, b_type))
+                        product(i * spec.column_tiles + j, lefts[i], rights[j])
             if spec.parts == 2:
-                products(a, k.add(b, spec.b.part), sums, held)
-                products(k.add(a, spec.a.part), b, sums, {})
+                for i in range(spec.row_tiles):
+                    left = read(a_memory, k.add(a, spec.a.part), spec.a, i, a_type)
+                    for j in range(spec.column_tiles):
+                        product(i * spec.column_tiles + j, left, rights[j])
         if beside is not None:
             beside(t)
         return sums
 
     apart = spec.rows if spec.apart is None else spec.apart
-    zeros = [tile("zero", (), c_type) for _ in range(spec.row_tiles * spec.column_tiles)]
-    results = k.loop(0, spec.count, 1, zeros, step)
-    for i in range(spec.row_tiles):
-        for j in range(spec.column_tiles):
-            at = k.value(k.add(c0, i * apart * spec.c_pitch + j * COLUMNS))
-            value = results[i * spec.column_tiles + j]
-            k.effect("amx.tile_store", (c_memory, at, value, k.value(spec.c_pitch)))
+    places = [
+        k.value(k.add(c0, i * apart * spec.c_pitch + j * COLUMNS))
+        for i in range(spec.row_tiles)
+        for j in range(spec.column_tiles)
+    ]
+    pitch = k.value(spec.c_pitch)
+    if spec.again:
+        sums = [tile("load", (c_memory, at, pitch), c_type) for at in places]
+    else:
+        sums = [tile("zero", (), c_type) for _ in places]
+    for at, value in zip(places, k.loop(0, spec.count, 1, sums, step), strict=True):
+        k.effect("amx.tile_store", (c_memory, at, value, pitch))

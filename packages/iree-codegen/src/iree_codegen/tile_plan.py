@@ -25,14 +25,17 @@ PARTS = {"high": 2, "medium": 1}
 """``matmul_precision`` -> bf16 numbers that stand for an f32."""
 BLOCK_BYTES = 1 << 20
 """Converted rows of A that a worker keeps, at most: they and the panels at hand stay in the L2 cache."""
+SUMS_BYTES = 512 << 10
+"""Sums that wait in worker scratch where the reduction is cut into chunks, at most."""
+MOST_CHUNKS = 16
 FEWEST_ROWS = 4
 """With fewer the weights' bytes bound a product, and two bf16 are as many as an f32."""
 SHORTEST = 16
 """Products of fewer terms are not worth converting for."""
 GROUPS = 2
 """Workgroups that a product is cut into where rows alone give fewer, so that several workers share it."""
-MOST_PREFETCHED = 16
-"""Lines that a step may ask for: more are dropped, or keep loads waiting."""
+MOST_PREFETCHED = 4
+"""Lines that a product of tiles may ask for: more keep loads waiting."""
 PANEL_BYTES = 48 << 10
 """The first cache of every machine with tiles: a panel that fits stays there while rows pass by."""
 PANELS_PER_GROUP = 8
@@ -73,7 +76,7 @@ class TilePlan:
     @property
     def share(self) -> int:
         """Rows of the tiles before that an iteration stores."""
-        return -(-self.step // self.n_steps)
+        return -(-self.step // self.chunk)
 
     @property
     def n_steps(self) -> int:
@@ -83,7 +86,30 @@ class TilePlan:
     @property
     def pitch(self) -> int:
         """From row to row of the converted A: an odd number of cache lines, so that rows use all sets."""
-        return DEPTH * (self.n_steps | 1)
+        return DEPTH * (self.chunk | 1)
+
+    @property
+    def chunk(self) -> int:
+        """Tiles along the reduction that are gone through at once.
+
+        Rows that do not fit the second cache would be taken in blocks, and the weights read for each. Where
+        the sums of all rows can wait, the reduction is cut up instead.
+        """
+        rows, columns, steps = self.base.rows, self.base.columns, self.n_steps
+        loops = [i for i in self.base.k if self.root.extents[i] != 1]
+        if not isinstance(rows, int) or not isinstance(columns, int) or len(loops) != 1:
+            return steps
+        rows = -(-rows // self.step) * self.step
+        waiting = rows * self.panels * self.width * 4
+        for chunks in range(1, MOST_CHUNKS + 1):
+            fits = rows * (steps // chunks | 1) * DEPTH * 2 * self.parts <= BLOCK_BYTES
+            if steps % chunks == 0 and fits:
+                return steps // chunks if chunks == 1 or waiting <= SUMS_BYTES else steps
+        return steps
+
+    @property
+    def chunks(self) -> int:
+        return self.n_steps // self.chunk
 
     @property
     def block(self) -> int:
@@ -115,12 +141,13 @@ class TilePlan:
         """
         lines = self.parts * self.column_tiles * WORDS // LINE
         tiles = self.block // self.step
-        return 0 if tiles < 2 else min(MOST_PREFETCHED, -(-lines // tiles))
+        products = self.row_tiles * self.column_tiles * (1 if self.parts == 1 else 3)
+        return 0 if tiles < 2 else min(MOST_PREFETCHED * products, -(-lines // tiles))
 
     @property
     def is_far(self) -> bool:
         """Panels come from beyond the first cache, for every tile of rows; else the rows do."""
-        return 4 * self.n_steps * self.parts * self.column_tiles * WORDS > PANEL_BYTES
+        return 4 * self.chunk * self.parts * self.column_tiles * WORDS > PANEL_BYTES
 
     @property
     def group(self) -> int:

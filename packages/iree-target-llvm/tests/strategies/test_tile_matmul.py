@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from iree_base.element_types import element_type
+from iree_codegen import tile_plan
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.layouts import constant_layout
 from iree_codegen.legalize.kernel import legalize
 from iree_codegen.select_strategy import generate
 from iree_codegen.testing import interpret_kernel
-from iree_codegen.tile_panels import pack_tile_panels, split, tile_panel_parameters, tile_panel_shape
-from iree_codegen.tile_plan import plan_tiles
+from iree_codegen.tile_panels import DEPTH, pack_tile_panels, split, tile_panel_parameters, tile_panel_shape
 from iree_codegen.verify import verify_workgroup_form
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.target import ExecutableObject
@@ -207,7 +207,7 @@ def test_rows_stored_as_bf16_are_tiles_where_they_lie(m: int, n: int, k: int) ->
     bf16 = element_type("bf16").dtype
     a, b, c, r = numbers(1, m, k).astype(bf16), numbers(2, k, n), numbers(3, n), numbers(4, m, n)
     inputs = {0: a, 1: packed(func, description, b), 2: c, 3: r}
-    plan = plan_tiles(Dispatch(func), description)
+    plan = tile_plan.plan_tiles(Dispatch(func), description)
     # Rows that end inside a tile are copied: the next row's numbers are no zeros.
     assert plan is not None and (plan.narrow is not None) == (k % 32 == 0)
     wide = a.astype(np.float32)
@@ -217,6 +217,36 @@ def test_rows_stored_as_bf16_are_tiles_where_they_lie(m: int, n: int, k: int) ->
         assert narrow.dtype == bf16 and full.dtype == np.float32
         assert (np.abs(full - expected) <= allowed).all(), form
         np.testing.assert_array_equal(narrow.astype(np.float32), full.astype(bf16).astype(np.float32))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("m", "n", "k", "chunks"), [(33, 70, 128, 4), (20, 300, 90, 3), (64, 32, 96, 3), (40, 40, 160, 5)]
+)
+def test_rows_beyond_the_cache_meet_the_weights_in_chunks(
+    m: int, n: int, k: int, chunks: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description = machine(precision)
+    parts = 2 if precision == "high" else 1
+    monkeypatch.setattr(tile_plan, "BLOCK_BYTES", 2 * m * DEPTH * 2 * parts)
+    func = function(product(m, n, k, constant=True))
+    a, b, c = numbers(1, m, k), numbers(2, k, n), numbers(3, n)
+    inputs = {0: a, 1: packed(func, description, b), 2: c}
+    assert generate(func, description).why.endswith(f"chunks of {DEPTH}")
+    plan = tile_plan.plan_tiles(Dispatch(func), description)
+    assert plan is not None and (plan.chunks, plan.blocks) == (chunks, 1)
+    expected = np.maximum(meaning(a, b, precision) + c, 0)
+    for form, got in results(func, description, inputs, runs_here()):
+        assert (np.abs(got - expected) <= bound(a, b) + 1e-6 * np.abs(c)).all(), form
+    if precision == "medium" and k % DEPTH == 0:
+        func = function(NARROW.format(m=m, n=n, k=k))
+        bf16 = element_type("bf16").dtype
+        rows, rest = a.astype(bf16), numbers(4, m, n)
+        inputs = {0: rows, 1: packed(func, description, b), 2: c, 3: rest}
+        wide = rows.astype(np.float32)
+        expected = meaning(wide, b, "medium") + c + rest
+        for form, (_, full) in all_results(func, description, inputs, runs_here()):
+            assert (np.abs(full - expected) <= bound(wide, b) + 1e-5).all(), form
 
 
 @pytest.mark.parametrize(("k", "which"), [(64, 0), (768, 0), (800, 1)])
