@@ -21,6 +21,7 @@ from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Value
 from iree_core_ir.ir.types import TensorType, f32, i8, i32
+from iree_flow.exact_products import LARGEST
 from iree_flow.quantized import array_of
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +30,7 @@ RESHAPES = ("tensor.expand_shape", "tensor.collapse_shape")
 
 @record(frozen=True)
 class Term:
-    """``factor * (source + shift)``; arrays broadcast to the result."""
+    """``factor * (source + shift)``; arrays broadcast to the result. Integers in f32 have no shift."""
 
     source: Value
     signed: bool
@@ -117,6 +118,8 @@ class Tracer:
         array = array_of(value, self.constants)
         if array is not None:
             return Scaled((), number(array))
+        if LARGEST in op.attributes:
+            return Scaled((Term(value, True, number(1.0), number(0.0)),), number(0.0))
         if not is_elementwise(op):
             return None
         found = self.value_in(op, op.body.terminator.operands[0])

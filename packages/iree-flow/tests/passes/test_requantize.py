@@ -259,3 +259,31 @@ def test_other_numbers_are_rounded_by_an_addition(signed: bool) -> None:
     least, most = (-128, 127) if signed else (0, -1)
     assert after.flat[:3].tolist() == [least, most, least]
     assert np.mean(after.flat[3:] != before.flat[3:]) < 1e-3
+
+
+@pytest.mark.parametrize(("depth", "exact"), [(8, True), (400, False)])
+def test_products_of_two_dequantized_tensors(depth: int, exact: bool) -> None:
+    """Sums that f32 holds exactly have no rounding in them."""
+    shapes = {"x": (1, 3, 5, depth), "y": (1, 3, depth, 7)}
+    graph = Graph(**shapes)
+    parts = [graph.dequantized(f"%{name}", scale, 9) for name, scale in (("x", 0.07), ("y", 0.13))]
+    whole = [_type(shape, "f32") for shape in shapes.values()]
+    a, b = (_type(shape[1:], "f32") for shape in shapes.values())
+    out, result = _type((3, 5, 7), "f32"), _type((1, 3, 5, 7), "f32")
+    lines = f"""%pa = tensor.collapse_shape {parts[0]} [[0, 1], [2], [3]] : {whole[0]} into {a}
+  %pb = tensor.collapse_shape {parts[1]} [[0, 1], [2], [3]] : {whole[1]} into {b}
+  %pe = tensor.empty() : {out}
+  %pf = linalg.fill ins(%zero : f32) outs(%pe : {out}) -> {out}
+  %pm = linalg.batch_matmul ins(%pa, %pb : {a}, {b}) outs(%pf : {out}) -> {out}
+  %p = tensor.expand_shape %pm [[0, 1], [2], [3]] output_shape [1, 3, 5, 7] : {out} into {result}"""
+    graph.lines.append(lines)
+    graph.shapes["%p"] = (1, 3, 5, 7)
+    text = graph.text(graph.quantized("%p", 0.9 * depth, 100))
+    module = run(text, *PASSES, constants=graph.constants)
+    assert any("iree.integers" in op.attributes for op in module.walk()) == exact
+    rng = np.random.default_rng(3)
+    x, y = (rng.integers(-128, 128, shape).astype(np.int8) for shape in shapes.values())
+    (after,) = call(module, x, y, constants=graph.constants)
+    sums = (x.view(np.uint8).astype(int) - 9) @ (y.view(np.uint8).astype(int) - 9)
+    expected = np.clip(np.rint(sums * (0.07 * 0.13 / (0.9 * depth))) + 100, 0, 255)
+    assert np.mean(after.view(np.uint8) != expected) < 0.02

@@ -4,7 +4,8 @@ Before: a matrix product or convolution in f32 of ``sx * (x - zx)`` and constant
 ``sw`` per column of the result. After, for targets that multiply 8-bit integers (``integer_products``): a
 product of the integers, summed in i32, and behind it ``(sum - zx * sum of w) * (sx * sw)``, which is the same
 number before any rounding. ``x`` is unsigned there: a signed one is shifted by 128. Products of i32 that are
-such integers less their zero point (quantized operators) likewise, without scales.
+such integers less their zero point (quantized operators) likewise, without scales. Products of two
+dequantized tensors lose their scales, too, and stay in f32 where that is exact.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType, f32, i8, i32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dims import DimResolver
+from iree_flow.exact_products import multiply_exactly
 from iree_flow.moved_elements import is_zero_filled
 from iree_flow.quantized import Quantized, array_of, centred, moved, moved_array, quantized
 from iree_flow.symbolic_dims import argument_dim_names
@@ -56,6 +58,8 @@ def _block(block: Block, context: PassContext, resolver: DimResolver) -> None:
             product = _Product.of(op, context)
             if product is not None:
                 product.rewrite(resolver, unsigned)
+                continue
+        multiply_exactly(op, context.constants, resolver)
 
 
 @dataclass

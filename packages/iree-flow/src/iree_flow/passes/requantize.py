@@ -33,6 +33,7 @@ from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import TensorType, f32, i8, i32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dims import DimResolver
+from iree_flow.exact_products import LARGEST as LARGEST_RESULT
 from iree_flow.moved_elements import is_zero_filled
 from iree_flow.pooled_bytes import pool_bytes
 from iree_flow.scaled_integers import Scaled, Term, Tracer, is_elementwise
@@ -93,7 +94,7 @@ class _Quantization:
 
     def rewrite(self, constants: ConstantStore, resolver: DimResolver) -> None:
         op = self.op
-        if self._is_source():
+        if self.is_source:
             op.replace_by([self.exact.terms[0].source])
             return
         builder = Builder.before_op(op)
@@ -103,7 +104,7 @@ class _Quantization:
         inside = self.zero_point if len(terms) > 1 else 0
         number = _constant_part(terms, number, inside)
         sources = [operands.tensor(t.source) for t in terms]
-        shifts = [operands.number(t.shift if _is_sum(t) else np.zeros(()), i32) for t in terms]
+        shifts = [operands.number(np.zeros(()) if _is_byte(t) else t.shift, i32) for t in terms]
         factors = [operands.number(t.factor, f32) for t in terms]
         rest = operands.number(number, f32)
         empty = builder.create(tensor.Empty, list(resolver.dims(op.results[0])), i8).result
@@ -118,12 +119,13 @@ class _Quantization:
             def scaled(number: int, total: Value | None) -> Value:
                 """``total`` and a term; without it the term, rounded."""
                 value = arguments[sources[number]]
-                if not _is_sum(terms[number]):
+                if _is_byte(terms[number]):
                     extension: Any = arith.ExtSI if terms[number].signed else arith.ExtUI
                     value = b.create(extension, value, i32).result
                 if not _is_zero(shifts[number]):
                     value = b.create(arith.AddI, value, read(shifts[number])).result
-                value = b.create(arith.SIToFP, value, f32).result
+                if value.type is not f32:
+                    value = b.create(arith.SIToFP, value, f32).result
                 factor = read(factors[number])
                 if total is None:
                     return b.create(arith.MulF, value, factor).result
@@ -149,7 +151,8 @@ class _Quantization:
         made.results[0].hint = op.results[0].hint
         op.replace_by(list(made.results))
 
-    def _is_source(self) -> bool:
+    @property
+    def is_source(self) -> bool:
         """The bytes are those that were dequantized."""
         if len(self.exact.terms) != 1:
             return False
@@ -172,6 +175,10 @@ def _is_sum(term: Term) -> bool:
     return term.source.type.element_type is i32
 
 
+def _is_byte(term: Term) -> bool:
+    return term.source.type.element_type is i8
+
+
 def _merged(exact: Scaled) -> tuple[list[Term], Array]:
     """The terms and the number; one that is a multiple of the only term's factor is part of its shift."""
     terms, number = list(exact.terms), exact.number
@@ -187,7 +194,7 @@ def _constant_part(terms: Sequence[Term], number: Array, zero_point: int) -> Arr
     """``number``, the shifts of bytes and the zero point, in the order and precision of onnxruntime."""
     shifted = np.zeros((), np.float32)
     for term in reversed(terms):
-        if not _is_sum(term):
+        if _is_byte(term):
             exact = term.factor.astype(np.float32).astype(np.float64) * -term.shift + shifted
             shifted = exact.astype(np.float32)
     found: Array = np.asarray(number + zero_point - shifted.astype(np.float64))
@@ -292,7 +299,9 @@ def _rounding(op: Any) -> _Rounding | None:
 
 
 def _quantization(op: Any, rounding: _Rounding, tracer: Tracer) -> _Quantization | None:
-    """What ``op`` quantizes, if that is scaled integers."""
+    """What ``op`` quantizes, if that is scaled integers, and more than bytes with another scale: those only
+    onnxruntime's f32 ops give.
+    """
     exact = tracer.value_in(op, rounding.value)
     if not isinstance(exact, Scaled) or exact.is_number or not _fits(op, exact):
         return None
@@ -300,7 +309,10 @@ def _quantization(op: Any, rounding: _Rounding, tracer: Tracer) -> _Quantization
     bounds = (max(-LARGEST, min(LARGEST, float(np.round(b)))) for b in (exact.low, exact.high))
     low, high = (int(b) + rounding.zero_point for b in bounds)
     low = min(max(low, rounding.low), rounding.high)
-    return _Quantization(op, exact, rounding.zero_point, low, max(low, min(high, rounding.high)))
+    found = _Quantization(op, exact, rounding.zero_point, low, max(low, min(high, rounding.high)))
+    if len(exact.terms) == 1 and _is_byte(exact.terms[0]) and not found.is_source:
+        return None
+    return found
 
 
 def _fits(op: Any, exact: Scaled) -> bool:
@@ -321,6 +333,8 @@ def _reach(source: Value) -> float | None:
     if source.type.element_type is i8:
         return 255.0
     product: Any = source.defining_op
+    if LARGEST_RESULT in product.attributes:
+        return float(product.attributes[LARGEST_RESULT].value)
     if not isinstance(product, linalg.Generic) or len(product.inputs) != 2:
         return None
     if any(v.type.element_type is not i8 for v in product.inputs) or not is_zero_filled(product.outputs[0]):
