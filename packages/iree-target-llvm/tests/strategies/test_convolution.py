@@ -11,7 +11,7 @@ import pytest
 
 from iree_codegen.channel_panels import CHANNEL_PANELS
 from iree_codegen.select_strategy import generate
-from iree_codegen.strategies import sliding_window
+from iree_codegen.strategies import matmul, sliding_window
 from iree_codegen.strategies.convolution import NAME
 from iree_core_ir.constant_transforms import inverse_function
 from iree_core_ir.constants import ConstantStore
@@ -207,6 +207,8 @@ def run(case: Case, description: Any, inputs: dict[int, Any], strategy: str = ""
         expected = run_reference(func, inputs)
     native = laid_out(func, description, inputs)
     wanted_strategy = strategy or (NAME if case.groups else sliding_window.NAME)
+    if case.size == case.kernel == (1, 1) and case.groups == 1 and not (case.sized or strategy):
+        wanted_strategy = matmul.NAME
     assert generate(func, description).strategy == wanted_strategy
     compiled = compile_function(func, description)
     return run_native(func, compiled, native)[0], expected[0]
@@ -280,6 +282,18 @@ def test_long_reduction(description: Any) -> None:
 def test_channel_tails(description: Any, channels: int, out_channels: int) -> None:
     same(Case(channels, out_channels, (5, 6), pads=(1, 1, 1, 1), epilogue="bias"), description)
     same(Case(channels, out_channels, (5, 7), (1, 1), epilogue="bias"), description)
+
+
+@pytest.mark.parametrize("out_channels", [2, 17, 200])
+@pytest.mark.parametrize("channels", [1, 8, 33])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize("constant", [True, False])
+def test_images_of_one_pixel(
+    description: Any, channels: int, out_channels: int, batch: int, constant: bool
+) -> None:
+    case = Case(channels, out_channels, (1, 1), (1, 1), batch=None, epilogue="residual", constant=constant)
+    same(case, description, batch)
+    same(Case(channels, out_channels, (1, 1), (1, 1), epilogue="hardswish", constant=constant), description)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 17, 33])

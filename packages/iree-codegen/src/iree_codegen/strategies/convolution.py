@@ -15,6 +15,8 @@ Images whose size is known when the dispatch runs: ``sized_convolution``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from iree_codegen.channel_convolution import ChannelTiles, channel_convolution, plan_channel_tiles
 from iree_codegen.channel_panels import channel_panels
 from iree_codegen.convolution_blocks import CACHED_WEIGHTS, FLOAT_BYTES, Blocks, choose_blocks, widths
@@ -22,6 +24,7 @@ from iree_codegen.convolution_tiles import CHEAP_EPILOGUE, NAME, ConvolutionTile
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.kernel import Kernel
 from iree_codegen.kernel_builder import Index
+from iree_codegen.matmul_plan import plan_matmul
 from iree_codegen.padded_copy import PaddedCopy
 from iree_codegen.sized_convolution import choose_sized_tile, sized_convolution
 from iree_codegen.window import DENSE, Window, epilogue_cost, has_static_images, is_flat, match, total_groups
@@ -40,9 +43,20 @@ WINOGRAD_GAIN = 0.85
 """Winograd is taken where the model promises at most this share of the direct form's cycles."""
 
 
-def convolution(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
+def _match(dispatch: Dispatch, description: WorkgroupDescription) -> Window[Any] | None:
+    """The window that this strategy takes. Images of one pixel are left to products: vectors run along pixels
+    here, along channels there.
+    """
     window = match(dispatch, DENSE)
     if window is None or description.vector_bits < 128:
+        return None
+    pixel = (window.height, window.width) == (1, 1) and window.n_taps == window.groups == 1
+    return None if pixel and plan_matmul(dispatch, description) is not None else window
+
+
+def convolution(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel | None:
+    window = _match(dispatch, description)
+    if window is None:
         return None
     if not has_static_images(window):
         return sized_convolution(dispatch, description, window)
@@ -57,8 +71,8 @@ def convolution(dispatch: Dispatch, description: WorkgroupDescription) -> Kernel
 
 def layout(dispatch: Dispatch, description: WorkgroupDescription) -> ConstantLayout | None:
     """How the weights of a convolution should be stored; None when this strategy does not take it."""
-    window = match(dispatch, DENSE)
-    if window is None or description.vector_bits < 128:
+    window = _match(dispatch, description)
+    if window is None:
         return None
     assert window.weights is not None
     if not window.weights.constant:
