@@ -87,3 +87,23 @@ def test_others_stay(size: tuple[int, int], window: tuple[int, int], stride: tup
     """Windows that overlap, an image that they do not fill, small ones."""
     module = run(convolution(1, size, window, stride, "bias"), PatchProducts())
     assert "linalg.conv_2d_nchw_fchw" in names(module)
+
+
+@pytest.mark.parametrize(("element", "total"), [("i32", "i32"), ("f16", "f32")])
+def test_other_element_types_stay(element: str, total: str) -> None:
+    """Sums of integers, and sums that are wider than what they are of."""
+    module = run(
+        f"""
+func.func @main(%x: tensor<1x3x16x24x{element}>, %w: tensor<5x3x8x8x{element}>) -> tensor<1x5x2x3x{total}> {{
+  %zero = arith.constant {0 if total == "i32" else 0.0} : {total}
+  %e = tensor.empty() : tensor<1x5x2x3x{total}>
+  %f = linalg.fill ins(%zero : {total}) outs(%e : tensor<1x5x2x3x{total}>) -> tensor<1x5x2x3x{total}>
+  %c = linalg.conv_2d_nchw_fchw {{dilations = dense<1> : tensor<2xi64>, strides = dense<8> : tensor<2xi64>}}
+      ins(%x, %w : tensor<1x3x16x24x{element}>, tensor<5x3x8x8x{element}>)
+      outs(%f : tensor<1x5x2x3x{total}>) -> tensor<1x5x2x3x{total}>
+  return %c : tensor<1x5x2x3x{total}>
+}}
+""",
+        PatchProducts(),
+    )
+    assert "linalg.conv_2d_nchw_fchw" in names(module)

@@ -4,7 +4,7 @@ Where the stride is the window and nothing is padded or dilated, every element o
 window: ``[N][C][OH*kh][OW*kw]`` is cut into ``N*OH*OW`` patches of ``C*kh*kw`` elements, a matrix whose
 product with the filters has the result, channels last. That is how vision transformers make tokens of an
 image; the transpose behind the product meets the one that the model has. Small windows stay: other forms are
-as fast.
+as fast. So do integers, and sums wider than what they are of.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.types import FloatType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.moved_elements import is_zero_filled
 from iree_flow.scaled_integers import is_elementwise
@@ -38,6 +39,9 @@ class PatchProducts(Pass):
 
 def _is_patches(op: Any) -> bool:
     image, filters = (v.type for v in op.inputs)
+    elements = {v.type.element_type for v in op.operands}
+    if len(elements) != 1 or not isinstance(image.element_type, FloatType):
+        return False
     if image.n_dynamic or filters.n_dynamic or not is_zero_filled(op.outputs[0]):
         return False
     window = filters.shape[2:]
