@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from iree_base import entry_points as module
-from iree_base.entry_points import entry_points
+from iree_base.entry_points import distribution, entry_points, version
 
 
 def _distribution(folder: Path, name: str, text: str | None, version: str = "1.0") -> None:
@@ -29,6 +29,19 @@ def test_the_environment_looks_the_same(group: str) -> None:
     ours = sorted((e.name, e.value) for e in entry_points(group))
     theirs = sorted((e.name, e.value.partition("[")[0].strip()) for e in metadata.entry_points(group=group))
     assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["iree-base", "iree_base", "numpy", "PyTest"])
+def test_versions_are_those_of_the_environment(name: str) -> None:
+    assert version(name) == metadata.version(name)
+    found = distribution(name)
+    assert found is not None
+    assert metadata.Distribution.at(found[1]).version == found[0]
+
+
+def test_what_is_not_installed_has_no_version() -> None:
+    assert version("no-such-distribution") is None
+    assert distribution("no-such-distribution") is None
 
 
 def test_what_an_entry_point_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,35 @@ def entry_points(group: str) -> list[Any]:
     return result
 
 
+def distribution(name: str) -> tuple[str, str] | None:
+    """(version, folder of its metadata) of an installed distribution, the first on the path; None where none
+    lies in a folder of ``sys.path``.
+    """
+    wanted = _normalized(name)
+    for entry in dict.fromkeys(sys.path):
+        for found, folder, _ in _distributions(entry or os.getcwd()):
+            if found == wanted and folder.endswith(_INFO[0]):
+                return os.path.basename(folder)[: -len(_INFO[0])].partition("-")[2], folder
+    return None
+
+
+def version(name: str) -> str | None:
+    """The version of a distribution, wherever it lies; None when it is not installed."""
+    found = distribution(name)
+    if found is not None:
+        return found[0]
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _plain() -> bool:
     """Whether distributions are found in folders alone."""
     if any(
@@ -104,7 +133,7 @@ def _distributions(folder: str) -> list[_Found]:
         except (OSError, UnicodeDecodeError):
             text = ""
         project = name.rsplit(".", 1)[0].partition("-")[0]
-        found.append((re.sub(r"[-_.]+", "-", project).lower(), path, text))
+        found.append((_normalized(project), path, text))
     _folders[folder] = (changed, found)
     return found
 
@@ -124,4 +153,4 @@ def _section(lines: Iterable[str], group: str) -> list[tuple[str, str]]:
     return result
 
 
-__all__ = ["EntryPoint", "entry_points"]
+__all__ = ["EntryPoint", "distribution", "entry_points", "version"]

@@ -12,12 +12,12 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from iree_base.cache_directory import cache_directory
 from iree_base.disk_cache import DiskCache
+from iree_base.entry_points import distribution, version
 from iree_core_ir.target import DispatchRequest, ExecutableObject, ExportObject
 
 MAX_BYTES = 512 << 20
@@ -113,16 +113,16 @@ def _decode(data: bytes) -> ExecutableObject | None:
 
 
 @functools.cache
-def code_version(distribution: str) -> str:
+def code_version(name: str) -> str:
     """``name==version``, followed by a digest of the sources when the install is editable."""
+    text = f"{name}=={version(name) or '?'}"
+    found = distribution(name)
     try:
-        found = metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return f"{distribution}==?"
-    text = f"{distribution}=={found.version}"
-    url = found.read_text("direct_url.json")
-    if url is not None and json.loads(url).get("dir_info", {}).get("editable"):
-        text += f"+{_source_digest(distribution.replace('-', '_'))}"
+        url = json.loads(Path(found[1], "direct_url.json").read_bytes()) if found is not None else {}
+    except OSError:
+        return text
+    if url.get("dir_info", {}).get("editable"):
+        text += f"+{_source_digest(name.replace('-', '_'))}"
     return text
 
 

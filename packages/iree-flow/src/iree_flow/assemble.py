@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from iree_base.entry_points import version
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_flow import lower_vm
@@ -69,13 +69,7 @@ def assemble(parts: Sequence[Part], session: Session) -> Artifact:
 
 
 def _producers() -> dict[str, str]:
-    found = {}
-    for name in PRODUCERS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    return {name: version(name) or "unknown" for name in PRODUCERS}
 
 
 def _executables(
