@@ -45,7 +45,11 @@ def pack_blocked_winograd(
 ) -> Array:
     fb, cb, kh, kw, ci, lanes = parameters["shape"]
     channels = parameters["channels"]
-    weights = np.asarray(sources[0]).reshape(parameters["shape"]).transpose(2, 3, 0, 1, 4, 5)
-    taps = weights.reshape(kh * kw, -1).astype(np.float64)
-    points = (np.kron(G, G) @ taps).astype(dtype).reshape(POINTS, fb, cb * ci, lanes)[:, :, :channels]
-    return to_panels(points.swapaxes(0, 1), parameters["vectors"], dtype).reshape(shape)
+    weights = np.asarray(sources[0]).reshape(parameters["shape"])
+    rows = np.empty((fb, POINTS, channels, lanes), dtype)
+    both = np.kron(G, G)
+    # A block of output channels at a time: what is computed in float64 stays in the cache.
+    for own, result in zip(weights, rows, strict=True):
+        taps = own.transpose(1, 2, 0, 3, 4).reshape(kh * kw, cb * ci * lanes)[:, : channels * lanes]
+        result[...] = (both @ taps.astype(np.float64)).reshape(result.shape)
+    return to_panels(rows, parameters["vectors"], dtype).reshape(shape)
