@@ -261,3 +261,17 @@ def test_groups_stay_f32() -> None:
         layout.kind
         for layout in constant_layout(function(text.replace("arith.mulf", "arith.addf")), machine("medium"))
     ]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("size", [7, 14, 28, 56])
+def test_the_model_prefers_tiles_to_winograd(
+    size: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    channels = 64 * 56 // size
+    case = Case(channels, channels, (size, size), pads=(1, 1, 1, 1), epilogue="relu")
+    for own, kind in ((machine(precision), "blocked-tile-panels"), (machine("highest"), "blocked-")):
+        (layout,) = constant_layout(function(text_of(case, LANES)), own)
+        assert layout.kind.startswith(kind)
+    assert layout.kind != "blocked-tile-panels"
