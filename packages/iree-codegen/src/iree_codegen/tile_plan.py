@@ -145,9 +145,12 @@ class TilePlan:
         return 0 if tiles < 2 else min(MOST_PREFETCHED * products, -(-lines // tiles))
 
     @property
-    def is_far(self) -> bool:
-        """Panels come from beyond the first cache, for every tile of rows; else the rows do."""
-        return 4 * self.chunk * self.parts * self.column_tiles * WORDS > PANEL_BYTES
+    def streams(self) -> tuple[bool, bool]:
+        """Whether rows, and whether panels, pass by the first cache for the other's sake: panels stay there
+        for the next tile of rows where they fit."""
+        again = self.block > self.step
+        fits = 4 * self.chunk * self.parts * self.column_tiles * WORDS <= PANEL_BYTES
+        return again and fits, again and not fits
 
     @property
     def group(self) -> int:

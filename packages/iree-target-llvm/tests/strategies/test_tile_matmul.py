@@ -249,10 +249,11 @@ def test_rows_beyond_the_cache_meet_the_weights_in_chunks(
             assert (np.abs(full - expected) <= bound(wide, b) + 1e-5).all(), form
 
 
-@pytest.mark.parametrize(("k", "which"), [(64, 0), (768, 0), (800, 1)])
-def test_what_is_not_read_again_soon_leaves_the_cache_to_what_is(k: int, which: int) -> None:
-    """Rows pass by panels that fit the first cache; longer panels pass by themselves."""
-    func = function(product(40, 64, k, constant=True))
+@pytest.mark.parametrize(("m", "k", "which"), [(40, 64, 0), (40, 768, 0), (40, 800, 1), (20, 800, None)])
+def test_what_is_not_read_again_soon_leaves_the_cache_to_what_is(m: int, k: int, which: int | None) -> None:
+    """Rows pass by panels that fit the first cache; longer panels pass by themselves; one tile of rows reads
+    nothing again."""
+    func = function(product(m, 64, k, constant=True))
     description = machine("medium")
     packed(func, description, numbers(1, k, 64))
     kernel = generate(func, description)

@@ -57,16 +57,16 @@ class _Emitter(ProductTiles):
         super().__init__(dispatch, description, plan.root, m, n, rows, plan.width, buffers=buffers)
         self.plan = plan
         part = plan.column_tiles * WORDS
-        far = plan.is_far
+        near, far = plan.streams
         if plan.narrow is None:
             self.part_offset = plan.block * plan.pitch
             self.a_rows = self.frame.scratch_view(plan.parts * self.part_offset, bf16)
-            a = Factor(bf16, plan.pitch, plan.apart * plan.pitch, self.part_offset, DEPTH, not far)
+            a = Factor(bf16, plan.pitch, plan.apart * plan.pitch, self.part_offset, DEPTH, near)
         else:
             self.a_rows = self.frame.binding_args[plan.narrow.binding.index]
             pitch = 0 if m is None else plan.narrow.address.coefficient(plan.root.vars[m])
             assert isinstance(pitch, int)
-            a = Factor(bf16, pitch, plan.apart * pitch, 0, DEPTH, not far)
+            a = Factor(bf16, pitch, plan.apart * pitch, 0, DEPTH, near)
         self.spec = TileKernel(
             plan.rows,
             plan.row_tiles,
