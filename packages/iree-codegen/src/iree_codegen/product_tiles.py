@@ -57,18 +57,11 @@ class ProductTiles:
 
     def forms(self, forms: Sequence[Affine]) -> tuple[Affine, ...]:
         """Row and column variables replaced by the tile's base plus the place inside."""
-        return tuple(self._substituted(form) for form in forms)
-
-    def _substituted(self, form: Affine) -> Affine:
-        replaced = indexing.constant(form.constant)
-        for var, coefficient in form.terms:
-            part = indexing.of(var)
-            if self.m is not None and var is self.root.vars[self.m]:
-                part = indexing.of(self.m_base) + indexing.of(self.m_in)
-            elif var is self.root.vars[self.n]:
-                part = indexing.of(self.n_base) + indexing.of(self.n_in)
-            replaced = replaced + part.scaled(coefficient)
-        return replaced
+        root, replaced = self.root, {}
+        for loop, base, place in ((self.m, self.m_base, self.m_in), (self.n, self.n_base, self.n_in)):
+            if loop is not None:
+                replaced[root.vars[loop]] = indexing.of(base) + indexing.of(place)
+        return tuple(form.substituted(replaced) for form in forms)
 
     def each_term(
         self,
