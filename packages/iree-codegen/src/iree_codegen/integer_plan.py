@@ -122,7 +122,7 @@ class IntegerPlan:
 
 def plan_integers(dispatch: Dispatch, description: Any) -> IntegerPlan | None:
     """The plan, the same when constants are laid out and when code is generated."""
-    if not getattr(description, "integer_dots", False):
+    if not description.integer_dots:
         return None
     root = find_root(dispatch, is_integer_product)
     if root is None:

@@ -182,7 +182,7 @@ class FoundWindow:
 
 def plan_integer_window(dispatch: Dispatch, description: Any) -> PackedWindow | None:
     """The plan of a product of bytes, the same when constants are laid out and when code is generated."""
-    if not getattr(description, "integer_dots", False) or not description.masks:
+    if not description.integer_dots or not description.masks:
         return None
     found = find_window(dispatch, is_integer_product)
     if found is None:

@@ -163,7 +163,7 @@ class TilePlan:
 
 def plan_tiles(dispatch: Dispatch, description: Any) -> TilePlan | None:
     """The plan, the same when constants are laid out and when code is generated."""
-    parts = PARTS.get(getattr(description, "matmul_precision", "highest"))
+    parts = PARTS.get(description.matmul_precision)
     if parts is None or "bf16" not in description.matrix_tiles:
         return None
     base = plan_matmul(dispatch, description)

@@ -18,6 +18,7 @@ from iree_codegen.indexing import Affine, Var
 from iree_codegen.kernel_builder import Index
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.known_values import known_number
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import DYNAMIC, TensorType, bf16, f32
 
@@ -208,7 +209,7 @@ def unpadded(
         return value, [0] * len(spatial), [0] * len(spatial)
     if not value.has_one_use:
         return None
-    if number_of(pad.regions[0].block.terminator.operands[0]) != outside:
+    if known_number(pad.regions[0].block.terminator.operands[0]) != outside:
         return None
     low, high = pad.mixed_low, pad.mixed_high
     if not all(isinstance(n, int) and n >= 0 for n in (*low, *high)):
@@ -223,7 +224,7 @@ def pad_number(value: Value) -> float | None:
     pad: Any = value.defining_op
     if pad is None or pad.name != "tensor.pad":
         return 0.0
-    return number_of(pad.regions[0].block.terminator.operands[0])
+    return known_number(pad.regions[0].block.terminator.operands[0])
 
 
 def widened(value: Value) -> Value | None:
@@ -240,15 +241,7 @@ def widened(value: Value) -> Value | None:
 def fill_number(value: Value) -> float | None:
     """The number that fills ``value`` everywhere."""
     fill = value.defining_op
-    return number_of(fill.operands[0]) if fill is not None and fill.name == "linalg.fill" else None
-
-
-def number_of(value: Value) -> float | None:
-    """The number that ``value`` is, when it is a constant."""
-    constant = value.defining_op
-    attribute: Any = constant.attributes.get("value") if constant is not None else None
-    number = getattr(attribute, "value", None)
-    return float(number) if isinstance(number, (int, float)) else None
+    return known_number(fill.operands[0]) if fill is not None and fill.name == "linalg.fill" else None
 
 
 # -- what is fused behind ---------------------------------------------------------------------------
@@ -338,6 +331,6 @@ def total_groups(w: Window[Any], blocks: Dim) -> Dim:
 
 __all__: Sequence[str] = [
     "DENSE", "DEPTHWISE", "MAX_POOL", "SLIDING", "SUM_POOL", "Place", "Window", "epilogue_cost",
-    "fill_number", "images", "is_epilogue", "is_flat", "match", "number_of", "ops_behind", "pad_number",
+    "fill_number", "images", "is_epilogue", "is_flat", "match", "ops_behind", "pad_number",
     "step_of", "total_groups", "unpadded", "widened",
 ]  # fmt: skip

@@ -397,4 +397,4 @@ def find(op: Op, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:
     return None if finder is None else finder(op, blocks, is_blocked)
 
 
-__all__ = ["Dense", "Depthwise", "Node", "Stem", "find", "is_image", "mask"]
+__all__ = ["IMAGE", "Dense", "Elementwise", "find", "mask"]
