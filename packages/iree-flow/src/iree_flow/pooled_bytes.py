@@ -7,6 +7,7 @@ numbers; what is quantized behind it needs no f32 image.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from iree_codegen.window import fill_number, unpadded
@@ -14,7 +15,7 @@ from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import i8
+from iree_core_ir.ir.types import DYNAMIC, i8
 from iree_flow.dims import DimResolver
 from iree_flow.quantized import quantized
 
@@ -33,10 +34,9 @@ def pool_bytes(op: Any, constants: ConstantStore, resolver: DimResolver) -> None
     dequantization: Any = value.defining_op
     if found is None or found.moves or dequantization.n_inputs != 1:
         return
-    if not isinstance(found.scale, float) or found.scale <= 0 or not isinstance(found.zero_point, int):
+    if not isinstance(found.scale, float) or not 0 < found.scale < math.inf:
         return
-    extents = [(k - 1) * d + 1 for k, d in zip(op.inputs[1].type.shape, op.dilations, strict=True)]
-    if any(n >= extent for pads in (low, high) for n, extent in zip(pads, extents, strict=True)):
+    if not isinstance(found.zero_point, int) or not _meets_image(op, value.type.shape[2:], low, high):
         return
     builder = Builder.before_op(op)
     builder.location = op.location
@@ -67,6 +67,17 @@ def pool_bytes(op: Any, constants: ConstantStore, resolver: DimResolver) -> None
         region,
     )
     op.replace_by([made.results[0]])
+
+
+def _meets_image(op: Any, size: Sequence[int], low: Sequence[int], high: Sequence[int]) -> bool:
+    """Whether every window has a pixel of the image, of ``size``: none lies beside it, and the steps of none
+    that begins before it are so long that they pass over it."""
+    for n, k, d, before, behind in zip(size, op.inputs[1].type.shape, op.dilations, low, high, strict=True):
+        beside = max(before, behind) > (k - 1) * d
+        passes = before > 0 and n < d and (d > 1 or n != DYNAMIC)
+        if beside or passes:
+            return False
+    return True
 
 
 __all__ = ["pool_bytes"]

@@ -218,6 +218,32 @@ def test_a_scale_that_changes_behind_a_maximum_is_kept() -> None:
     assert "arith.maxui" in names(module)
 
 
+@pytest.mark.parametrize(("size", "bytes_pooled"), [(2, False), (3, True)])
+def test_windows_that_pass_over_the_image_stay(size: int, bytes_pooled: bool) -> None:
+    """Two pixels, three apart, of an image of two pixels with one around it: minus infinity in the middle."""
+    graph = Graph(x=(1, 2, size, size))
+    image, window, pooled = (
+        graph.padded(graph.dequantized("%x", 0.5, 7), "%least"),
+        graph.name(),
+        graph.name(),
+    )
+    out = _type((1, 2, size - 1, size - 1), "f32")
+    graph.lines.append(f"""{window} = tensor.empty() : tensor<2x2xf32>
+  %empty = tensor.empty() : {out}
+  %start = linalg.fill ins(%least : f32) outs(%empty : {out}) -> {out}
+  {pooled} = linalg.pooling_nchw_max {{dilations = dense<3> : tensor<2xi64>, strides = dense<1> : tensor<2xi64>}}
+      ins({image}, {window} : {_type(graph.shapes[image], "f32")}, tensor<2x2xf32>)
+      outs(%start : {out}) -> {out}""")
+    graph.shapes[pooled] = (1, 2, size - 1, size - 1)
+    text = graph.text(graph.quantized(pooled, 0.3, 200))
+    x = np.random.default_rng(1).integers(-128, 128, (1, 2, size, size)).astype(np.int8)
+    module = run(text, *PASSES, constants=graph.constants)
+    (before,) = call(parse_module(text, constants=graph.constants), x, constants=graph.constants)
+    (after,) = call(module, x, constants=graph.constants)
+    np.testing.assert_array_equal(after, before)
+    assert ("arith.maxui" in names(module)) == bytes_pooled
+
+
 def test_numbers_that_are_no_integers_are_left() -> None:
     graph = Graph(x=(1, 3, 6, 6))
     value = graph.dequantized("%x", 0.5, 7)
