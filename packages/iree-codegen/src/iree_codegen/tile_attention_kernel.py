@@ -1,10 +1,12 @@
-"""Products of an attention on matrix tiles, as a private function: a block of rows by all columns.
+"""Products of an attention on matrix tiles: a block of rows by a panel of columns, or by all of them.
 
-``C[rows][columns] = sum over k of A[row, k] * B[k, column]``, panel after panel of up to 2 columns of tiles,
-where both the number of panels and the number of steps may be known as late as the call.
+``C[rows][columns] = sum over k of A[row, k] * B[k, column]`` with up to 2 columns of tiles a panel. Both the
+number of panels and the number of steps may be known as late as the call.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from iree_base.records import record
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
@@ -32,62 +34,85 @@ class BlockProduct:
     """Steps along the reduction; None: an argument."""
 
 
+Place = tuple[Value, Index]
+"""Memory and where in it something begins."""
+
+
 def build(spec: BlockProduct, name: str) -> KernelBuilder:
     """The function (A, its start, B, its start, C, its start, steps, panels)."""
     memories = [memref_of(spec.a.element), memref_of(spec.b.element), memref_of(f32)]
     k = KernelBuilder(
         name, [t for memory in memories for t in (memory, index)] + [index, index], private=True
     )
-    a_memory, a0, b_memory, b0, c_memory, c0, steps, panels = k.args
-    a_type = TileType((spec.rows, DEPTH), bf16)
-    b_type = TileType((DEPTH // 2, 2 * COLUMNS), bf16)
-    c_type = TileType((spec.rows, COLUMNS), f32)
-    places = [(i, j) for i in range(spec.row_tiles) for j in range(spec.column_tiles)]
+    a, a0, b, b0, c, c0, steps, panels = k.args
+    product = PanelProduct(k, spec, steps)
+    k.loop(0, panels, 1, (), lambda number: product.panel(number, (a, a0), (b, b0), (c, c0)))
+    k.finish()
+    return k
 
-    def tile(name: str, operands: tuple[Value, ...], type: TileType) -> Value:
-        return k.effect(f"amx.tile_{name}", operands, (type,)).results[0]
 
-    def load(memory: Value, factor: Factor, start: Index, number: int, type: TileType) -> Value:
-        at = k.value(k.add(start, number * factor.tile))
-        return tile("load", (memory, at, k.value(factor.pitch)), type)
+class PanelProduct:
+    """Emits the product with a panel of B. ``steps``: their number where the specification has none."""
 
-    def multiply(a: Index, b: Index, sums: list[Value], held: dict[int, Value]) -> None:
-        """Add the products of one part of A with one of B; tiles of A that are ``held`` are there already."""
-        for j in range(spec.column_tiles):
-            right: Value | None = None
-            for i in range(spec.row_tiles):
-                if i not in held:
-                    held[i] = load(a_memory, spec.a, a, i, a_type)
-                if right is None:
-                    right = load(b_memory, spec.b, b, j, b_type)
-                place = places.index((i, j))
-                sums[place] = tile("mulf", (held[i], right, sums[place]), c_type)
+    def __init__(self, k: KernelBuilder, spec: BlockProduct, steps: Index = 0) -> None:
+        self.k = k
+        self.spec = spec
+        self.steps = steps if spec.steps is None else spec.steps
+        self.places = [(i, j) for i in range(spec.row_tiles) for j in range(spec.column_tiles)]
+        self.a_type = TileType((spec.rows, DEPTH), bf16)
+        self.b_type = TileType((DEPTH // 2, 2 * COLUMNS), bf16)
+        self.c_type = TileType((spec.rows, COLUMNS), f32)
 
-    def panel(number: Index) -> None:
-        start = k.add(b0, k.mul(number, spec.panel))
+    def panel(
+        self, number: Index, a: Place, b: Place, c: Place, beside: Callable[[int], None] | None = None
+    ) -> None:
+        """Panel ``number``. ``beside`` emits what is done while tiles are multiplied: behind each of a known
+        number of steps, and behind all; it is told which."""
+        k, spec = self.k, self.spec
+        start = k.add(b[1], k.mul(number, spec.panel))
 
         def step(t: Index, *carried: Value) -> list[Value]:
             sums = list(carried)
-            a = k.add(a0, k.mul(t, spec.a.step))
-            b = k.add(start, k.mul(t, spec.b.step))
+            left: Place = a[0], k.add(a[1], k.mul(t, spec.a.step))
+            right: Place = b[0], k.add(start, k.mul(t, spec.b.step))
             held: dict[int, Value] = {}
-            multiply(a, b, sums, held)
+            self._multiply(left, right, sums, held)
             if spec.parts == 2:
-                multiply(a, k.add(b, spec.b.part), sums, held)
-                multiply(k.add(a, spec.a.part), b, sums, {})
+                self._multiply(left, (b[0], k.add(right[1], spec.b.part)), sums, held)
+                self._multiply((a[0], k.add(left[1], spec.a.part)), right, sums, {})
             return sums
 
-        sums = [tile("zero", (), c_type) for _ in places]
-        if spec.steps is None:
-            sums = k.loop(0, steps, 1, sums, step)
-        else:
-            for t in range(spec.steps):
+        sums = [self._tile("zero", (), self.c_type) for _ in self.places]
+        if isinstance(self.steps, int):
+            for t in range(self.steps):
                 sums = step(t, *sums)
-        first = k.add(c0, k.mul(number, spec.column_tiles * COLUMNS))
-        for (i, j), value in zip(places, sums, strict=True):
+                if beside is not None:
+                    beside(t)
+        else:
+            sums = k.loop(0, self.steps, 1, sums, step)
+        first = k.add(c[1], k.mul(number, spec.column_tiles * COLUMNS))
+        for (i, j), value in zip(self.places, sums, strict=True):
             at = k.value(k.add(first, i * spec.rows * spec.c_pitch + j * COLUMNS))
-            k.effect("amx.tile_store", (c_memory, at, value, k.value(spec.c_pitch)))
+            k.effect("amx.tile_store", (c[0], at, value, k.value(spec.c_pitch)))
+        if beside is not None and isinstance(self.steps, int):
+            beside(self.steps)
 
-    k.loop(0, panels, 1, (), panel)
-    k.finish()
-    return k
+    def _tile(self, name: str, operands: tuple[Value, ...], type: TileType) -> Value:
+        return self.k.effect(f"amx.tile_{name}", operands, (type,)).results[0]
+
+    def _load(self, memory: Place, factor: Factor, number: int, type: TileType) -> Value:
+        k = self.k
+        at = k.value(k.add(memory[1], number * factor.tile))
+        return self._tile("load", (memory[0], at, k.value(factor.pitch)), type)
+
+    def _multiply(self, a: Place, b: Place, sums: list[Value], held: dict[int, Value]) -> None:
+        """Add the products of one part of A with one of B; tiles of A that are ``held`` are there already."""
+        for j in range(self.spec.column_tiles):
+            right: Value | None = None
+            for i in range(self.spec.row_tiles):
+                if i not in held:
+                    held[i] = self._load(a, self.spec.a, i, self.a_type)
+                if right is None:
+                    right = self._load(b, self.spec.b, j, self.b_type)
+                place = self.places.index((i, j))
+                sums[place] = self._tile("mulf", (held[i], right, sums[place]), self.c_type)

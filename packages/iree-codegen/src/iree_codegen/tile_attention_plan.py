@@ -2,8 +2,9 @@
 
 A workgroup has rows of one head. It packs a chunk of keys and their values for the tiles once and takes its
 rows through them, block by block: scores go to a slab ``[rows][keys]`` in f32, where the softmax leaves the
-powers in bf16 parts. Where one chunk has all keys, a block is finished before the next one begins; otherwise
-the maxima, sums and results of all rows wait in scratch from chunk to chunk.
+powers in bf16 parts; beside it tiles make the next block's scores in another slab. Where one chunk has all
+keys, a block is finished before the next one begins; otherwise the maxima, sums and results of all rows wait
+in scratch from chunk to chunk.
 """
 
 from __future__ import annotations
@@ -96,6 +97,11 @@ class TileAttentionPlan(AttentionRoles):
     @property
     def n_groups(self) -> Dim:
         return dim_ops.ceildiv(self.n_rows, self.group)
+
+    @property
+    def slabs(self) -> int:
+        """Two where there is a next block, whose scores are made beside the softmax of this one."""
+        return 1 if self.group == self.step else 2
 
     # -- scratch: rows are an odd number of cache lines apart, so that they use all sets of a cache --------
 

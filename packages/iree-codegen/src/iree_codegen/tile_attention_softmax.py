@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from iree_codegen.kernel_builder import Index, KernelBuilder
+from iree_base.records import record
+from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
 from iree_codegen.online_softmax import INFINITY, POWERS, SHORT_POWERS, exp_not_positive, greater
 from iree_codegen.tile_panels import DEPTH
 from iree_core_ir.ir.operation import Value
-from iree_core_ir.ir.types import VectorType, bf16, f32
+from iree_core_ir.ir.types import VectorType, bf16, f32, index
 
 LANES = 16
 VECTORS = DEPTH // LANES
@@ -140,3 +141,41 @@ class RowSoftmax:
                 # At most 1, or NaN: what is left is finite, or NaN in both parts.
                 wide = [k.cast("arith.extf", value, f32) for value in rounded]
                 values = [k.binary("arith.subf", a, b) for a, b in zip(values, wide, strict=True)]
+
+
+@record(frozen=True)
+class PowerRows:
+    """Everything that is static about a function that makes powers of rows of scores."""
+
+    pitch: int
+    """From row to row of the scores."""
+    parts: int
+    scaled: bool
+    """Scores are stored, not products."""
+    keys: int | None
+    """Keys of every row; None: an argument."""
+    causal: bool
+    """A row has one key more than the one before it."""
+
+
+def build_power_rows(spec: PowerRows, name: str, *, fma: bool) -> KernelBuilder:
+    """The function (scores, their start, the same as bf16, what each row is relative to, sums by lane, first
+    row, end, keys that the row 0 has where it is causal, keys, groups of the block, scale)."""
+    words, numbers = memref_of(f32), memref_of(bf16)
+    types = [words, index, numbers, words, words, index, index, index, index, index, f32]
+    k = KernelBuilder(name, types, fma=fma, private=True)
+    scores, start, powers, origins, partials, first, end, own, keys, groups, scale = k.args
+    softmax = RowSoftmax(k, scores, powers, spec.parts, scale)
+    total: Index = keys if spec.keys is None else spec.keys
+
+    def row(i: Index) -> None:
+        count = k.max(k.min(total, k.add(own, i)), 0) if spec.causal else total
+        last = groups if spec.causal else k.ceildiv(total, DEPTH)
+        top = k.splat(k.load(origins, i), LANES)
+        at = k.add(start, k.mul(i, spec.pitch))
+        found = softmax.exponentiate(at, count, last, top, scaled=spec.scaled)
+        k.vstore(found, partials, k.mul(i, LANES))
+
+    k.loop(first, end, 1, (), row)
+    k.finish()
+    return k

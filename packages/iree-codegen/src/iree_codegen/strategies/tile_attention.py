@@ -16,10 +16,16 @@ from iree_codegen.indexing import Bindings
 from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, KernelBuilder
 from iree_codegen.online_softmax import INFINITY, exp_not_positive, greater
-from iree_codegen.tile_attention_kernel import BlockProduct, build
+from iree_codegen.tile_attention_kernel import BlockProduct, PanelProduct, build
 from iree_codegen.tile_attention_operands import LANES, TileOperands
 from iree_codegen.tile_attention_plan import TileAttentionPlan, plan_tile_attention
-from iree_codegen.tile_attention_softmax import Adjust, RowSoftmax, join_rows
+from iree_codegen.tile_attention_softmax import (
+    Adjust,
+    PowerRows,
+    RowSoftmax,
+    build_power_rows,
+    join_rows,
+)
 from iree_codegen.tile_kernel import LINE, WORDS, Factor
 from iree_codegen.tile_panels import COLUMNS, DEPTH
 from iree_codegen.workgroup_description import WorkgroupDescription
@@ -43,9 +49,10 @@ class _Emitter:
         self.frame = frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = k = frame.kernel
         self.operands = TileOperands(plan, frame)
-        offset = frame.allocate(4 * plan.step * plan.slab_pitch)
-        self.scores = k.view(frame.scratch, offset, plan.step * plan.slab_pitch, f32)
-        self.powers = k.view(frame.scratch, offset, 2 * plan.step * plan.slab_pitch, bf16)
+        size = plan.slabs * plan.step * plan.slab_pitch
+        offset = frame.allocate(4 * size)
+        self.scores = k.view(frame.scratch, offset, size, f32)
+        self.powers = k.view(frame.scratch, offset, 2 * size, bf16)
         self.scale = frame.elements.scalar(plan.op.inputs[3])
         self.softmax = RowSoftmax(k, self.scores, self.powers, plan.parts, self.scale)
         self.products = frame.scratch_view(plan.step * plan.sums_pitch, f32)
@@ -78,20 +85,31 @@ class _Emitter:
         powers = Factor(bf16, row, plan.rows * row, DEPTH, 2 * DEPTH)
         values = Factor(f32, COLUMNS, WORDS, plan.width_tiles * WORDS, plan.value_group)
 
-        def product(
-            suffix: str, columns: int, a: Factor, b: Factor, panel: int, pitch: int, steps: int | None
-        ) -> KernelBuilder:
-            spec = BlockProduct(plan.rows, plan.row_tiles, columns, plan.parts, a, b, panel, pitch, steps)
-            function = build(spec, f"{name}.{suffix}")
-            self.frame.private.append(function.func)
-            return function
+        def spec(
+            columns: int, a: Factor, b: Factor, panel: int, pitch: int, steps: int | None
+        ) -> BlockProduct:
+            return BlockProduct(plan.rows, plan.row_tiles, columns, plan.parts, a, b, panel, pitch, steps)
 
-        self.score = product("scores", 2, queries, keys, 2 * plan.key_tile, plan.slab_pitch, plan.depth_steps)
+        def function(made: KernelBuilder) -> KernelBuilder:
+            self.frame.private.append(made.func)
+            return made
+
+        self.scoring = spec(2, queries, keys, 2 * plan.key_tile, plan.slab_pitch, plan.depth_steps)
+        self.score = function(build(self.scoring, f"{name}.scores"))
         self.weigh = [
-            (columns, product(f"values{columns}", columns, powers, values, 2 * WORDS, plan.sums_pitch, None))
+            (columns, function(build(spec(columns, powers, values, 2 * WORDS, plan.sums_pitch, None),
+                                     f"{name}.values{columns}")))
             for columns in (2, 1)
             if (plan.width_tiles >= 2 if columns == 2 else plan.width_tiles % 2)
-        ]
+        ]  # fmt: skip
+        causal = plan.op.causal is not None
+        fixed = plan.n_keys if isinstance(plan.n_keys, int) else None
+        if not plan.single:
+            fixed = plan.chunk if fixed is not None and fixed % plan.chunk == 0 and not causal else None
+        elif causal:
+            fixed = None
+        rows = PowerRows(plan.slab_pitch, plan.parts, plan.mask is not None, fixed, causal)
+        self.power_rows = function(build_power_rows(rows, f"{name}.powers", fma=self.kernel.fma_available))
 
     def emit(self) -> Kernel:
         plan, k = self.plan, self.kernel
@@ -111,8 +129,7 @@ class _Emitter:
             keys = k.min(keys, k.add(self.first, self.rows))
         blocks = k.ceildiv(self.rows, plan.step)
         if plan.single:
-            self._pack(0, keys)
-            k.loop(0, blocks, 1, (), lambda number: self._block(number, 0, keys))
+            self._chunk(0, keys, blocks)
         else:
             self._clear(blocks)
             k.loop(0, keys, plan.chunk, (), lambda start: self._chunk(start, keys, blocks))
@@ -120,26 +137,22 @@ class _Emitter:
         why = f"blocks of {plan.step} rows, chunks of {plan.chunk} keys, {plan.parts} bf16 a number"
         return self.frame.finish([total], self.frame.scratch_bytes, NAME, why)
 
-    def _pack(self, start: Index, count: Index) -> None:
-        self.operands.pack_keys(self.head, start, count)
-        self.operands.pack_values(self.head, start, count)
-
     def _chunk(self, start: Index, keys: Index, blocks: Index) -> None:
         """All rows and the chunk of ``keys`` from ``start`` on."""
         plan, k = self.plan, self.kernel
-        count: Index = plan.chunk
-        if not isinstance(keys, int) or keys % plan.chunk:
-            count = k.min(k.sub(keys, start), plan.chunk)
-        self._pack(start, count)
-
-        def block(number: Index) -> None:
-            if plan.op.causal is None:
-                self._block(number, start, count)
-                return
-            reached = k.sub(k.add(self._place(number), plan.step), start)
-            k.if_(k.compare("sgt", reached, 0), lambda: self._block(number, start, count))
-
-        k.loop(0, blocks, 1, (), block)
+        count = keys
+        if not plan.single:
+            count = plan.chunk
+            if not isinstance(keys, int) or keys % plan.chunk:
+                count = k.min(k.sub(keys, start), plan.chunk)
+        self.operands.pack_keys(self.head, start, count)
+        self.operands.pack_values(self.head, start, count)
+        first: Index = 0
+        if plan.op.causal is not None and not plan.single:
+            # Earlier blocks do not reach the chunk.
+            first = k.floordiv(k.max(k.sub(start, self.first), 0), plan.step)
+        self._score(first, start, count)
+        k.loop(first, blocks, 1, (), lambda number: self._block(number, start, count, blocks))
 
     # -- a block of rows ---------------------------------------------------------------------------------
 
@@ -158,25 +171,64 @@ class _Emitter:
         """Where the block's numbers by row are kept from chunk to chunk."""
         return 0 if self.plan.single else self.kernel.mul(number, self.lanes)
 
-    def _block(self, number: Index, start: Index, count: Index) -> None:
-        """A block of rows and ``count`` packed keys, which begin at ``start``."""
-        plan, k, operands = self.plan, self.kernel, self.operands
-        place, valid = self._place(number), self._valid(number)
-        seen = count
+    def _slab(self, number: Index) -> Index:
+        """Where the block's scores begin."""
+        k, plan = self.kernel, self.plan
+        return k.mul(k.mod(number, plan.slabs), plan.step * plan.slab_pitch)
+
+    def _groups(self, number: Index, start: Index, count: Index) -> Index:
+        """How many groups of keys the block's rows reach."""
+        k, plan = self.kernel, self.plan
         if plan.op.causal is not None:
-            seen = k.min(count, k.sub(k.add(place, plan.step), start))
-        groups = k.ceildiv(seen, DEPTH)
-        operands.pack_queries(self.head, place, valid)
-        k.call(self.score, [operands.queries, 0, operands.keys, 0, self.scores, 0, plan.depth_steps, groups])
-        self._softmax(number, start, count, groups)
+            count = k.min(count, k.sub(k.add(self._place(number), plan.step), start))
+        return k.ceildiv(count, DEPTH)
+
+    def _score(self, number: Index, start: Index, count: Index) -> None:
+        """The products of a block's queries with the chunk of ``count`` keys that begins at ``start``."""
+        plan, k, operands = self.plan, self.kernel, self.operands
+        operands.pack_queries(self.head, self._place(number), self._valid(number))
+        groups = self._groups(number, start, count)
+        slab = self._slab(number)
+        k.call(
+            self.score, [operands.queries, 0, operands.keys, 0, self.scores, slab, plan.depth_steps, groups]
+        )
+
+    def _block(self, number: Index, start: Index, count: Index, blocks: Index) -> None:
+        """A block of rows whose scores are there; those of the next one are made."""
+        plan, k, operands = self.plan, self.kernel, self.operands
+        valid, groups = self._valid(number), self._groups(number, start, count)
+        state, slab = self._state(number), self._slab(number)
+        k.loop(0, valid, 1, (), lambda i: self._look(i, number, start, count))
+        k.loop(0, self.lanes, LANES, (), lambda i: self._tops(i, k.add(state, i)))
+
+        def powers(first: Index, end: Index) -> None:
+            own: Index = 0
+            if plan.op.causal is not None:
+                own = k.sub(k.add(self._place(number), 1), start)
+            k.call(
+                self.power_rows,
+                [self.scores, slab, self.powers, self.by_row, self.partials, first, end, own, count, groups,
+                 self.scale],
+            )  # fmt: skip
+
+        if plan.slabs == 1:
+            powers(0, valid)
+        else:
+            following = k.add(number, 1)
+            k.if_(
+                k.compare("slt", following, blocks),
+                lambda: self._score_beside(following, start, count, valid, powers),
+                lambda: powers(0, valid),
+            )
+        k.loop(0, self.lanes, LANES, (), lambda i: self._sums(i, k.add(state, i)))
         for columns, function in self.weigh:
             # Pairs of columns of tiles, then the one that is left.
             before = 0 if columns == 2 else plan.width_tiles - 1
             panels = plan.width_tiles // 2 if columns == 2 else 1
             k.call(
                 function,
-                [self.powers, 0, operands.values, before * WORDS, self.products, before * COLUMNS, groups,
-                 panels],
+                [self.powers, k.mul(slab, 2), operands.values, before * WORDS, self.products,
+                 before * COLUMNS, groups, panels],
             )  # fmt: skip
         if plan.single:
             self._finish(number)
@@ -184,41 +236,47 @@ class _Emitter:
         first = k.mul(number, plan.step)
         k.loop(0, valid, 1, (), lambda i: self._accumulate(i, k.add(first, i)))
 
-    def _softmax(self, number: Index, start: Index, count: Index, groups: Index) -> None:
-        """Scores of the block become powers; their sums are kept."""
-        plan, k, softmax = self.plan, self.kernel, self.softmax
-        place, valid = self._place(number), self._valid(number)
+    def _score_beside(
+        self, number: Index, start: Index, count: Index, valid: Index, powers: Callable[[Index, Index], None]
+    ) -> None:
+        """The products of a block, panel by panel, with ``powers`` of ``valid`` rows of the one before it in
+        between: tiles keep one port busy, vectors the others."""
+        plan, k, operands = self.plan, self.kernel, self.operands
+        operands.pack_queries(self.head, self._place(number), self._valid(number))
+        groups = self._groups(number, start, count)
+        product = PanelProduct(k, self.scoring)
+        slots = plan.depth_steps + 1
+        each = -(-plan.step // (plan.key_groups * slots))
+        """Rows in a slot: behind a step, or behind the panel."""
 
-        def own(row: Index) -> Index:
-            if plan.op.causal is None:
-                return count
-            return k.max(k.min(count, k.sub(k.add(row, 1), start)), 0)
+        def panel(at: Index) -> None:
+            def beside(slot: int) -> None:
+                first = k.mul(k.add(k.mul(at, slots), slot), each)
+                powers(first, k.min(k.add(first, each), valid))
 
-        def look(i: Index) -> None:
-            row = k.add(place, i)
-            found = softmax.maximum(k.mul(i, plan.slab_pitch), own(row), self._adjust(row, start))
-            k.vstore(found, self.partials, k.mul(i, LANES))
+            a, b, c = (operands.queries, 0), (operands.keys, 0), (self.scores, self._slab(number))
+            product.panel(at, a, b, c, beside)
 
-        def exponentiate(i: Index) -> None:
-            self._fetch_results(k.add(place, i))
-            top = k.splat(k.load(self.by_row, i), LANES)
-            at = k.mul(i, plan.slab_pitch)
-            scaled = plan.mask is not None
-            total = softmax.exponentiate(at, own(k.add(place, i)), groups, top, scaled=scaled)
-            k.vstore(total, self.partials, k.mul(i, LANES))
+        k.loop(0, groups, 1, (), panel)
+        powers(k.mul(groups, slots * each), valid)
 
-        state = self._state(number)
-        k.loop(0, valid, 1, (), look)
-        k.loop(0, self.lanes, LANES, (), lambda i: self._tops(i, k.add(state, i)))
-        k.loop(0, valid, 1, (), exponentiate)
-        k.loop(0, self.lanes, LANES, (), lambda i: self._sums(i, k.add(state, i)))
+    def _look(self, i: Index, number: Index, start: Index, count: Index) -> None:
+        """The greatest scores of row ``i`` of the block, by lane."""
+        plan, k = self.plan, self.kernel
+        row = k.add(self._place(number), i)
+        if plan.op.causal is not None:
+            count = k.max(k.min(count, k.sub(k.add(row, 1), start)), 0)
+        self._fetch_results(row)
+        at = k.add(self._slab(number), k.mul(i, plan.slab_pitch))
+        k.vstore(self.softmax.maximum(at, count, self._adjust(row, start)), self.partials, k.mul(i, LANES))
 
     def _fetch_results(self, row: Index) -> None:
         """Ask for the lines that ``row`` of the results will be stored to, before they are."""
         plan, k = self.plan, self.kernel
         if plan.single and plan.output.step(plan.width) == 1:
             start = self.head.address(plan.output, row=row)
-            for column in range(0, plan.size(plan.width), LINE):
+            narrow = plan.output.binding.value.type.element_type is not f32
+            for column in range(0, plan.size(plan.width), 2 * LINE if narrow else LINE):
                 k.prefetch(self.operands.memory(plan.output), k.add(start, column), write=True)
 
     def _joined(self, first: Index, join: Callable[[Value, Value], Value]) -> Value:
