@@ -208,8 +208,10 @@ def _computed_tiles(product: Product, core: Core) -> int:
 def _group(panels: int, computed: bool) -> int:
     """Panels of a workgroup that does several: few groups where each computes A again, else enough of them
     for threads to share, and as many for each of two."""
-    most = 2 if computed and panels < 32 else 4 if computed else 8
-    groups = min(most, -(-panels // FEW_PANELS))
+    if computed:
+        groups = min(2 if panels < 32 else 4, -(-panels // FEW_PANELS))
+    else:
+        groups = min(8, max(-(-panels // FEW_PANELS), min(4, panels // 2)))
     if groups > 1:
         groups -= groups % 2
     return -(-panels // groups)
