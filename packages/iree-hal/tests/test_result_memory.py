@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 from typing import Any
 
@@ -100,6 +102,26 @@ def test_small_results_and_bad_shapes_are_numpys() -> None:
         memory.empty((-SIZE, -2), F32)
 
 
+@counted
+def test_who_asks_in_between_gets_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer or a handler of a signal that runs between the count and the use of a block."""
+    memory = ResultMemory()
+    place = address(memory.empty((SIZE,), F32))
+    asked: list[Any] = []
+    count = result_memory._Block.references
+
+    def references(block: Any) -> int:
+        found = count(block)
+        if not asked:
+            asked.append(None)
+            asked[0] = memory.empty((SIZE,), F32)
+        return found
+
+    monkeypatch.setattr(result_memory._Block, "references", references)
+    assert address(memory.empty((SIZE,), F32)) == place
+    assert address(asked[0]) != place
+
+
 def test_threads_never_share() -> None:
     memory = ResultMemory()
     wrong: list[float] = []
@@ -116,3 +138,27 @@ def test_threads_never_share() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    """The fork comes while another thread looks for memory."""
+    memory, held, done = result_memory._results, threading.Event(), threading.Event()
+
+    def work() -> None:
+        with memory._lock:
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    held.wait(60)
+    child = os.fork()
+    if not child:
+        signal.alarm(30)
+        result_memory.empty((SIZE,), F32)
+        os._exit(0)
+    done.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0

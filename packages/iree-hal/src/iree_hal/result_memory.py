@@ -10,6 +10,7 @@ result (slices, memoryviews, DLPack capsules) refers to the block. Where referen
 from __future__ import annotations
 
 import math
+import os
 import sys
 import threading
 from collections import deque
@@ -56,10 +57,16 @@ class ResultMemory:
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self.kept_bytes = kept_bytes
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew, also where another thread was in the middle of something: in the child of a fork."""
         self._sum = 0
         self._blocks: dict[int, deque[_Block]] = {}
-        # Collecting garbage, which any line here may, runs finalizers that may ask for results.
+        # Collecting garbage, which any line here may, runs finalizers that may ask for results, as handlers
+        # of signals may: such get fresh memory, whatever the state of this.
         self._lock = threading.RLock()
+        self._busy = False
 
     def empty(self, shape: Sequence[int], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """As ``np.empty``, but at a multiple of 64 bytes where it is large.
@@ -70,8 +77,14 @@ class ResultMemory:
         if not ALONE or not SMALLEST <= size <= self.kept_bytes:
             return np.empty(shape, dtype)
         with self._lock:
-            block = self._free(size) or self._remember(size, _Block.of(size))
-            return np.ndarray(shape, dtype, block.owner, block.start)
+            if self._busy:
+                return np.empty(shape, dtype)
+            self._busy = True
+            try:
+                block = self._free(size) or self._remember(size, _Block.of(size))
+                return np.ndarray(shape, dtype, block.owner, block.start)
+            finally:
+                self._busy = False
 
     def _free(self, size: int) -> _Block | None:
         blocks = self._blocks.get(size)
@@ -95,5 +108,8 @@ class ResultMemory:
         return block
 
 
-empty = ResultMemory().empty
+_results = ResultMemory()
+empty = _results.empty
 """Results of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_results.forget)
