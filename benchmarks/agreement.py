@@ -31,14 +31,17 @@ FIRST_SEED = 5000
 
 @dataclass
 class Agreement:
-    """Counts of inputs; a row of several answers is one input, judged by its worst answer."""
+    """Counts of inputs and of answers: an output may hold several (of tokens), and an input is judged by its
+    worst."""
 
     model: str
     same: int = 0
     ties: int = 0
     different: int = 0
+    answers: int = 0
+    answers_same: int = 0
     reference_differs: int = 0
-    """How often onnxruntime has another top class without its optimizations."""
+    """Answers whose top class in onnxruntime is another without its optimizations."""
     largest: float = 0.0
     """Of ours from onnxruntime, in units of the largest logit."""
 
@@ -48,7 +51,7 @@ class Agreement:
         rows = np.arange(len(flat[0]))
         mine, theirs, again = (a.argmax(axis=1) for a in flat)
         apart = flat[1][rows, theirs] - flat[1][rows, mine]
-        moved = np.abs(flat[1] - flat[2]).max(axis=1)
+        moved = float(np.abs(flat[1] - flat[2]).max())
         unequal = mine != theirs
         if not np.isfinite(flat[0]).all() or (unequal & (apart > 2 * moved)).any():
             self.different += 1
@@ -56,7 +59,9 @@ class Agreement:
             self.ties += 1
         else:
             self.same += 1
-        self.reference_differs += bool((again != theirs).any())
+        self.answers += len(rows)
+        self.answers_same += int(np.count_nonzero(~unequal))
+        self.reference_differs += int(np.count_nonzero(again != theirs))
         scale = float(np.abs(flat[1]).max()) or 1.0
         self.largest = max(self.largest, float(np.abs(flat[0] - flat[1]).max()) / scale)
 
@@ -78,7 +83,8 @@ def agreement(model: zoo.Model, onnx: Path, artifact: Path, count: int, cache: P
 
 def show(results: Sequence[Agreement]) -> None:
     columns = (
-        "model", "inputs", "same", "ties", "different", "onnxruntime against itself", "largest error"
+        "model", "inputs", "same", "ties", "different", "answers", "same ", "onnxruntime with itself",
+        "largest error",
     )  # fmt: skip
     rows = [
         [
@@ -87,7 +93,9 @@ def show(results: Sequence[Agreement]) -> None:
             str(r.same),
             str(r.ties),
             str(r.different),
-            f"{r.reference_differs} different",
+            str(r.answers),
+            str(r.answers_same),
+            str(r.answers - r.reference_differs),
             f"{r.largest:.2g}",
         ]
         for r in results

@@ -34,5 +34,6 @@ def test_an_input_of_several_answers_counts_once() -> None:
     reference = np.array([[0.0, 2.0], [3.0, 1.0]])
     found.judge(reference[:, ::-1], reference, reference)
     found.judge(np.array([[0.0, 2.5], [3.0, 1.0]]), reference, reference[::-1])
-    assert (found.same, found.different, found.reference_differs) == (1, 1, 1)
+    assert (found.same, found.ties, found.different) == (1, 0, 1)
+    assert (found.answers, found.answers_same, found.reference_differs) == (4, 2, 2)
     assert found.largest == pytest.approx(2 / 3)
