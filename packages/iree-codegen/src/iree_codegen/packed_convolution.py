@@ -38,7 +38,6 @@ class PackedConvolution(ABC):
         self.dispatch = dispatch
         self.description = description
         self.plan = plan
-        self.element = element
         self.root = plan.root
         self.frame = KernelFrame(dispatch, fma=description.fma)
         self.kernel = self.frame.kernel
@@ -46,15 +45,15 @@ class PackedConvolution(ABC):
         self.row_base, self.filter_base = Var("r0"), Var("f0")
         sum_type = plan.root.op.outputs[0].type.element_type
         self.sums = self.frame.scratch_view(plan.filters_per_tile * plan.sums_pitch, sum_type)
-        words = plan.parts * plan.image_words
+        words = plan.image_words
         offset = self.frame.allocate(words * WORD)
         scratch = self.frame.scratch
         self.pieces = self.kernel.view(scratch, offset, words * plan.group, element)
         self.image = self.kernel.view(scratch, offset, words, word)
 
     @abstractmethod
-    def words(self, pieces: Sequence[Value]) -> Sequence[Value]:
-        """The words of a vector of pixels, a vector of elements for each part; ``pieces``: by channel."""
+    def words(self, pieces: Sequence[Value]) -> Value:
+        """The words of a vector of pixels, as a vector of elements; ``pieces``: by channel."""
 
     @abstractmethod
     def tile(self, panel: Index, pixel: Index) -> None:
@@ -127,24 +126,6 @@ class PackedConvolution(ABC):
         k.loop(0, whole, 1, (), lambda g: group(g, plan.group))
         if channels % plan.group:
             group(whole, channels % plan.group)
-            whole += 1
-        if whole < plan.channel_groups:
-            # Weights of channels that are not there are 0, and what they meet must be finite.
-            self._clear(whole * plan.group_words, plan.channel_groups * plan.group_words)
-
-    def _clear(self, first: int, last: int) -> None:
-        """Words from ``first`` to ``last``, and what a vector writes behind them."""
-        plan, k = self.plan, self.kernel
-        zero = k.constant(0, VectorType((plan.lanes * plan.group,), self.element))
-        for part in range(plan.parts):
-            start = part * plan.image_words
-            k.loop(
-                first,
-                last,
-                plan.lanes,
-                (),
-                lambda w, start=start: k.vstore(zero, self.pieces, k.mul(k.add(w, start), plan.group)),
-            )
 
     def _pack_vector(
         self,
@@ -174,9 +155,7 @@ class PackedConvolution(ABC):
                 pieces.append(k.splat(self.elements.element(source, forms, point), lanes))
             else:
                 pieces.append(k.constant(0, VectorType((lanes,), source.type.element_type)))
-        for part, value in enumerate(self.words(pieces)):
-            at_word = k.add(target, part * plan.image_words)
-            k.vstore(value, self.pieces, k.mul(at_word, plan.group))
+        k.vstore(self.words(pieces), self.pieces, k.mul(target, plan.group))
 
     # -- the results --------------------------------------------------------------------------------------
 

@@ -51,9 +51,7 @@ class PackedWindow:
     group: int
     """Channels in a word."""
     channel_groups: int
-    """Words that hold all channels, and what they are filled up with."""
-    parts: int = 1
-    """Words that stand for a number."""
+    """Words that hold all channels."""
 
     def extent(self, loop: int) -> int:
         extent = self.root.extents[loop]
@@ -171,12 +169,10 @@ class FoundWindow:
         rows = min(self.extent(ROW), max(1, BLOCK_PIXELS // self.extent(COLUMN)))
         return -(-self.extent(ROW) // -(-self.extent(ROW) // rows))
 
-    def cut(
-        self, lanes: int, filters: int, vectors: int, group: int, channel_groups: int, parts: int = 1
-    ) -> PackedWindow:
+    def cut(self, lanes: int, filters: int, vectors: int, group: int, channel_groups: int) -> PackedWindow:
         return PackedWindow(
             self.root, self.weights, self.strides, self.dilations, lanes, filters, vectors, self.block_rows,
-            group, channel_groups, parts,
+            group, channel_groups,
         )  # fmt: skip
 
 

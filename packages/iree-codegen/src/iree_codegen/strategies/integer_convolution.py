@@ -66,10 +66,10 @@ class _Emitter(PackedConvolution):
     def functions(self) -> list[Op]:
         return [self.function.func]
 
-    def words(self, pieces: Sequence[Value]) -> Sequence[Value]:
+    def words(self, pieces: Sequence[Value]) -> Value:
         k, lanes = self.kernel, self.plan.lanes
         pairs = [interleaved(k, pieces[i], pieces[i + 1], lanes, 1) for i in (0, 2)]
-        return [interleaved(k, pairs[0], pairs[1], lanes, 2)]
+        return interleaved(k, pairs[0], pairs[1], lanes, 2)
 
     def tile(self, panel: Index, pixel: Index) -> None:
         k = self.kernel
