@@ -23,7 +23,7 @@ STEP = 0.9
 class Network:
     """A graph in which what convolutions and sums read and make is quantized."""
 
-    def __init__(self, *shape: int, signed: bool = False) -> None:
+    def __init__(self, *shape: int | str, signed: bool = False) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, Array] = {}
         self.random = np.random.default_rng(0)
@@ -76,7 +76,9 @@ class Network:
         return made
 
 
-def residual(batch: int, channels: int, size: tuple[int, int], *, signed: bool = False) -> onnx.ModelProto:
+def residual(
+    batch: int | str, channels: int, size: tuple[int, int], *, signed: bool = False
+) -> onnx.ModelProto:
     """A stem, a pooling, a residual block and a classifier."""
     n = Network(batch, 3, *size, signed=signed)
     image = n.quantized("x", 0.02, 120)
@@ -117,6 +119,14 @@ def test_residual_blocks(batch: int, channels: int, size: Any, signed: bool, tmp
     # On f32, and of signed bytes in onnxruntime, some sums halfway between two integers go the other way.
     np.testing.assert_allclose(found, expected, atol=STEP * 1.01)
     assert np.mean(np.abs(found - expected) > STEP / 2) <= 0.2
+
+
+def test_batches_known_when_called(tmp_path: Path) -> None:
+    model = residual("n", 20, (21, 24))
+    for batch in (1, 3):
+        x = np.random.default_rng(batch).standard_normal((batch, 3, 21, 24)).astype(np.float32)
+        found, expected = answers(model, tmp_path, x)
+        np.testing.assert_allclose(found, expected, atol=STEP * 1.01)
 
 
 def test_without_products_of_bytes(tmp_path: Path) -> None:
