@@ -23,7 +23,7 @@ MOST_COLUMNS = 49
 FEWEST_WORK, MOST_WORK = 1 << 12, 1 << 15
 """Vectors combined by a workgroup: about 1 and 10 us."""
 ENOUGH_GROUPS = 8
-FEWEST_ROWS = 7
+FEWEST_ROWS = 14
 """Rows of a band where there are more than two of them."""
 LANES_APART = 8
 """Sums of a whole image run in so many vectors at once."""
