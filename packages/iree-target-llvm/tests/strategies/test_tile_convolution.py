@@ -213,6 +213,22 @@ def test_not_finite(bad: float, kernel: int, precision: str) -> None:
         assert not got[:, -1, :, :, 7:].any(), form
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 2), (7, 2)])
+def test_not_finite_in_a_stem(kernel: int, stride: int, bad: float, precision: str) -> None:
+    """Pixels beside the window have no weights, not weights of 0."""
+    pads = (kernel // 2,) * 4
+    case = Case(3, 16, (9, 14), (kernel,) * 2, (stride,) * 2, pads=pads, stem=True, epilogue="bias")
+    description = machine(precision)
+    func = function(text_of(case, LANES))
+    given = inputs_of(case, LANES, bad=bad)
+    reads = sums(case, (~np.isfinite(given[0])).astype(np.float32), np.ones_like(given[1])) > 0
+    native = laid_out(func, description, given)
+    for form, got in results(func, description, native, runs_here(), strategy="tile-convolution"):
+        np.testing.assert_array_equal(np.isfinite(got), ~reads, form)
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1, 1, 16, 16), (3, 3, 3, 3, 16, 16), (2, 2, 1, 2, 16, 16), (3, 3, 7, 7, 1, 16)]

@@ -19,6 +19,7 @@ from iree_codegen.blocked_tile_grid import Patches, Run
 from iree_codegen.blocked_tile_panels import (
     BLOCKED_TILE_PANELS,
     PAIR,
+    STEM_CHANNELS,
     WIDTH,
     blocked_tile_parameters,
     packed_size,
@@ -218,10 +219,12 @@ class _Emitter(BlockedTiles):
         self, panel: Panel, patches: Patches, place: Place, number: Index, sums: Index, behind: _Behind | None
     ) -> None:
         """The sums of a patch, at ``sums`` in scratch: ``[tile][pixel][block][16]``."""
-        k, plan, form = self.kernel, self.plan, self.form
+        k, c, plan, form = self.kernel, self.convolution, self.plan, self.form
         grid, parts, vectors = plan.grid, plan.parts, panel.vectors
-        a_type = TileType((grid.tile, DEPTH), bf16)
-        b_type = TileType((DEPTH // PAIR, PAIR * COLUMNS), bf16)
+        # A stem's step ends with its window: what lies behind may be no number, and weights of 0 make that NaN.
+        depth = c.kernel[1] * STEM_CHANNELS if c.stem else DEPTH
+        a_type = TileType((grid.tile, depth), bf16)
+        b_type = TileType((depth // PAIR, PAIR * COLUMNS), bf16)
         c_type = TileType((grid.tile, COLUMNS), f32)
         start = k.add(k.mul(place[0], form.down), k.mul(place[1], form.across))
         tiles = [run.row * form.down + run.column * form.across for run in patches.runs]
