@@ -39,7 +39,7 @@ DIFFERENT_BY_DECISION = {
     "test_resize_downsample_scales_linear_align_corners",
     "test_resize_downsample_scales_cubic_align_corners",
 }
-MINIMUM = {AS_WRITTEN: 1370, CONSTANT_INPUTS: 1570}
+MINIMUM = {AS_WRITTEN: 1460, CONSTANT_INPUTS: 1660}
 """Cases that passed with onnx 1.23, rounded down: coverage never shrinks unnoticed."""
 SAMPLE = 16
 
