@@ -62,7 +62,15 @@ class _Slid(Node):
 
 
 @dataclass
-class ByteProducts(_Slid):
+class _Products(_Slid):
+    @property
+    def only_in_blocks(self) -> bool:
+        """Kernels on planes are made for a known number of images."""
+        return bool(self.op.results[0].type.shape[0] == DYNAMIC)
+
+
+@dataclass
+class ByteProducts(_Products):
     """A convolution over all channels."""
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
@@ -84,7 +92,7 @@ class ByteProducts(_Slid):
 
 
 @dataclass
-class ByteStem(_Slid):
+class ByteStem(_Products):
     """A convolution of an image of few channels that is not in blocks."""
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:

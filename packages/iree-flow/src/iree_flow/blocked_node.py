@@ -50,6 +50,11 @@ class Node(ABC):
         """The ops it stands for."""
         return [self.op]
 
+    @property
+    def only_in_blocks(self) -> bool:
+        """There is no other kernel for it: its region is blocked whatever that costs."""
+        return False
+
     @abstractmethod
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
         """Make the op on blocks; returns the image in blocks, or what replaces the op's result."""

@@ -50,6 +50,8 @@ class Region:
 
         Kernels on blocks are made for known heights and widths.
         """
+        if any(node.only_in_blocks for node in self.nodes):
+            return True
         if any(size < 0 for node in self.nodes if node.result for size in node.result.type.shape[2:]):
             return False
         gain = sum(_gain(node, lanes) for node in self.nodes)

@@ -173,3 +173,30 @@ def test_integers_less_their_zero_point(extension: str, zero: int, largest: int)
     (before,) = call(parse_module(text, constants=constants), x, constants=constants)
     (after,) = call(module, x, constants=constants)
     np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("blocks", [None, 16])
+def test_any_number_of_images_in_channel_blocks_alone(blocks: int | None) -> None:
+    """On planes there are no kernels for that."""
+
+    class Target:
+        def integer_products(self, description: Any) -> bool:
+            return True
+
+        def channel_block(self, description: Any) -> int | None:
+            return blocks
+
+    text = CONVOLUTION.replace("tensor<1x", "tensor<?x").replace(
+        "= tensor.empty() : tensor<?x", "= tensor.empty(%n) : tensor<?x"
+    )
+    text = text.replace(
+        "{\n", "{\n    %c0 = arith.constant 0 : index\n    %n = tensor.dim %x, %c0 : tensor<?x3x6x6xi8>\n", 1
+    )
+    constants = store(bytes_of(1, 5, 3, 3, 3))
+    options = {"target": Target(), "description": None}
+    module = run(text, IntegerProducts(), constants=constants, **options)
+    assert ("linalg.conv_2d_nchw_fchw" in names(module)) == (blocks is None)
+    x = bytes_of(2, 2, 3, 6, 6)
+    (before,) = call(parse_module(text, constants=constants), x, constants=constants)
+    (after,) = call(module, x, constants=constants)
+    np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-4)

@@ -104,7 +104,7 @@ class _Product:
         by_column = np.moveaxis(scales, axis, 0).reshape(scales.shape[axis], -1)
         if by_column.size == 0 or np.any(by_column != by_column[:, :1]):
             return None
-        if op.name != "linalg.matmul" and DYNAMIC in op.inputs[0].type.shape:
+        if not _sizes_known(op, context):
             return None
         stands = None if weights.moves else weights.source
         return cls(op, context, image, integers, stands, by_column[:, 0].astype(np.float32))
@@ -123,7 +123,7 @@ class _Product:
             return None
         if any(move.name == "linalg.transpose" for move in image.moves):
             return None
-        if op.name != "linalg.matmul" and DYNAMIC in op.inputs[0].type.shape:
+        if not _sizes_known(op, context):
             return None
         if (
             integers.min() < -128
@@ -198,6 +198,17 @@ class _Product:
         key = self.context.constants.add_array(np.ascontiguousarray(array), str(element))
         type = TensorType(array.shape, element)
         return builder.insert(arith.Constant.make(DenseResourceAttr(key, type))).result
+
+
+def _sizes_known(op: Any, context: PassContext) -> bool:
+    """Kernels for convolutions of bytes are made for known sizes; those of images in channel blocks for any
+    number of images.
+    """
+    if op.name == "linalg.matmul":
+        return True
+    ask = getattr(context.options.get("target"), "channel_block", None)
+    blocks = ask is not None and ask(context.options["description"]) is not None
+    return DYNAMIC not in op.inputs[0].type.shape[1 if blocks else 0 :]
 
 
 def _shifted(source: Value) -> Value:
