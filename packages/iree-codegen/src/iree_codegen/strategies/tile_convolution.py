@@ -221,7 +221,7 @@ class _Emitter(BlockedTiles):
         """The sums of a patch, at ``sums`` in scratch: ``[tile][pixel][block][16]``."""
         k, c, plan, form = self.kernel, self.convolution, self.plan, self.form
         grid, parts, vectors = plan.grid, plan.parts, panel.vectors
-        # A stem's step ends with its window: what lies behind may be no number, and weights of 0 make that NaN.
+        # A stem's step ends with its window: what lies behind may be no number, and 0 times that is NaN.
         depth = c.kernel[1] * STEM_CHANNELS if c.stem else DEPTH
         a_type = TileType((grid.tile, depth), bf16)
         b_type = TileType((depth // PAIR, PAIR * COLUMNS), bf16)
