@@ -101,7 +101,7 @@ class _Quantization:
         builder.location = op.location
         operands = _Operands(constants, builder, op.results[0].type.rank)
         terms, number = _merged(self.exact)
-        inside = self.zero_point if len(terms) > 1 else 0
+        inside = self.zero_point if self.is_addition else 0
         number = _constant_part(terms, number, inside)
         sources = [operands.tensor(t.source) for t in terms]
         shifts = [operands.number(np.zeros(()) if _is_byte(t) else t.shift, i32) for t in terms]
@@ -150,6 +150,15 @@ class _Quantization:
         made = linalg.generic(builder, operands.values, [empty], maps, parallel, body)
         made.results[0].hint = op.results[0].hint
         op.replace_by(list(made.results))
+
+    @property
+    def is_addition(self) -> bool:
+        """A sum of two images of bytes, as onnxruntime's integer kernel adds them: it rounds the sum with the
+        zero point in it. What it adds as floats, clamped sums and differences too, is rounded before that.
+        """
+        exact = self.exact
+        plain = len(exact.terms) == 2 and not exact.number.any() and self.high - self.low == 255
+        return plain and all(_is_byte(t) and t.factor.size == 1 and t.factor.min() > 0 for t in exact.terms)
 
     @property
     def is_source(self) -> bool:
