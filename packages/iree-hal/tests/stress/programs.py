@@ -27,7 +27,8 @@ def _context(threads: int, spin: int = 2000) -> Context:
     """A device whose workers are always about to take a tile: they spin long before they sleep."""
     context = Context(Backend("local-task", {"threads": threads}))
     pool().ensure(threads - 1)
-    POOL.ctype.from_address(pool().address).worker_spin = spin
+    memory = POOL.ctype.from_address(pool().address)
+    memory.worker_spin = memory.leased_spin = spin
     return context
 
 

@@ -141,24 +141,26 @@ entry:
   br label %spin
 spin:
   %i = phi i32 [ 0, %entry ], [ %i.next, %spin.on ]
+  %j = phi i32 [ 0, %entry ], [ %j.next, %spin.on ]
   %v = load atomic i64, ptr %ticket acquire, align 8
   %high = lshr i64 %v, 32
   %e = trunc i64 %high to i32
   %changed = icmp ne i32 %e, %epoch
   br i1 %changed, label %done, label %spin.more
 spin.more:
-  %more = icmp ult i32 %i, %spins
-  br i1 %more, label %spin.on, label %patience
-patience:
-  ; While a frame goes on its next wave is near.
+  ; While a frame goes on its next wave is near, and when it ends often the next frame.
   %lease = load atomic i32, ptr %lease.at monotonic, align 4
   %leased = icmp ne i32 %lease, 0
-  %longer = icmp ult i32 %i, %leased.spins
-  %stay = and i1 %leased, %longer
-  br i1 %stay, label %spin.on, label %sleep
+  %more.free = icmp ult i32 %i, %spins
+  %more.leased = icmp ult i32 %j, %leased.spins
+  %more = select i1 %leased, i1 %more.leased, i1 %more.free
+  br i1 %more, label %spin.on, label %sleep
 spin.on:
   call void @pause()
-  %i.next = add i32 %i, 1
+  %one.leased = zext i1 %leased to i32
+  %one.free = sub i32 1, %one.leased
+  %i.next = add i32 %i, %one.free
+  %j.next = add i32 %j, %one.leased
   br label %spin
 sleep:
   ; Either the publisher sees the sleeper, or this thread sees the new epoch: both are seq_cst.
