@@ -76,6 +76,7 @@ class _Emitter:
         self._build_products(dispatch.name)
 
     def _build_products(self, name: str) -> None:
+        """The private functions: scores, the weighted sums of the values, and what makes powers of rows."""
         plan = self.plan
         row = 2 * plan.slab_pitch
         queries = Factor(
@@ -96,18 +97,16 @@ class _Emitter:
 
         self.scoring = spec(2, queries, keys, 2 * plan.key_tile, plan.slab_pitch, plan.depth_steps)
         self.score = function(build(self.scoring, f"{name}.scores"))
-        self.weigh = [
-            (columns, function(build(spec(columns, powers, values, 2 * WORDS, plan.sums_pitch, None),
-                                     f"{name}.values{columns}")))
-            for columns in (2, 1)
-            if (plan.width_tiles >= 2 if columns == 2 else plan.width_tiles % 2)
-        ]  # fmt: skip
+        self.weigh: list[tuple[int, KernelBuilder]] = []
+        for columns, wanted in ((2, plan.width_tiles >= 2), (1, plan.width_tiles % 2 == 1)):
+            if wanted:
+                weighing = spec(columns, powers, values, 2 * WORDS, plan.sums_pitch, None)
+                self.weigh.append((columns, function(build(weighing, f"{name}.values{columns}"))))
         causal = plan.op.causal is not None
-        fixed = plan.n_keys if isinstance(plan.n_keys, int) else None
-        if not plan.single:
-            fixed = plan.chunk if fixed is not None and fixed % plan.chunk == 0 and not causal else None
-        elif causal:
-            fixed = None
+        fixed: int | None = None
+        if isinstance(plan.n_keys, int) and not causal:
+            whole = plan.n_keys % plan.chunk == 0
+            fixed = plan.n_keys if plan.single else plan.chunk if whole else None
         rows = PowerRows(plan.slab_pitch, plan.parts, plan.mask is not None, fixed, causal)
         self.power_rows = function(build_power_rows(rows, f"{name}.powers", fma=self.kernel.fma_available))
 
