@@ -40,3 +40,9 @@ def test_short_repetitions_merge_into_vectors() -> None:
     source = indexing.linearize([indexing.of(v) for v in loops[:2]], (8, 6))
     assert [v.extent for v in merge(loops, [result, source])[0]] == [48, 2]
     assert [v.extent for v in merge(loops, [result, source], lanes=16)[0]] == [96]
+
+
+def test_a_loop_that_never_runs_repeats_nothing() -> None:
+    loops = [Var("r", 3), Var("c", 0)]
+    result = indexing.linearize([indexing.of(v) for v in loops], (3, 0))
+    assert [v.extent for v in merge(loops, [result, indexing.of(loops[0])], lanes=16)[0]] == [3, 0]

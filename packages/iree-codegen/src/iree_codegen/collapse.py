@@ -37,7 +37,7 @@ def repeats(addresses: Sequence[Affine], outer: Var, inner: Var, lanes: int) -> 
     """True when ``inner`` is a short loop that some accesses ignore: the same elements again and again, as in
     an enlarged image. Merged, a vector holds ``lanes / extent`` of them, each repeated."""
     extent = inner.extent
-    if not isinstance(extent, int) or extent >= lanes or lanes % extent:
+    if not isinstance(extent, int) or not 0 < extent < lanes or lanes % extent:
         return False
     for address in addresses:
         if mentions(address, outer) or mentions(address, inner):
