@@ -169,7 +169,7 @@ def _shapes(c: BlockedConvolution, registers: int) -> Iterator[tuple[float, int,
     """Register tiles: (cycles of their products, vectors, grid)."""
     small = c.flat and not c.stem and math.prod(c.out_size) <= SMALL_PLANE
     for vectors, pixels in vector_choices(registers, c.out_blocks):
-        for grid in grids(*c.out_size, pixels, flat=c.flat and c.is_plain, small=small):
+        for grid in grids(*c.out_size, pixels, flat=c.flat and c.is_plain and not c.interleaves, small=small):
             yield _products(c, grid, vectors) * (1 + STEM_PIXEL * pixels * c.stem), vectors, grid
 
 

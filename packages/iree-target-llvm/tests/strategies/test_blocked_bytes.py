@@ -184,6 +184,13 @@ def test_stems(channels: int, stride: int) -> None:
     same(replace(case, pads=(2, 1, 2, 1), batch=2))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (7, 7), (9, 18), (5, 70)])
+@pytest.mark.parametrize("channels", [1, 4, 6])
+def test_stems_of_single_pixels(channels: int, size: tuple[int, int]) -> None:
+    """Their planes are no lists: rows are put together from bytes first."""
+    same(Case(channels, 40, size, stem=True, batch=2))
+
+
 def test_chunks_of_long_reductions() -> None:
     assert "chunks" in same(Case(2048, 48, (7, 7), (3, 3), pads=(1, 1, 1, 1)))
 
