@@ -175,9 +175,9 @@ def test_integers_less_their_zero_point(extension: str, zero: int, largest: int)
     np.testing.assert_array_equal(after, before)
 
 
-@pytest.mark.parametrize("blocks", [None, 16])
-def test_any_number_of_images_in_channel_blocks_alone(blocks: int | None) -> None:
-    """On planes there are no kernels for that."""
+@pytest.mark.parametrize(("blocks", "size", "kept"), [(None, 6, True), (16, 6, False), (16, 2, True)])
+def test_any_number_of_images_in_channel_blocks_alone(blocks: int | None, size: int, kept: bool) -> None:
+    """On planes there are no kernels for that, and what has one pixel is never in blocks."""
 
     class Target:
         def integer_products(self, description: Any) -> bool:
@@ -192,11 +192,14 @@ def test_any_number_of_images_in_channel_blocks_alone(blocks: int | None) -> Non
     text = text.replace(
         "{\n", "{\n    %c0 = arith.constant 0 : index\n    %n = tensor.dim %x, %c0 : tensor<?x3x6x6xi8>\n", 1
     )
+    for side, own in ((6, size), (8, size + 2), (3, size // 2)):
+        for channels in (3, 5):
+            text = text.replace(f"<?x{channels}x{side}x{side}x", f"<?x{channels}x{own}x{own}x")
     constants = store(bytes_of(1, 5, 3, 3, 3))
     options = {"target": Target(), "description": None}
     module = run(text, IntegerProducts(), constants=constants, **options)
-    assert ("linalg.conv_2d_nchw_fchw" in names(module)) == (blocks is None)
-    x = bytes_of(2, 2, 3, 6, 6)
+    assert ("linalg.conv_2d_nchw_fchw" in names(module)) == kept
+    x = bytes_of(2, 2, 3, size, size)
     (before,) = call(parse_module(text, constants=constants), x, constants=constants)
     (after,) = call(module, x, constants=constants)
     np.testing.assert_allclose(after, before, rtol=1e-6, atol=1e-4)

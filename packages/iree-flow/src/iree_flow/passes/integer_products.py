@@ -202,12 +202,13 @@ class _Product:
 
 def _sizes_known(op: Any, context: PassContext) -> bool:
     """Kernels for convolutions of bytes are made for known sizes; those of images in channel blocks for any
-    number of images.
+    number of images. What has one pixel is never in blocks.
     """
     if op.name == "linalg.matmul":
         return True
     ask = getattr(context.options.get("target"), "channel_block", None)
     blocks = ask is not None and ask(context.options["description"]) is not None
+    blocks = blocks and op.results[0].type.shape[2:] != (1, 1)
     return DYNAMIC not in op.inputs[0].type.shape[1 if blocks else 0 :]
 
 
