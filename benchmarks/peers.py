@@ -12,7 +12,9 @@ first, for all engines alike.
 
 At more than one thread, a probe spins on all cores before and after each round; wall times of the rounds in
 which every core reached 95 % of its best are reported apart (``quiet``). ``--quiet N`` goes on until there
-are N of those, for at most ``--patience`` seconds a model.
+are N of those, for at most ``--patience`` seconds a model. At one thread it has all engines share the core
+that is the fastest before a round, and figures are those of quiet rounds alone, if there is one: on cores
+that are hyperthreads, what a stranger does on the other half slows matrix tiles down fourfold.
 
 ``--agreement N`` measures no time: it compares the top classes of ours and onnxruntime for N inputs
 (``agreement.py`` says how ties are told from differences), and fails where one differs.
@@ -34,7 +36,6 @@ import platform
 import signal
 import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -51,13 +52,12 @@ import topologies
 import workers
 import zoo
 from engines import ENGINES, Engine
+from peers_rounds import take_turns
 from peers_summary import Cell, summarize
 
 Array = np.ndarray[Any, Any]
 
 REFERENCE = "onnxruntime"
-SAMPLE_NS = 2e6
-"""Calls are repeated until a sample takes this long, so that clocks do not matter."""
 
 
 @dataclass
@@ -290,99 +290,18 @@ def check(prepared: Prepared, running: Mapping[str, workers.Worker]) -> None:
             cell.error_float64 = difference(outputs, results["float64"])
 
 
-@dataclass
-class Turns:
-    """How much one engine does in a turn, and what was found."""
-
-    calls: int
-    samples: int
-    cpu: list[float] = field(default_factory=list)
-    wall: list[float] = field(default_factory=list)
-    quiet_wall: list[float] = field(default_factory=list)
-
-
-def plan(worker: workers.Worker, seconds: float) -> Turns:
-    """Warm up, then choose how many calls a sample and samples a turn have."""
-    worker.resume()
-    for _ in range(2):
-        once = max(float(worker.ask("time 1 1")["wall_ns"][0]), 100.0)
-    calls = max(1, round(SAMPLE_NS / once))
-    if calls > 1:
-        once = max(float(worker.ask(f"time {calls} 1")["wall_ns"][0]), 100.0)
-        calls = max(1, round(SAMPLE_NS / once))
-    worker.pause()
-    return Turns(calls, max(1, min(25, round(seconds * 1e9 / (once * calls)))))
-
-
-def rounds(
-    prepared: Prepared,
-    running: dict[str, workers.Worker],
-    quiet: workers.Quiet | None,
-    options: argparse.Namespace,
-) -> tuple[int, int]:
-    """Let them take turns; returns how many rounds there were, and how many of them quiet."""
-    turns: dict[str, Turns] = {}
-    for name, worker in list(running.items()):
-        try:
-            turns[name] = plan(worker, options.turn)
-        except workers.Failure as failure:
-            prepared.cells[name].failure = str(failure)
-            running.pop(name).close()
-    deadline = time.monotonic() + options.patience
-    found: list[tuple[list[float], dict[str, dict[str, list[float]]]]] = []
-    calm = 0
-    wanted = options.quiet if quiet else 0
-    while len(found) < options.rounds or (calm < wanted and time.monotonic() < deadline):
-        before = quiet.rates() if quiet else []
-        order = list(running)
-        shift = len(found) % max(1, len(order))
-        times: dict[str, dict[str, list[float]]] = {}
-        for name in order[shift:] + order[:shift]:
-            worker = running[name]
-            worker.resume()
-            try:
-                times[name] = worker.ask(f"time {turns[name].calls} {turns[name].samples}")
-            except workers.Failure as failure:
-                prepared.cells[name].failure = str(failure)
-                running.pop(name).close()
-                continue
-            worker.pause()
-        after = quiet.rates() if quiet else []
-        found.append(([min(pair) for pair in zip(before, after, strict=True)], times))
-        # The best is known better with every round: those before are judged again.
-        calm = sum(quiet.reached(rates) for rates, _ in found) if quiet else 0
-    for rates, times in found:
-        silent = quiet is not None and quiet.reached(rates)
-        for name, sample in times.items():
-            turns[name].cpu += sample["cpu_ns"]
-            turns[name].wall += sample["wall_ns"]
-            if silent:
-                turns[name].quiet_wall += sample["wall_ns"]
-    for name, worker in running.items():
-        cell, turn = prepared.cells[name], turns[name]
-        if turn.cpu:
-            cell.cpu_us = statistics.median(turn.cpu) / 1e3
-            cell.cpu_min_us = min(turn.cpu) / 1e3
-            cell.wall_us = statistics.median(turn.wall) / 1e3
-        if turn.quiet_wall:
-            cell.quiet_wall_us = statistics.median(turn.quiet_wall) / 1e3
-        worker.resume()
-        with contextlib.suppress(workers.Failure):
-            cell.peak_bytes = int(worker.ask("peak")["peak_bytes"])
-        worker.pause()
-    return len(found), calm
-
-
 def measure(prepared: Prepared, threads: int, options: argparse.Namespace) -> dict[str, Any]:
     """One model at one number of threads: an entry of the report."""
     running: dict[str, workers.Worker] = {}
-    quiet = workers.Quiet(sorted(os.sched_getaffinity(0)), options.cache) if threads > 1 else None
+    shared = threads == 1
+    watched = not shared or options.quiet > 0
+    quiet = workers.Quiet(sorted(os.sched_getaffinity(0)), options.cache, shared) if watched else None
     try:
         start(prepared, threads, options, running)
         check(prepared, running)
         with contextlib.suppress(KeyError):
             running.pop("float64").close()
-        count, calm = rounds(prepared, running, quiet, options)
+        count, calm = take_turns(prepared.cells, running, quiet, options)
     finally:
         for worker in running.values():
             worker.close()
@@ -449,7 +368,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=1,
         help="engines that compile and start at once; above 1, no cold starts",
     )
-    parser.add_argument("--quiet", type=int, default=0, help="quiet rounds wanted at more than one thread")
+    parser.add_argument("--quiet", type=int, default=0, help="quiet rounds wanted")
     parser.add_argument("--patience", type=float, default=120, help="seconds to wait for them, a model")
     parser.add_argument("--agreement", type=int, default=0, help="compare top classes for so many inputs")
     parser.add_argument("--json", type=Path, help="write everything here")

@@ -26,7 +26,11 @@ def page(result: Mapping[str, Any]) -> str:
         parts += plotted(some, threads)
     parts.append("<h2>All figures</h2>")
     for entry in result["entries"]:
-        quiet = f", {entry['quiet_rounds']} of them quiet" if entry["threads"] > 1 else ""
+        quiet = (
+            f", {entry['quiet_rounds']} of them quiet"
+            if entry["threads"] > 1 or entry["quiet_rounds"]
+            else ""
+        )
         heading = f"{entry['title']}, threads: {entry['threads']}, {entry['rounds']} rounds{quiet}"
         parts.append(f"<h3>{plots.escape(heading)}</h3>")
         ours = [index for index, name in enumerate(entry["engines"]) if ENGINES[name].ours]

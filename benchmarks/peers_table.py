@@ -71,7 +71,7 @@ def rows(entry: Mapping[str, Any]) -> list[list[str]]:
 
 def show_entry(entry: Mapping[str, Any]) -> None:
     threads = f"{entry['threads']} thread" + "s" * (entry["threads"] > 1)
-    quiet = f", {entry['quiet_rounds']} quiet" if entry["threads"] > 1 else ""
+    quiet = f", {entry['quiet_rounds']} quiet" if entry["threads"] > 1 or entry["quiet_rounds"] else ""
     heading = f"{entry['title']} - {threads}, {entry['rounds']} rounds{quiet}"
     terminal.show(heading, COLUMNS, rows(entry), ("engine", "note"))
 

@@ -211,6 +211,16 @@ class Worker:
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def tasks(self) -> list[int]:
+        """The numbers of its threads."""
+        return [int(name) for name in os.listdir(f"/proc/{self._process.pid}/task")]
+
+    def move(self, core: int) -> None:
+        """Have all its threads run on ``core``."""
+        for task in self.tasks():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(task, {core})
+
     def close(self) -> None:
         self.resume()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -232,25 +242,45 @@ class Worker:
 
 
 class Quiet:
-    """Spin probes on all cores: says whether the machine was this process's alone."""
+    """Spin probes on cores: says whether the machine was this process's alone.
 
-    def __init__(self, cores: Sequence[int], cache: Path, milliseconds: float = 10) -> None:
+    All cores count, and are probed at once. With ``shared`` one counts, which everybody measured shares:
+    ``core``, the fastest when it was chosen.
+    """
+
+    def __init__(
+        self, cores: Sequence[int], cache: Path, shared: bool = False, milliseconds: float = 10
+    ) -> None:
+        self.shared = shared
+        self.core: int | None = None
+        self.best = [0.0] * (1 if shared else len(cores))
         self._milliseconds = milliseconds
-        self._workers = [Worker(["spin", str(core)], 1, cache) for core in cores]
-        self.best = [0.0] * len(self._workers)
+        self._workers = {core: Worker(["spin", str(core)], 1, cache) for core in cores}
 
-    def rates(self) -> list[float]:
-        """Of all cores, measured at once; remembers the best."""
-        for worker in self._workers:
-            worker.send(f"spin {self._milliseconds}")
-        found = [float(worker.receive()["rate"]) for worker in self._workers]
+    def rates(self, choose: bool = True) -> list[float]:
+        """Of what counts; remembers the best. ``choose``: a shared core is chosen anew."""
+        if self.shared:
+            # One after the other: two cores may be halves of one.
+            if choose or self.core is None:
+                by_core = {core: self._probe([core])[0] for core in self._workers}
+                self.core = max(by_core, key=lambda core: by_core[core])
+                found = [by_core[self.core]]
+            else:
+                found = self._probe([self.core])
+        else:
+            found = self._probe(list(self._workers))
         self.best = [max(pair) for pair in zip(self.best, found, strict=True)]
         return found
 
+    def _probe(self, cores: Sequence[int]) -> list[float]:
+        for core in cores:
+            self._workers[core].send(f"spin {self._milliseconds}")
+        return [float(self._workers[core].receive()["rate"]) for core in cores]
+
     def reached(self, rates: Sequence[float], share: float = 0.95) -> bool:
-        """Whether each of ``rates`` is at least ``share`` of its core's best until now."""
+        """Whether each of ``rates`` is at least ``share`` of its best until now."""
         return all(rate >= share * best for rate, best in zip(rates, self.best, strict=True))
 
     def close(self) -> None:
-        for worker in self._workers:
+        for worker in self._workers.values():
             worker.close()

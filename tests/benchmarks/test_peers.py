@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,36 @@ def test_plots_take_any_number_of_points(points: list[tuple[float, float]]) -> N
     page = _Page()
     page.feed(plots.page("t", [text, plots.ratio_bars({"m": 0.5, "n": float("nan")}, {})]))
     assert page.tags.get("circle", 0) == sum(y == y for _, y in points)
+
+
+def test_one_core_is_shared_where_one_thread_is_measured(cache: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    quiet = workers.Quiet(cores, cache, shared=True, milliseconds=1)
+    try:
+        rates = quiet.rates()
+        assert len(rates) == 1 and quiet.core in cores and quiet.best == rates
+        chosen = quiet.core
+        again = quiet.rates(choose=False)
+        assert quiet.core == chosen
+        assert quiet.best == [max(rates[0], again[0])]
+        assert quiet.reached(quiet.best) and not quiet.reached([0.9 * quiet.best[0]])
+    finally:
+        quiet.close()
+
+
+def test_a_worker_moves_to_a_core(cache: Path) -> None:
+    core = max(os.sched_getaffinity(0))
+    with workers.Worker(["spin", str(min(os.sched_getaffinity(0)))], 1, cache) as worker:
+        worker.move(core)
+        assert all(os.sched_getaffinity(task) == {core} for task in worker.tasks())
+
+
+def test_quiet_rounds_alone_count_on_a_shared_core(cache: Path) -> None:
+    path = cache / "shared.json"
+    arguments = ["add", "--cache", str(cache), "--engines", "ours", "onnxruntime", "--rounds", "2"]
+    arguments += ["--turn", "0.01", "--cold", "1", "--quiet", "1", "--patience", "5", "--json", str(path)]
+    assert peers.main(arguments) == 0
+    entry = json.loads(path.read_text())["entries"][0]
+    assert entry["threads"] == 1 and entry["rounds"] >= 2 and entry["quiet_rounds"] >= 1
+    for cell in entry["engines"].values():
+        assert cell["cpu_us"] > 0 and cell["quiet_wall_us"] > 0
