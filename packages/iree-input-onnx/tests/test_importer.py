@@ -255,3 +255,14 @@ def test_reading_a_size_from_data_is_one_read():
 def test_the_same_model_gives_the_same_text():
     model = build(without_product(), {"x": ["n", "c", "h", "w"]}, tensors=shape_tensors())
     assert str(ImportedModel(model).module) == str(ImportedModel(model).module)
+
+
+def test_an_output_listed_again_has_a_name_of_its_own():
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["y"], ["y_2"])]
+    model = ImportedModel(build(nodes, {"x": [3]}, ("y", "y", "y_2", "y")))
+    rows = model.function.attributes["res_attrs"].items
+    assert [row.to_dict()["iree.name"].value for row in rows] == ["y", "y_3", "y_2", "y_4"]
+    x = np.array([1, -2, 3], np.float32)
+    y = np.maximum(x, 0)
+    for result, expected in zip(model(x), (y, y, -y, y), strict=True):
+        np.testing.assert_array_equal(result, expected)

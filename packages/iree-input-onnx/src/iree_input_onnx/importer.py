@@ -115,7 +115,8 @@ class Importer:
             scope.bind(name, self.constant(sparse, name), name)
 
     def _outputs(self, graph: Any, scope: Scope) -> list[tuple[str, Tensor]]:
-        outputs = []
+        outputs: list[tuple[str, Tensor]] = []
+        names = {value.name for value in graph.output}
         for value in graph.output:
             try:
                 bound = scope.get(value.name)
@@ -123,7 +124,13 @@ class Importer:
                 text = f"output '{value.name}' is not computed"
                 raise OnnxError(INVALID_GRAPH, text, hint="export the model again") from None
             if isinstance(bound, Tensor):
-                outputs.append((value.name, bound))
+                # Results have names of their own, also where a value is listed again.
+                name = value.name
+                again = 1
+                while any(name == other for other, _ in outputs) or (again > 1 and name in names):
+                    again += 1
+                    name = f"{value.name}_{again}"
+                outputs.append((name, bound))
         if not graph.output:
             raise OnnxError(INVALID_GRAPH, "the graph has no outputs")
         return outputs
