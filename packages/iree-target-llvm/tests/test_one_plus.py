@@ -120,3 +120,4 @@ def test_what_is_rounded_to_bf16_is_as_good_as_that(description: Any) -> None:
     wide = x[finite].astype(np.float64)
     exact = wide * special.erfc(-wide / np.sqrt(2)) / 2
     assert (np.abs(found[finite] - exact) <= 2.0**-8 * np.abs(exact) + 3e-5 * np.abs(wide)).all()
+    assert (found[x < -4.25] == 0).all()

@@ -54,9 +54,11 @@ def one_plus_erf(e: Emit, x: Value) -> Value:
 
 
 def one_plus_erf_for_bf16(e: Emit, x: Value) -> Value:
-    low = e.select(e.compare("olt", x, -ERF_END), -ERF_END, x)
+    below = e.compare("olt", x, -ERF_END)
+    low = e.select(below, -ERF_END, x)
     held = e.select(e.compare("ogt", low, ERF_END), ERF_END, low)
-    return e.fma(held, e.poly(e.mul(held, held), ERF), 1.0)
+    # What the polynomial leaves of 0 would be multiplied by an argument of any size.
+    return e.select(below, 0.0, e.fma(held, e.poly(e.mul(held, held), ERF), 1.0))
 
 
 def one_plus_tanh(e: Emit, x: Value) -> Value:
