@@ -23,10 +23,10 @@ from iree_flow.blocked_node import (
     STORED,
     IsBlocked,
     Node,
+    Windowed,
     initial_of,
     is_image,
     say_channels,
-    window_over_blocks,
 )
 from iree_flow.channel_blocks import CHANNEL, ChannelBlocks, constant_of
 
@@ -34,7 +34,7 @@ ROW, COLUMN = 2, 3
 
 
 @dataclass
-class _Slid(Node):
+class _Slid(Windowed):
     """``steps``: (stride, dilation) of rows and columns."""
 
     steps: tuple[tuple[int, int], tuple[int, int]]
@@ -46,19 +46,6 @@ class _Slid(Node):
             AffineDim(own) * stride + AffineDim(window) * dilation
             for (own, window), (stride, dilation) in zip(loops, self.steps, strict=True)
         ]
-
-    def make(
-        self,
-        blocks: ChannelBlocks,
-        builder: Builder,
-        inputs: list[Value],
-        maps: list[AffineMap],
-        reduced: int,
-    ) -> Value:
-        initial = initial_of(self.op)
-        assert initial is not None
-        sizes = blocks.dims(self.op.results[0])
-        return window_over_blocks(self.op.body, initial, sizes, inputs, maps, reduced, blocks, builder)
 
 
 @dataclass

@@ -74,7 +74,7 @@ def initial_of(op: Any) -> Value | None:
     return fill.operands[0] if fill is not None and fill.name == "linalg.fill" else None
 
 
-def window_over_blocks(
+def _over_blocks(
     body: Any,
     initial: Value,
     sizes: Sequence[Dim],
@@ -97,6 +97,25 @@ def window_over_blocks(
     return result
 
 
+@dataclass
+class Windowed(Node):
+    """Ops with windows over a destination that is filled with one number."""
+
+    def make(
+        self,
+        blocks: ChannelBlocks,
+        builder: Builder,
+        inputs: Sequence[Value],
+        maps: Sequence[AffineMap],
+        reduced: int,
+    ) -> Value:
+        """The result's five dims are the outer loops; ``reduced`` loops follow. The body is the op's."""
+        initial = initial_of(self.op)
+        assert initial is not None
+        sizes = blocks.dims(self.op.results[0])
+        return _over_blocks(self.op.body, initial, sizes, inputs, maps, reduced, blocks, builder)
+
+
 def pointwise(
     op: Any, source: Value, weights: Value, channels: int, blocks: ChannelBlocks, builder: Builder
 ) -> Value:
@@ -111,7 +130,7 @@ def pointwise(
     sizes = [n, weights.type.shape[0], height, width, lanes]
     initial = initial_of(op)
     assert initial is not None
-    made = window_over_blocks(op.body, initial, sizes, [source, weights], maps, 4, blocks, builder)
+    made = _over_blocks(op.body, initial, sizes, [source, weights], maps, 4, blocks, builder)
     say_channels(made, channels, blocks)
     return made
 
@@ -129,9 +148,9 @@ __all__ = [
     "STORED",
     "IsBlocked",
     "Node",
+    "Windowed",
     "initial_of",
     "is_image",
     "pointwise",
     "say_channels",
-    "window_over_blocks",
 ]

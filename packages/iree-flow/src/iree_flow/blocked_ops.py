@@ -13,7 +13,7 @@ is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,10 @@ from iree_flow.blocked_node import (
     STORED,
     IsBlocked,
     Node,
+    Windowed,
     initial_of,
     is_image,
     say_channels,
-    window_over_blocks,
 )
 from iree_flow.blocked_resizes import resized
 from iree_flow.channel_blocks import BLOCK, CHANNEL, LANE, RANK, ChannelBlocks, constant_of
@@ -58,26 +58,7 @@ def _select(n_loops: int, *loops: int) -> AffineMap:
 
 
 @dataclass
-class _Windowed(Node):
-    """Ops with strides and dilations over a destination filled with one number."""
-
-    def _make(
-        self,
-        blocks: ChannelBlocks,
-        builder: Builder,
-        inputs: Sequence[Value],
-        maps: Sequence[AffineMap],
-        reduced: int,
-    ) -> Value:
-        """The result's five dims are the outer loops; ``reduced`` loops follow. The body is the op's."""
-        initial = initial_of(self.op)
-        assert initial is not None
-        sizes = blocks.dims(self.op.results[0])
-        return window_over_blocks(self.op.body, initial, sizes, inputs, maps, reduced, blocks, builder)
-
-
-@dataclass
-class Dense(_Windowed):
+class Dense(Windowed):
     """A convolution over all channels."""
 
     mixes = True
@@ -95,7 +76,7 @@ class Dense(_Windowed):
             9, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
         )
         maps = [read, _select(9, fb, cb, kh, kw, ci, fi)]
-        result = self._make(blocks, builder, [source, weights], maps, 4)
+        result = self.make(blocks, builder, [source, weights], maps, 4)
         say_channels(result, self.op.inputs[0].type.shape[CHANNEL], blocks)
         return result
 
@@ -106,7 +87,7 @@ class Dense(_Windowed):
 
 
 @dataclass
-class Stem(_Windowed):
+class Stem(Windowed):
     """A convolution of an image of few channels that is not in blocks."""
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
@@ -115,11 +96,11 @@ class Stem(_Windowed):
         n, fb, oh, ow, fi, c, kh, kw = range(8)
         read = AffineMap(8, 0, [AffineDim(n), AffineDim(c), *_window(self.op, oh, ow, kh, kw)])
         inputs = [self.op.inputs[0], weights]
-        return self._make(blocks, builder, inputs, [read, _select(8, fb, c, kh, kw, fi)], 3)
+        return self.make(blocks, builder, inputs, [read, _select(8, fb, c, kh, kw, fi)], 3)
 
 
 @dataclass
-class Depthwise(_Windowed):
+class Depthwise(Windowed):
     """A convolution of every channel by itself."""
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
@@ -130,7 +111,7 @@ class Depthwise(_Windowed):
         read = AffineMap(
             7, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
         )
-        return self._make(blocks, builder, [source, weights], [read, _select(7, cb, kh, kw, ci)], 2)
+        return self.make(blocks, builder, [source, weights], [read, _select(7, cb, kh, kw, ci)], 2)
 
     def products(self, lanes: int) -> tuple[int, int]:
         useful: int = math.prod(self.op.inputs[1].type.shape)
@@ -138,7 +119,7 @@ class Depthwise(_Windowed):
 
 
 @dataclass
-class Pooled(_Windowed):
+class Pooled(Windowed):
     """Sums or maxima of windows; the second operand gives the window's shape."""
 
     def emit(self, blocks: ChannelBlocks, builder: Builder) -> Value:
@@ -147,7 +128,7 @@ class Pooled(_Windowed):
         read = AffineMap(
             7, 0, [AffineDim(n), AffineDim(cb), *_window(self.op, oh, ow, kh, kw), AffineDim(ci)]
         )
-        return self._make(blocks, builder, [source, self.op.inputs[1]], [read, _select(7, kh, kw)], 2)
+        return self.make(blocks, builder, [source, self.op.inputs[1]], [read, _select(7, kh, kw)], 2)
 
 
 def _dense(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | None:

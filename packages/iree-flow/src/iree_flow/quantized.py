@@ -6,7 +6,7 @@ with zeros (the zero point, as integers) may follow it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,17 @@ import numpy as np
 from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
+from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim
 from iree_core_ir.ir.attributes import DenseElementsAttr, DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.known_values import known_number
-from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import TensorType, f32, i8
+from iree_core_ir.pass_manager import PassContext
+from iree_flow.dims import DimResolver
+from iree_flow.symbolic_dims import argument_dim_names
 
 Array = np.ndarray[Any, Any]
 MOVES = ("tensor.collapse_shape", "tensor.expand_shape", "tensor.pad", "linalg.transpose")
@@ -238,6 +242,23 @@ def _parameter(op: Any, value: Value, constants: ConstantStore) -> Any:
     if order != sorted(order):
         return None
     return array.reshape(shape)
+
+
+def integer_blocks(
+    module: Op, context: PassContext, always: bool = False
+) -> Iterator[tuple[Block, DimResolver]]:
+    """The blocks of functions whose target multiplies 8-bit integers, with what knows their dims.
+
+    ``always``: whatever the target says.
+    """
+    ask = getattr(context.options.get("target"), "integer_products", None)
+    if not always and (ask is None or not ask(context.options["description"])):
+        return
+    for function in module.regions[0].block:
+        if isinstance(function, FuncOp) and function.regions[0].blocks:
+            resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
+            for block in function.regions[0].blocks:
+                yield block, resolver
 
 
 __all__ = ["Quantized", "array_of", "centred", "moved", "moved_array", "quantized"]

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from iree_core_ir.dialects import arith, linalg, tensor
-from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.attributes import DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
@@ -26,8 +25,7 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dims import DimResolver
 from iree_flow.exact_products import multiply_exactly
 from iree_flow.moved_elements import is_zero_filled
-from iree_flow.quantized import Quantized, array_of, centred, moved, moved_array, quantized
-from iree_flow.symbolic_dims import argument_dim_names
+from iree_flow.quantized import Quantized, array_of, centred, integer_blocks, moved, moved_array, quantized
 
 COLUMNS = {"linalg.matmul": (1, 1), "linalg.conv_2d_nchw_fchw": (1, 0)}
 """Op -> (axis of the result, axis of the weights) that scales may differ along."""
@@ -41,14 +39,8 @@ class IntegerProducts(Pass):
     """Whatever the target says."""
 
     def run(self, module: Op, context: PassContext) -> None:
-        ask = getattr(context.options.get("target"), "integer_products", None)
-        if not self.always and (ask is None or not ask(context.options["description"])):
-            return
-        for function in module.regions[0].block:
-            if isinstance(function, FuncOp) and function.regions[0].blocks:
-                resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
-                for block in function.regions[0].blocks:
-                    _block(block, context, resolver)
+        for block, resolver in integer_blocks(module, context, self.always):
+            _block(block, context, resolver)
 
 
 def _block(block: Block, context: PassContext, resolver: DimResolver) -> None:

@@ -24,7 +24,6 @@ import numpy as np
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects import math as math_ops
-from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.attributes import DenseResourceAttr
 from iree_core_ir.ir.builder import Builder
@@ -36,8 +35,8 @@ from iree_flow.dims import DimResolver
 from iree_flow.exact_products import LARGEST as LARGEST_RESULT
 from iree_flow.moved_elements import is_zero_filled
 from iree_flow.pooled_bytes import pool_bytes
+from iree_flow.quantized import integer_blocks
 from iree_flow.scaled_integers import Scaled, Term, Tracer, is_elementwise
-from iree_flow.symbolic_dims import argument_dim_names
 
 Array = np.ndarray[Any, Any]
 LARGEST = float(1 << 22)
@@ -58,14 +57,8 @@ class Requantize(Pass):
     """Also what is quantized from numbers that are no scaled integers."""
 
     def run(self, module: Op, context: PassContext) -> None:
-        ask = getattr(context.options.get("target"), "integer_products", None)
-        if not self.always and (ask is None or not ask(context.options["description"])):
-            return
-        for function in module.regions[0].block:
-            if isinstance(function, FuncOp) and function.regions[0].blocks:
-                resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
-                for block in function.regions[0].blocks:
-                    _block(block, context.constants, resolver, self.floats)
+        for block, resolver in integer_blocks(module, context, self.always):
+            _block(block, context.constants, resolver, self.floats)
 
 
 def _block(block: Block, constants: ConstantStore, resolver: DimResolver, floats: bool) -> None:
