@@ -12,7 +12,7 @@ from iree_codegen.dispatch import Dispatch
 from iree_codegen.lanewise_window import MAXIMUM
 from iree_codegen.lanewise_window import match as match_window
 from iree_codegen.tile_attention_plan import plan_tile_attention
-from iree_codegen.tile_plan import plan_tiles
+from iree_codegen.tile_plan import PARTS, plan_tiles
 from iree_codegen.window import ops_behind
 from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.ir.attributes import Type
@@ -24,7 +24,7 @@ def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int,
     """Argument number -> type. On tiles products round their rows, convolutions their images and attentions
     what they multiply, where one bf16 stands for an f32.
     """
-    if description.matmul_precision != "medium" or "bf16" not in description.matrix_tiles:
+    if PARTS.get(description.matmul_precision) != 1 or "bf16" not in description.matrix_tiles:
         return {}
     attention = plan_tile_attention(Dispatch(func), description)
     if attention is not None:
