@@ -196,18 +196,24 @@ def test_images_that_something_else_reads_stay_f32() -> None:
     assert rounded_arguments(stem, machine("medium")) == {}
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_not_finite(bad: float, kernel: int, precision: str) -> None:
-    """Only results that read the value are spoilt, and lanes behind the last channel stay zero."""
-    case = Case(20, 23, (6, 6), (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="bias")
+def spoilt(case: Case, bad: float, precision: str) -> Iterator[tuple[Any, Any, Any]]:
+    """The results of an image that holds ``bad``, in each form, and which of them read it."""
     description = machine(precision)
     func = function(text_of(case, LANES))
     given = inputs_of(case, LANES, bad=bad)
     reads = sums(case, (~np.isfinite(given[0])).astype(np.float32), np.ones_like(given[1])) > 0
     native = laid_out(func, description, given)
     for form, got in results(func, description, native, runs_here(), strategy="tile-convolution"):
+        yield form, got, reads
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_not_finite(bad: float, kernel: int, precision: str) -> None:
+    """Only results that read the value are spoilt, and lanes behind the last channel stay zero."""
+    case = Case(20, 23, (6, 6), (kernel,) * 2, pads=(kernel // 2,) * 4, epilogue="bias")
+    for form, got, reads in spoilt(case, bad, precision):
         assert np.isfinite(got[~reads]).all(), form
         assert not np.isfinite(got[..., :7][reads[..., :7]]).any(), form
         assert not got[:, -1, :, :, 7:].any(), form
@@ -220,12 +226,7 @@ def test_not_finite_in_a_stem(kernel: int, stride: int, bad: float, precision: s
     """Pixels beside the window have no weights, not weights of 0."""
     pads = (kernel // 2,) * 4
     case = Case(3, 16, (9, 14), (kernel,) * 2, (stride,) * 2, pads=pads, stem=True, epilogue="bias")
-    description = machine(precision)
-    func = function(text_of(case, LANES))
-    given = inputs_of(case, LANES, bad=bad)
-    reads = sums(case, (~np.isfinite(given[0])).astype(np.float32), np.ones_like(given[1])) > 0
-    native = laid_out(func, description, given)
-    for form, got in results(func, description, native, runs_here(), strategy="tile-convolution"):
+    for form, got, reads in spoilt(case, bad, precision):
         np.testing.assert_array_equal(np.isfinite(got), ~reads, form)
 
 
