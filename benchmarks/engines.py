@@ -10,7 +10,8 @@ the inputs by name), ``threads``, ``model`` and ``cache`` (for engines that comp
 
     (start)             {"ready": monotonic seconds of the first result, "cpu_s": until then,
                         "load_cpu_s": of loading, for some engines compiling}
-    time CALLS SAMPLES  {"cpu_ns": [per call, one a sample], "wall_ns": [...]}
+    time CALLS SAMPLES [MS]  {"cpu_ns": [per call, one a sample], "wall_ns": [...]}; with MS also "rate":
+                        [...], the lower of the rates of an empty loop for so long before and after the sample
     outputs FILE        {"outputs": count}; they lie in FILE, an .npz
     peak                {"peak_bytes": ...}, the high-water mark of resident memory
 
@@ -19,6 +20,7 @@ An engine that is not installed or cannot run the model answers ``{"failure": wh
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -295,22 +297,28 @@ def peak_bytes() -> int:
     return 0
 
 
-def timed(run: Runner, calls: int, samples: int) -> dict[str, list[float]]:
-    """CPU (all threads) and wall nanoseconds a call, one each a sample."""
+def timed(run: Runner, calls: int, samples: int, probe_ms: float = 0) -> dict[str, list[float]]:
+    """CPU (all threads) and wall nanoseconds a call, one each a sample; rates of probes between them."""
     cpu, wall = [], []
     repeat = range(calls)
+    rates = [spin(probe_ms)] if probe_ms else []
     for _ in range(samples):
         wall_start, cpu_start = time.perf_counter_ns(), time.process_time_ns()
         for _ in repeat:
             run()
         cpu.append((time.process_time_ns() - cpu_start) / calls)
         wall.append((time.perf_counter_ns() - wall_start) / calls)
-    return {"cpu_ns": cpu, "wall_ns": wall}
+        if probe_ms:
+            rates.append(spin(probe_ms))
+    found = {"cpu_ns": cpu, "wall_ns": wall}
+    if probe_ms:
+        found["rate"] = [min(pair) for pair in itertools.pairwise(rates)]
+    return found
 
 
 def answer(run: Runner, request: Sequence[str]) -> dict[str, Any]:
     if request[0] == "time":
-        return timed(run, int(request[1]), int(request[2]))
+        return timed(run, int(request[1]), int(request[2]), *map(float, request[3:]))
     if request[0] == "outputs":
         import numpy as np
 

@@ -13,8 +13,9 @@ first, for all engines alike.
 At more than one thread, a probe spins on all cores before and after each round; wall times of the rounds in
 which every core reached 95 % of its best are reported apart (``quiet``). ``--quiet N`` goes on until there
 are N of those, for at most ``--patience`` seconds a model. At one thread it has all engines share the core
-that is the fastest before a round, and figures are those of quiet rounds alone, if there is one: on cores
-that are hyperthreads, what a stranger does on the other half slows matrix tiles down fourfold.
+that is the fastest before a round, and samples are judged one by one, by short probes between them; CPU times
+are those of quiet samples alone, if there is one: on cores that are hyperthreads, what a stranger does on the
+other half slows matrix tiles down fourfold.
 
 ``--agreement N`` measures no time: it compares the top classes of ours and onnxruntime for N inputs
 (``agreement.py`` says how ties are told from differences), and fails where one differs.

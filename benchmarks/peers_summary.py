@@ -28,6 +28,7 @@ class Cell:
     cpu_min_us: float = NAN
     wall_us: float = NAN
     quiet_wall_us: float = NAN
+    quiet_samples: int = 0
     cold_s: float = NAN
     cold_cpu_s: float = NAN
     peak_bytes: int = 0

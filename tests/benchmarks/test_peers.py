@@ -15,6 +15,7 @@ import pytest
 
 import peers
 import peers_page
+import peers_rounds
 import peers_summary
 import peers_table
 import plots
@@ -232,6 +233,17 @@ def test_one_core_is_shared_where_one_thread_is_measured(cache: Path) -> None:
         quiet.close()
 
 
+def test_samples_on_a_shared_core_are_judged_by_the_probes_around_them() -> None:
+    turn = peers_rounds.Turns(1, 3)
+    turn.rounds = [{"rate": [100.0] * 30}, {"rate": [60.0, 95.0, 100.0]}, {"rate": [60.0] * 3}]
+    other = peers_rounds.Turns(1, 1, [{"rate": [85.0]}, {"rate": [98.0]}, {"rate": [99.0]}])
+    flags = peers_rounds.alone({"a": turn, "b": other})
+    assert [all(found) for found in flags["a"]] == [True, False, False]
+    assert flags["a"][1] == [False, True, True]
+    assert flags["b"] == [[False], [True], [True]]
+    assert peers_rounds.alone({}) == {}
+
+
 def test_a_worker_moves_to_a_core(cache: Path) -> None:
     core = max(os.sched_getaffinity(0))
     with workers.Worker(["spin", str(min(os.sched_getaffinity(0)))], 1, cache) as worker:
@@ -247,4 +259,4 @@ def test_quiet_rounds_alone_count_on_a_shared_core(cache: Path) -> None:
     entry = json.loads(path.read_text())["entries"][0]
     assert entry["threads"] == 1 and entry["rounds"] >= 2 and entry["quiet_rounds"] >= 1
     for cell in entry["engines"].values():
-        assert cell["cpu_us"] > 0 and cell["quiet_wall_us"] > 0
+        assert cell["cpu_us"] > 0 and cell["quiet_wall_us"] > 0 and cell["quiet_samples"] > 0
