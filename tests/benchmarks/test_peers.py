@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+import errors
 import peers
 import peers_page
 import peers_rounds
@@ -196,11 +197,11 @@ def test_means_are_geometric_and_wrong_answers_do_not_count() -> None:
 
 def test_differences_are_relative_and_see_what_does_not_fit() -> None:
     b = np.array([1.0, 3.0], np.float32)
-    assert peers.difference([b], [b]) == 0.0
-    assert peers.difference([b + 0.1], [b]) == pytest.approx(0.1, rel=1e-5)
-    assert peers.difference([], [b]) == math.inf
-    assert peers.difference([b[:1]], [b]) == math.inf
-    assert peers.difference([b * np.nan], [b]) == math.inf
+    assert errors.difference([b], [b]) == 0.0
+    assert errors.difference([b + 0.1], [b]) == pytest.approx(0.1, rel=1e-5)
+    assert errors.difference([], [b]) == math.inf
+    assert errors.difference([b[:1]], [b]) == math.inf
+    assert errors.difference([b * np.nan], [b]) == math.inf
 
 
 def test_tables_without_rich_are_columns(capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,3 +261,18 @@ def test_quiet_rounds_alone_count_on_a_shared_core(cache: Path) -> None:
     assert entry["threads"] == 1 and entry["rounds"] >= 2 and entry["quiet_rounds"] >= 1
     for cell in entry["engines"].values():
         assert cell["cpu_us"] > 0 and cell["quiet_wall_us"] > 0 and cell["quiet_samples"] > 0
+
+
+def test_errors_over_inputs_are_those_of_each_input(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    path = cache / "errors.json"
+    arguments = ["mlp_1", "--cache", str(cache), "--engines", "ours", "onnxruntime", "float64"]
+    assert peers.main([*arguments, "--errors", "3", "--json", str(path)]) == 0
+    found = json.loads(path.read_text())["mlp_1"]
+    assert set(found) == {"ours", "onnxruntime"}
+    for values in found.values():
+        assert len(set(values)) == 3  # each input has an error of its own
+        assert all(0 < value < 1e-5 for value in values)
+    assert "mlp_1" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="ocr_cls: there is no torch source"):
+        peers.main(["ocr_cls", "--cache", str(cache), "--errors", "1"])
