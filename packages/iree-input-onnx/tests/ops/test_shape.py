@@ -256,6 +256,13 @@ def test_resize(agree, mode, coordinates, scales):
         agree(one_node("Resize", inputs, attributes, constants=["s"]), [x], rtol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [0.7, 0.1, 1.1])
+def test_sizes_are_products_in_f32(agree, scale):
+    """10 times the f32 next to 0.7 are 7 in f32, and a little less in f64."""
+    inputs = {"x": tensor(1, 1, 10, 30), "r": None, "s": np.array((1, 1, scale, scale), np.float32)}
+    agree(one_node("Resize", inputs, {"mode": "nearest"}, constants=["s"]), [inputs["x"]])
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize("coordinates", ["asymmetric", "half_pixel"])
 def test_resize_of_unknown_sizes(agree, mode, coordinates):

@@ -247,9 +247,10 @@ def _plan(
     else:
         for i, (scale_given, size) in enumerate(zip(scales, source, strict=True)):
             extent = 1.0 if region is None else region[i + len(axes)] - region[i]
-            # ONNX stores scales as f32; the product is floored in that precision's neighbourhood.
             used.append(float(scale_given))  # type: ignore[arg-type]
-            wanted.append(int(np.floor(size * extent * float(scale_given))))  # type: ignore[arg-type]
+            # Scales are f32, and so is the product: 10 times 0.7, which is a little less in f32, are 7.
+            product = np.float32(size) * np.float32(extent) * np.float32(scale_given)
+            wanted.append(int(np.floor(product)))
     plan = []
     for i, axis in enumerate(axes):
         if used[i] <= 0 or wanted[i] < 0:
