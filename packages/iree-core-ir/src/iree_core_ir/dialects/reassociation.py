@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,9 +14,16 @@ Reassociation = tuple[tuple[int, ...], ...]
 
 def reassociation_attribute(groups: Iterable[Iterable[int]]) -> ArrayAttr:
     """``[[0, 1], [2]]`` as MLIR stores it: an array of arrays of i64."""
+    return _attribute(tuple([tuple(group) for group in groups]))
+
+
+# Attributes are interned, and there are few different ones.
+@functools.lru_cache(maxsize=1 << 10)
+def _attribute(groups: Reassociation) -> ArrayAttr:
     return ArrayAttr([ArrayAttr([IntegerAttr(i, i64) for i in group]) for group in groups])
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def reassociation_groups(attribute: Any) -> Reassociation:
     """The groups of a reassociation attribute as integers."""
     return tuple(tuple(i.value for i in group) for group in attribute)

@@ -15,6 +15,7 @@ verifier. More than one variadic group of operands (results) needs ``operandSegm
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, overload
 
@@ -72,8 +73,21 @@ class _Field:
 
     kind: str
     name: str = ""
-    owner: type[Op]
+    owner: type[Op] | None = None
+    """The class in whose body the field stands."""
     position: int = 0
+    """Which of its kind it is in the class."""
+    start: int = 0
+    stop: int | None = None
+    """Of an operand or result group: where its values lie, counted from the end behind a variadic group."""
+    by_sizes: bool = False
+    """Several groups are variadic: an attribute of the op says where each lies."""
+    place: tuple[int, int, int | None, bool] | None = None
+    """The four above, once they are known."""
+
+    def __set_name__(self, owner: type[Op], name: str) -> None:
+        self.owner = owner
+        self.name = name
 
 
 class _GroupField(_Field):
@@ -87,42 +101,39 @@ class _GroupField(_Field):
         raise NotImplementedError
 
 
-def _segment(
-    values: tuple[Any, ...], position: int, groups: tuple[_GroupField, ...], n_variable: int, sizes: Any
-) -> tuple[Any, ...]:
+_bounds: dict[Attribute, list[slice]] = {}
+"""Segment sizes -> where each segment lies (attributes are interned, and there are few)."""
+
+
+def _segment(values: tuple[Any, ...], position: int, sizes: Any) -> tuple[Any, ...]:
     """The values of group ``position``."""
-    if n_variable == 0:
-        return values[position : position + 1]
-    if n_variable == 1:
-        extra = len(values) - (len(groups) - 1)
-        start = 0
-        for i, group in enumerate(groups):
-            size = 1 if group.arity == ONE else extra
-            if i == position:
-                return values[start : start + size]
-            start += size
-    if sizes is None:
-        return ()
-    start = sum(sizes.values[:position])
-    return values[start : start + sizes.values[position]]
+    found = _bounds.get(sizes)
+    if found is None:
+        if sizes is None:
+            return ()
+        ends = list(itertools.accumulate(sizes.values))
+        found = _bounds[sizes] = [
+            slice(end - size, end) for end, size in zip(ends, sizes.values, strict=True)
+        ]
+    return values[found[position]]
 
 
 class _OperandField(_GroupField):
     kind = "operand"
 
     def slice(self, op: Op) -> tuple[Value, ...]:
-        s = op.signature
-        sizes = op.attributes.get(OPERAND_SEGMENTS) if s.operand_segments else None
-        return _segment(op.operands, self.position, s.operands, s.n_variable_operands, sizes)
+        if self.by_sizes:
+            return _segment(op.operands, self.position, op.attributes.get(OPERAND_SEGMENTS))
+        return op.operands[self.start : self.stop]
 
 
 class _ResultField(_GroupField):
     kind = "result"
 
     def slice(self, op: Op) -> tuple[OpResult, ...]:
-        s = op.signature
-        sizes = op.attributes.get(RESULT_SEGMENTS) if s.result_segments else None
-        return _segment(op.results, self.position, s.results, s.n_variable_results, sizes)
+        if self.by_sizes:
+            return _segment(op.results, self.position, op.attributes.get(RESULT_SEGMENTS))
+        return op.results[self.start : self.stop]
 
 
 class OneOperand(_OperandField):
@@ -133,7 +144,7 @@ class OneOperand(_OperandField):
     def __get__(self, op: Op | None, owner: type[Op]) -> Any:
         if op is None:
             return self
-        return op.operands[self.position] if op.signature.n_variable_operands == 0 else self.slice(op)[0]
+        return self.slice(op)[0] if self.by_sizes else op.operands[self.start]
 
 
 class OptionalOperand(_OperandField):
@@ -154,7 +165,11 @@ class VariadicOperand(_OperandField):
     @overload
     def __get__(self, op: Op, owner: type[Op]) -> tuple[Value, ...]: ...
     def __get__(self, op: Op | None, owner: type[Op]) -> Any:
-        return self if op is None else self.slice(op)
+        if op is None:
+            return self
+        if self.by_sizes:
+            return _segment(op.operands, self.position, op.attributes.get(OPERAND_SEGMENTS))
+        return op.operands[self.start : self.stop]
 
 
 class OneResult(_ResultField):
@@ -165,7 +180,7 @@ class OneResult(_ResultField):
     def __get__(self, op: Op | None, owner: type[Op]) -> Any:
         if op is None:
             return self
-        return op.results[self.position] if op.signature.n_variable_results == 0 else self.slice(op)[0]
+        return self.slice(op)[0] if self.by_sizes else op.results[self.start]
 
 
 class VariadicResult(_ResultField):
@@ -347,11 +362,46 @@ class Signature:
     """Attribute keys that generic assembly prints in ``<{...}>``."""
 
 
+_own: dict[type, dict[str, _Field]] = {}
+"""Class -> the fields in its own body."""
+
+
+def _own_fields(cls: type) -> dict[str, _Field]:
+    found = _own.get(cls)
+    if found is None:
+        found = _own[cls] = {key: value for key, value in vars(cls).items() if isinstance(value, _Field)}
+    return found
+
+
+def _place(cls: type[Op], fields: dict[str, _Field], group: list[Any]) -> None:
+    """Tell the fields of one kind where they stand in ``cls``."""
+    variadic = [i for i, value in enumerate(group) if isinstance(value, _GroupField) and value.arity != ONE]
+    first = variadic[0] if variadic else len(group)
+    for i, value in enumerate(group):
+        place: tuple[int, int, int | None, bool]
+        if len(variadic) > 1:
+            place = i, 0, None, True
+        elif i < first:
+            place = i, i, i + 1, False
+        else:
+            behind = i - len(group)
+            place = i, (i if i == first else behind), behind + 1 or None, False
+        if value.place == place:
+            continue
+        if value.place and value.owner is not cls:
+            # It stands elsewhere in the class that declares it: keep that one intact.
+            value = copy.copy(value)
+            value.owner = cls
+            group[i] = fields[value.name] = _own_fields(cls)[value.name] = value
+            setattr(cls, value.name, value)
+        value.place = value.position, value.start, value.stop, value.by_sizes = place
+
+
 def declare(cls: type[Op], name: str | None, traits: Iterable[str]) -> None:
     """Collect the fields of ``cls`` (own and inherited) and, when it has a name, register it."""
     fields: dict[str, _Field] = {}
     for base in reversed(cls.__mro__):
-        fields.update((key, value) for key, value in vars(base).items() if isinstance(value, _Field))
+        fields.update(_own_fields(base))
     groups: dict[str, list[Any]] = {
         "operand": [],
         "result": [],
@@ -359,15 +409,11 @@ def declare(cls: type[Op], name: str | None, traits: Iterable[str]) -> None:
         "region": [],
         "successor": [],
     }
-    for key, value in fields.items():
-        position = len(groups[value.kind])
-        if value.name and value.position != position:
-            # Shared with a base class in which it stands elsewhere (several bases): keep that one intact.
-            fields[key] = value = copy.copy(value)
-            setattr(cls, key, value)
-        value.name = key
-        value.position = position
+    for value in fields.values():
         groups[value.kind].append(value)
+    for group in groups.values():
+        if group:
+            _place(cls, fields, group)
     n_operands = sum(f.arity != ONE for f in groups["operand"])
     n_results = sum(f.arity != ONE for f in groups["result"])
     keys = {f.key or f.name for f in groups["attribute"]}
