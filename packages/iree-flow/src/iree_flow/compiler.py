@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from iree_core_ir.dialects.builtin import ModuleOp
+from iree_core_ir.garbage import frozen_gc
 from iree_core_ir.plugins import manager
 from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
@@ -22,6 +23,7 @@ from iree_flow.variants import pack, share_constants, split, unpack
 from iree_vm.artifact import Artifact
 
 
+@frozen_gc()
 def compile(source: Any, *, target: str | Sequence[str] | None = None, **options: Any) -> Any:
     """Compile ``source`` for ``target``, or for several into one artefact with a variant of each; by default
     for the installed target that offers itself for this machine.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -129,7 +130,17 @@ def _cpu_features(cpu: str, architecture: str, host: str) -> frozenset[str]:
 
 
 def host_features() -> frozenset[str]:
-    """The features this machine reports; its CPU name is not asked, it can be wrong."""
+    """The features this machine reports; its CPU name is not asked, it can be wrong.
+
+    On Linux the kernel is asked, through what the runtime checks an object's features with: LLVM need not be
+    loaded before there is a kernel to compile. It is asked where the runtime knows no features.
+    """
+    if sys.platform == "linux":
+        from iree_hal.platform import current
+
+        found = current().cpu_features()
+        if found:
+            return found
     import llvmlite.binding as llvm
 
     return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
