@@ -13,10 +13,12 @@ reads when the table ``JOINS`` allows it and the access is one the group's itera
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from iree_base.records import field, record
+from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType, f32
@@ -36,31 +38,40 @@ CHAIN_BYTES = 1 << 20
 EPILOGUE_ROOTS = frozenset({CONTRACTION, CONVOLUTION, POOLING, GATHER})
 
 
+STRUCTURED = "structured"
+"""In place of a kind: it follows from maps, iterators and body."""
+
+
 def is_structured(op: Op) -> bool:
     """A linalg op with indexing maps and a body."""
-    return op.dialect == "linalg" and hasattr(op, "indexing_maps")
+    return isinstance(op, StructuredOp) and op.dialect == "linalg"
 
 
 def kind_of(op: Op) -> str | None:
     """The kind of a dense op; None for ops that are no device work (scalars, dims, reshapes, constants)."""
-    name = op.name
-    if name in ("linalg_ext.softmax",):
+    kind = _kind_by_name(op.name, isinstance(op, StructuredOp))
+    return _structured_kind(op) if kind is STRUCTURED else kind
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _kind_by_name(name: str, structured: bool) -> str | None:
+    """The kind of all ops of that name, or ``STRUCTURED``."""
+    if name == "linalg_ext.softmax":
         return SOFTMAX
-    if name in ("linalg_ext.gather",):
+    if name == "linalg_ext.gather":
         return GATHER
     if name == "tensor.pad":
         return PAD
-    if name in ("linalg.copy",):
+    if name == "linalg.copy":
         return ELEMENTWISE
     if name in _COPIES:
         return COPY
-    if is_structured(op):
+    dialect = name.partition(".")[0]
+    if structured and dialect == "linalg":
         if "conv" in name:
             return CONVOLUTION
-        if "pooling" in name:
-            return POOLING
-        return _structured_kind(op)
-    if op.dialect == "linalg_ext" or name in _DENSE_TENSOR_OPS:
+        return POOLING if "pooling" in name else STRUCTURED
+    if dialect == "linalg_ext" or name in _DENSE_TENSOR_OPS:
         return OTHER
     return None
 
@@ -79,21 +90,45 @@ _DENSE_TENSOR_OPS = frozenset(
 
 
 def _structured_kind(op: Any) -> str:
-    iterators = op.iterator_types
-    if all(t == "parallel" for t in iterators):
-        outputs = op.indexing_maps[len(op.inputs) :]
-        return ELEMENTWISE if all(m.is_permutation for m in outputs) else OTHER
-    if _is_contraction(op):
+    access = _access(op.indexing_maps, op.iterator_types, op.n_inputs)
+    if access.contracts and _multiplies(op):
         return CONTRACTION
-    if _slides(op):
+    if access.slides and isinstance(op.inputs[1].type, TensorType):
         return CONVOLUTION if op.body.args[1].uses else POOLING
+    return access.kind
+
+
+def _multiplies(op: Any) -> bool:
+    return any(inner.name in ("arith.mulf", "arith.muli") for inner in op.body)
+
+
+@record(frozen=True)
+class _Access:
+    """What maps and iterators say of a structured op, whatever it computes."""
+
+    kind: str
+    """What it is if it is no contraction and no window."""
+    contracts: bool = False
+    """Two inputs, each missing a dimension the other has, are summed: a contraction if multiplied."""
+    slides: bool = False
+    """The first of two inputs is read at sums of a parallel and a reduction loop: a window."""
+
+
+# Maps are interned and a model has few different ones: each way to read and write is judged once.
+@functools.lru_cache(maxsize=1 << 12)
+def _access(maps: tuple[AffineMap, ...], iterators: tuple[str, ...], n_inputs: int) -> _Access:
+    outputs = maps[n_inputs:]
+    if all(t == "parallel" for t in iterators):
+        return _Access(ELEMENTWISE if all(m.is_permutation for m in outputs) else OTHER)
     parallel = [t == "parallel" for t in iterators]
     leading = parallel.index(False)
-    outputs = op.indexing_maps[len(op.inputs) :]
     trailing = not any(parallel[leading:])
-    if trailing and all(m is AffineMap.select(len(iterators), range(leading)) for m in outputs):
-        return REDUCTION
-    return OTHER
+    rows = trailing and all(m is AffineMap.select(len(iterators), range(leading)) for m in outputs)
+    return _Access(
+        REDUCTION if rows else OTHER,
+        _contracts(maps, iterators, n_inputs),
+        _reads_windows(maps, iterators, n_inputs),
+    )
 
 
 def is_pointwise(op: Any) -> bool:
@@ -155,27 +190,22 @@ def continues_chain(group: Group, op: Any) -> bool:
 
 def _slides(op: Any) -> bool:
     """The first of two inputs is read at sums of a parallel and a reduction loop: a window."""
-    if len(op.inputs) != 2 or len(op.outputs) != 1 or not isinstance(op.inputs[1].type, TensorType):
-        return False
-    if not all(m.is_projected_permutation for m in op.indexing_maps[1:]):
-        return False
-    kinds = [{op.iterator_types[d] for d in e.dims_used()} for e in op.indexing_maps[0].results]
-    return any(len(kind) == 2 for kind in kinds)
+    access = _access(op.indexing_maps, op.iterator_types, op.n_inputs)
+    return access.slides and isinstance(op.inputs[1].type, TensorType)
 
 
-def _is_contraction(op: Any) -> bool:
-    """Two inputs, each missing a dimension the other has, multiplied and summed."""
-    maps = op.indexing_maps
-    if len(op.inputs) != 2 or len(op.outputs) != 1:
+def _reads_windows(maps: tuple[AffineMap, ...], iterators: tuple[str, ...], n_inputs: int) -> bool:
+    if n_inputs != 2 or len(maps) != 3 or not all(m.is_projected_permutation for m in maps[1:]):
         return False
-    if not all(m.is_projected_permutation for m in maps):
+    return any(len({iterators[d] for d in e.dims_used()}) == 2 for e in maps[0].results)
+
+
+def _contracts(maps: tuple[AffineMap, ...], iterators: tuple[str, ...], n_inputs: int) -> bool:
+    if n_inputs != 2 or len(maps) != 3 or not all(m.is_projected_permutation for m in maps):
         return False
     used = [m.dims_used() for m in maps]
-    reduced = {i for i, t in enumerate(op.iterator_types) if t != "parallel"}
-    if not reduced or not (reduced <= used[0] and reduced <= used[1]):
-        return False
-    multiplies = any(inner.name in ("arith.mulf", "arith.muli") for inner in op.body)
-    return len(used[0] | used[1]) == len(op.iterator_types) and multiplies
+    reduced = {i for i, t in enumerate(iterators) if t != "parallel"}
+    return reduced <= used[0] and reduced <= used[1] and len(used[0] | used[1]) == len(iterators)
 
 
 def iterators_of(op: Any) -> list[str]:

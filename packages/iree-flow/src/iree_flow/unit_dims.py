@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from iree_core_ir.dialects import tensor
+from iree_core_ir.dialects.reassociation import Reassociation
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value
 from iree_core_ir.ir.types import TensorType
@@ -21,13 +23,19 @@ def is_unit_reshape(op: Op | None) -> bool:
     if not isinstance(op, (tensor.ExpandShape, tensor.CollapseShape)):
         return False
     source, result = op.operands[0].type, op.results[0].type
-    if not isinstance(source, TensorType) or squeezed(source.shape) != squeezed(result.shape):
+    if not isinstance(source, TensorType):
         return False
-    return all(
-        sum(op_shape[i] != 1 for i in group) <= 1
-        for op_shape in (result.shape if isinstance(op, tensor.ExpandShape) else source.shape,)
-        for group in op.groups
-    )
+    if isinstance(op, tensor.ExpandShape):
+        source, result = result, source
+    return _merges_ones(source.shape, result.shape, op.groups)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _merges_ones(expanded: tuple[int, ...], collapsed: tuple[int, ...], groups: Reassociation) -> bool:
+    """Each group has one dim at most that is not 1."""
+    if squeezed(expanded) != squeezed(collapsed):
+        return False
+    return all(sum(expanded[i] != 1 for i in group) <= 1 for group in groups)
 
 
 def strip(value: Value) -> Value:

@@ -9,17 +9,19 @@ keep their form: there the batch dim of 1 is the named op's own. A reduction beh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from iree_core_ir.dialects import linalg, linalg_ext, tensor
 from iree_core_ir.dialects.func import FuncOp
+from iree_core_ir.dialects.linalg_structured import LoopRange, loop_ranges
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
-from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
-from iree_core_ir.ir.types import TensorType, element_of
+from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
-from iree_flow.dims import DimResolver
+from iree_flow.dims import Dim, DimResolver
+from iree_flow.generics import erase_unused, on_operands
 from iree_flow.passes.fuse_elementwise import generalize_elementwise
 from iree_flow.symbolic_dims import argument_dim_names
 from iree_flow.unit_dims import add_axes, drop_axes, is_unit_reshape, strip
@@ -39,30 +41,68 @@ class DropUnitDims(Pass):
                     _Dropper(block, resolver).run()
 
 
+@dataclass
+class _Form:
+    """A generic as it could be: what it reads and writes, over which loops."""
+
+    inputs: list[Value]
+    output: Value
+    maps: list[AffineMap]
+    iterators: tuple[str, ...]
+
+    @classmethod
+    def of(cls, op: linalg.Generic) -> _Form:
+        return cls(list(op.inputs), op.outputs[0], list(op.indexing_maps), op.iterator_types)
+
+    def ranges(self) -> tuple[LoopRange, ...]:
+        """The loops' sizes, as ``StructuredOp.loop_ranges``."""
+        types = [value.type for value in (*self.inputs, self.output)]
+        return loop_ranges(self.maps, types, len(self.iterators))
+
+
 class _Dropper:
     def __init__(self, block: Block, resolver: DimResolver) -> None:
         self.block = block
         self.resolver = resolver
         self.kept: set[Value] = set()
         """Results of ops that keep their form: convolutions, pooling and what is fused to them."""
+        self.destinations: dict[tuple[Value, tuple[int, ...]], Value] = {}
+        """Destinations that several ops write to, and dropped axes: what they become."""
+        self.unused: list[Op] = []
+        """Reshapes and destinations that may serve nobody in the end, in the order they stand in."""
 
     def run(self) -> None:
         for op in self.block.ops:
             kind = fusion.kind_of(op)
-            if kind in (fusion.CONVOLUTION, fusion.POOLING, fusion.PAD):
+            if is_unit_reshape(op):
+                self._reshape(op)
+            elif kind in (fusion.CONVOLUTION, fusion.POOLING, fusion.PAD):
                 self.kept.update(op.results)
             elif isinstance(op, linalg_ext.Softmax):
                 self._softmax(op)
             elif isinstance(op, linalg.Generic) and len(op.outputs) == 1 and not op.has_index:
                 if kind in (fusion.ELEMENTWISE, fusion.REDUCTION):
-                    self._generic(op)
+                    self._generic(op, kind)
+        erase_unused(self.unused)
 
-    def _generic(self, op: linalg.Generic) -> None:
-        op = self._squeeze_operands(op)
-        if fusion.kind_of(op) == fusion.ELEMENTWISE and any(v in self.kept for v in op.inputs):
+    def _reshape(self, op: Op) -> None:
+        """One that brings back what another reshaped is that."""
+        self.unused.append(op)
+        result, source = op.results[0], op.operands[0]
+        while source.type is not result.type and is_unit_reshape(source.defining_op):
+            source = source.defining_op.operands[0]  # type: ignore[union-attr]
+        if source.type is result.type:
+            result.replace_all_uses_with(source)
+
+    def _generic(self, op: linalg.Generic, kind: str) -> None:
+        form = _Form.of(op)
+        squeezed = self._squeeze_operands(form)
+        if kind == fusion.ELEMENTWISE and any(v in self.kept for v in form.inputs):
+            if squeezed:
+                op = self._replace(op, form)
             self.kept.update(op.results)
-            return
-        self._drop_loops(op)
+        elif not self._drop_loops(op, form) and squeezed:
+            self._replace(op, form)
 
     def _softmax(self, op: linalg_ext.Softmax) -> None:
         axis = op.dimension.value
@@ -75,13 +115,13 @@ class _Dropper:
         target = self._destination(builder, op.outputs[0], dropped)
         axis -= sum(i < axis for i in dropped)
         made = builder.create(linalg_ext.Softmax, source, target, axis)
-        result = add_axes(builder, made.results[0], dropped, sizes)
+        result = self._with_axes(builder, made.results[0], dropped, sizes)
         result.hint = op.results[0].hint
         op.replace_by([result])
 
-    def _squeeze_operands(self, op: linalg.Generic) -> linalg.Generic:
-        """Inputs that a reshape gave unit axes are read without them."""
-        inputs, maps = list(op.inputs), list(op.indexing_maps)
+    def _squeeze_operands(self, form: _Form) -> bool:
+        """Inputs that a reshape gave unit axes are read without them; tells whether there are any."""
+        inputs, maps = list(form.inputs), list(form.maps)
         changed = False
         for i, value in enumerate(inputs):
             if not is_unit_reshape(value.defining_op):
@@ -98,29 +138,31 @@ class _Dropper:
             maps[i] = AffineMap(maps[i].n_dims, 0, results)
             changed = True
         if not changed or not _covers_all_loops(maps):
-            return op
-        return self._replace(op, inputs, list(op.outputs), maps, list(op.iterator_types), op.results[0])
+            return False
+        form.inputs, form.maps = inputs, maps
+        return True
 
-    def _drop_loops(self, op: linalg.Generic) -> None:
-        ranges = op.static_loop_ranges()
+    def _drop_loops(self, op: linalg.Generic, form: _Form) -> bool:
+        """Replace ``op`` by its form without the loops of size 1; False: none, or no others."""
+        ranges = form.ranges()
         units = {i for i, size in enumerate(ranges) if size == 1}
         if not units or len(units) == len(ranges):
-            return
-        if not all(isinstance(e, (AffineDim, AffineConstant)) for m in op.indexing_maps for e in m.results):
-            return
+            return False
+        if not all(isinstance(e, (AffineDim, AffineConstant)) for m in form.maps for e in m.results):
+            return False
         keep = [i for i in range(len(ranges)) if i not in units]
         renumber = {old: AffineDim(new) for new, old in enumerate(keep)}
         builder = Builder.before_op(op)
         inputs: list[Value] = []
         maps: list[AffineMap] = []
-        for value, map in zip(op.inputs, op.indexing_maps, strict=False):
+        for value, map in zip(form.inputs, form.maps, strict=False):
             new, results = self._dropped(builder, value, map, units, renumber)
             inputs.append(new)
             maps.append(AffineMap(len(keep), 0, results))
-        output, out_map = op.outputs[0], op.indexing_maps[-1]
+        out_map = form.maps[-1]
         dropped = [a for a, e in enumerate(out_map.results) if e.dims_used() <= units]
         sizes = self.resolver.dims(op.results[0])
-        target = self._destination(builder, output, dropped)
+        target = self._destination(builder, form.output, dropped)
         maps.append(
             AffineMap(
                 len(keep),
@@ -128,14 +170,21 @@ class _Dropper:
                 [renumber[e.position] for a, e in enumerate(out_map.results) if a not in dropped],  # type: ignore[attr-defined]
             )
         )
-        iterators = [op.iterator_types[i] for i in keep]
-        old = op.results[0]
-        made = self._build(builder, op, inputs, [target], maps, iterators)
-        result: Value = made.results[0]
-        if dropped:
-            result = add_axes(builder, result, dropped, sizes)
-        result.hint = old.hint
+        iterators = [form.iterators[i] for i in keep]
+        made = on_operands(builder, op, inputs, [target], maps, iterators)
+        result = self._with_axes(builder, made.results[0], dropped, sizes)
+        result.hint = op.results[0].hint
         op.replace_by([result])
+        return True
+
+    def _with_axes(self, builder: Builder, value: Value, dropped: list[int], sizes: list[Dim]) -> Value:
+        """``value`` as those read it that keep the axes."""
+        if not dropped:
+            return value
+        result = add_axes(builder, value, dropped, sizes)
+        assert result.defining_op is not None
+        self.unused.append(result.defining_op)
+        return result
 
     def _dropped(
         self,
@@ -159,46 +208,29 @@ class _Dropper:
         return drop_axes(builder, value, axes), results
 
     def _destination(self, builder: Builder, value: Value, dropped: list[int]) -> Value:
-        """The destination without the dropped axes; empties and fills are made anew."""
+        """The destination without the dropped axes; empties and fills are made anew, once."""
         if not dropped:
             return value
+        key = value, tuple(dropped)
+        found = self.destinations.get(key)
+        if found is not None:
+            return found
         op = value.defining_op
+        if not isinstance(op, (tensor.Empty, linalg.Fill)):
+            return drop_axes(builder, value, dropped)
         sizes = [d for a, d in enumerate(self.resolver.dims(value)) if a not in dropped]
-        if isinstance(op, tensor.Empty):
-            return builder.create(tensor.Empty, sizes, value.type.element_type).result
-        if op is not None and op.name == "linalg.fill":
-            empty = builder.create(tensor.Empty, sizes, value.type.element_type).result
-            return linalg.fill(builder, op.operands[0], empty)
-        return drop_axes(builder, value, dropped)
-
-    def _replace(
-        self,
-        op: linalg.Generic,
-        inputs: list[Value],
-        outputs: list[Value],
-        maps: list[AffineMap],
-        iterators: list[str],
-        old: Value,
-    ) -> linalg.Generic:
-        made = self._build(Builder.before_op(op), op, inputs, outputs, maps, iterators)
-        made.results[0].hint = old.hint
-        op.replace_by(list(made.results))
+        made: Value = builder.create(tensor.Empty, sizes, value.type.element_type).result
+        if isinstance(op, linalg.Fill):
+            made = linalg.fill(builder, op.operands[0], made)
+        self.destinations[key] = made
         return made
 
-    def _build(
-        self,
-        builder: Builder,
-        op: linalg.Generic,
-        inputs: list[Value],
-        outputs: list[Value],
-        maps: list[AffineMap],
-        iterators: list[str],
-    ) -> linalg.Generic:
-        region = single_block_region([element_of(v.type) for v in (*inputs, *outputs)])
-        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
-        for inner in op.body:
-            region.block.append(inner.clone(mapping))
-        return builder.create(linalg.Generic, inputs, outputs, maps, iterators, region)
+    def _replace(self, op: linalg.Generic, form: _Form) -> linalg.Generic:
+        builder = Builder.before_op(op)
+        made = on_operands(builder, op, form.inputs, [form.output], form.maps, form.iterators)
+        made.results[0].hint = op.results[0].hint
+        op.replace_by(list(made.results))
+        return made
 
 
 def _covers_all_loops(maps: list[AffineMap]) -> bool:

@@ -17,10 +17,11 @@ from iree_core_ir.dialects.linalg_structured import StructuredOp
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import fuse
-from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
+from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import element_of
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
+from iree_flow.generics import take_body
 
 EXPENSIVE = frozenset(
     {"arith.divf", "arith.divsi", "arith.divui", "arith.remsi", "arith.remui", "arith.remf"}
@@ -42,10 +43,11 @@ class FuseElementwise(Pass):
 def generalize_elementwise(block: Block) -> None:
     """Named elementwise ops and data movement as ``linalg.generic``."""
     for op in block.ops:
-        if fusion.kind_of(op) == fusion.ELEMENTWISE and not isinstance(op, linalg.Generic):
-            if isinstance(op, StructuredOp) and op.name != "linalg.fill":
-                made = linalg.generalize(op, Builder.before_op(op))
-                op.replace_by(list(made.results))
+        if not isinstance(op, StructuredOp) or isinstance(op, (linalg.Generic, linalg.Fill)):
+            continue
+        if fusion.kind_of(op) == fusion.ELEMENTWISE:
+            made = linalg.generalize(op, Builder.before_op(op))
+            op.replace_by(list(made.results))
 
 
 def fuse_block(block: Block) -> None:
@@ -73,9 +75,9 @@ def is_expensive(op: StructuredOp) -> bool:
     )
 
 
-def _fusable_producer(consumer: linalg.Generic, position: int) -> linalg.Generic | None:
-    value: Value = consumer.inputs[position]
-    producer = value.defining_op
+def _fusable_producer(consumer: linalg.Generic, value: Value, position: int) -> linalg.Generic | None:
+    """The op that makes ``value``, input ``position`` of ``consumer``, if it can be computed there."""
+    producer = value.owner
     if (
         not isinstance(producer, linalg.Generic)
         or producer.parent is not consumer.parent
@@ -86,17 +88,17 @@ def _fusable_producer(consumer: linalg.Generic, position: int) -> linalg.Generic
         or producer.uses_output(0)
     ):
         return None
-    consumer_map = consumer.indexing_maps[position]
     if not _keeps_extents(producer, consumer, position):
         return None
     if is_data_movement(producer):
         return producer if _keeps_rows(producer, consumer) else None
     if not fusion.only_used_by(value, consumer):
         return None
-    grows = not consumer_map.is_permutation
-    if grows and (is_expensive(producer) or _grows_by_much(producer, consumer)):
+    expensive = is_expensive(producer)
+    grows = not consumer.indexing_maps[position].is_permutation
+    if grows and (expensive or _grows_by_much(producer, consumer)):
         return None
-    if sum(v is value for v in consumer.inputs) > 1 and is_expensive(producer):
+    if expensive and sum(v is value for v in consumer.inputs) > 1:
         return None
     return None if _leaves_sums(producer, consumer) else producer
 
@@ -149,8 +151,8 @@ def _grows_by_much(producer: linalg.Generic, consumer: linalg.Generic) -> bool:
 
 
 def _fuse_one(consumer: linalg.Generic) -> linalg.Generic | None:
-    for position in range(len(consumer.inputs)):
-        producer = _fusable_producer(consumer, position)
+    for position, value in enumerate(consumer.inputs):
+        producer = _fusable_producer(consumer, value, position)
         if producer is not None:
             return merge(producer, consumer, position)
     return None
@@ -158,38 +160,36 @@ def _fuse_one(consumer: linalg.Generic) -> linalg.Generic | None:
 
 def merge(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> linalg.Generic:
     """``consumer`` with its input ``position`` computed by ``producer``'s body; replaces ``consumer``."""
-    to_producer = _producer_loops(producer, consumer.indexing_maps[position])
+    old_maps, old_inputs, outputs = consumer.indexing_maps, consumer.inputs, consumer.outputs
+    to_producer = _producer_loops(producer, old_maps[position])
     operands: list[tuple[Value, AffineMap]] = []
     producer_args = [
         _operand(operands, value, map.compose(to_producer))
         for value, map in zip(producer.inputs, producer.indexing_maps, strict=False)
     ]
     consumer_args: list[int | None] = []
-    for i, (value, map) in enumerate(zip(consumer.inputs, consumer.indexing_maps, strict=False)):
-        same = value is consumer.inputs[position] and map is consumer.indexing_maps[position]
+    for i, (value, map) in enumerate(zip(old_inputs, old_maps, strict=False)):
+        same = value is old_inputs[position] and map is old_maps[position]
         consumer_args.append(None if i == position or same else _operand(operands, value, map))
     inputs = [value for value, _ in operands]
-    outputs = list(consumer.outputs)
-    region = single_block_region([element_of(v.type) for v in (*inputs, *outputs)])
+    consumer_args += range(len(inputs), len(inputs) + len(outputs))
+    region = take_body(consumer)
     body = region.block
-    mapping: dict[Any, Any] = {}
-    for index, arg in zip(producer_args, producer.body.args, strict=False):
-        mapping[arg] = body.args[index]
-    value = _clone_body(producer.body, mapping, body)[0]
-    inner: dict[Any, Any] = {}
-    for own, arg in zip(consumer_args, consumer.body.args, strict=False):
-        inner[arg] = value if own is None else body.args[own]
-    for i in range(len(outputs)):
-        inner[consumer.body.args[len(consumer.inputs) + i]] = body.args[len(inputs) + i]
-    results = _clone_body(consumer.body, inner, body)
-    body.append(linalg.Yield.make(results)).location = consumer.location
-    maps = [map for _, map in operands] + list(consumer.indexing_maps[len(consumer.inputs) :])
+    old_args = list(body.args)
+    new_args = [body.add_arg(element_of(v.type)) for v in (*inputs, *outputs)]
+    computed = _prepend_body(producer, consumer, [new_args[i] for i in producer_args], body)
+    for old, index in zip(old_args, consumer_args, strict=True):
+        old.replace_all_uses_with(computed if index is None else new_args[index])
+    for _ in old_args:
+        body.erase_arg(0)
+    body.terminator.location = consumer.location
+    maps = [map for _, map in operands] + list(old_maps[len(old_inputs) :])
     builder = Builder.before_op(consumer)
     builder.location = fuse([producer.location, consumer.location])
     made = builder.create(linalg.Generic, inputs, outputs, maps, list(consumer.iterator_types), region)
     _copy_discardable(consumer, made)
-    for old, new in zip(consumer.results, made.results, strict=True):
-        new.hint = old.hint
+    for result, new in zip(consumer.results, made.results, strict=True):
+        new.hint = result.hint
     consumer.replace_by(list(made.results))
     if not producer.results[0].uses:
         producer.erase()
@@ -216,12 +216,27 @@ def _operand(operands: list[tuple[Value, AffineMap]], value: Value, map: AffineM
     return len(operands) - 1
 
 
-def _clone_body(source: Block, mapping: dict[Any, Any], target: Block) -> Sequence[Value]:
-    for op in source:
-        if op is source.last:
-            return [mapping.get(v, v) for v in op.operands]
-        target.append(op.clone(mapping))
-    raise AssertionError("a body ends with a yield")
+def _prepend_body(
+    producer: linalg.Generic, consumer: linalg.Generic, arguments: Sequence[Value], body: Block
+) -> Value:
+    """What ``producer`` yields for these inputs, computed at the start of ``body``: by its own ops if only
+    ``consumer`` read it, else by copies.
+    """
+    source, first = producer.body, body.first
+    assert first is not None
+    ops = source.ops[:-1]
+    if fusion.only_used_by(producer.results[0], consumer):
+        for old, new in zip(source.args, arguments, strict=False):
+            old.replace_all_uses_with(new)
+        for op in ops:
+            body.insert_before(op.detach(), first)
+        return source.terminator.operands[0]
+    mapping: dict[Any, Any] = dict(zip(source.args, arguments, strict=False))
+    for op in ops:
+        body.insert_before(op.clone(mapping), first)
+    yielded = source.terminator.operands[0]
+    found: Value = mapping.get(yielded, yielded)
+    return found
 
 
 __all__ = ["FuseElementwise", "fuse_block", "is_data_movement", "merge"]

@@ -16,11 +16,12 @@ from iree_core_ir.dialects import linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
-from iree_core_ir.ir.operation import Block, Op, Value, single_block_region
-from iree_core_ir.ir.types import TensorType, element_of
+from iree_core_ir.ir.operation import Block, Op, Value
+from iree_core_ir.ir.types import TensorType
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
 from iree_flow.dims import DimResolver
+from iree_flow.generics import on_operands
 from iree_flow.symbolic_dims import argument_dim_names
 from iree_flow.unit_dims import is_unit_reshape
 
@@ -138,12 +139,7 @@ class _Sinker:
         self, builder: Builder, op: linalg.Generic, inputs: list[Value], target: Value, maps: list[AffineMap]
     ) -> linalg.Generic:
         """``op`` on other operands and loops, all parallel."""
-        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
-        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
-        for inner in op.body:
-            region.block.append(inner.clone(mapping))
-        iterators = ["parallel"] * maps[0].n_dims
-        made = builder.create(linalg.Generic, inputs, [target], maps, iterators, region)
+        made = on_operands(builder, op, inputs, [target], maps, ["parallel"] * maps[0].n_dims)
         made.results[0].hint = op.results[0].hint
         self.chain.update(made.results)
         return made
