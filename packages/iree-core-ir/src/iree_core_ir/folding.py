@@ -24,17 +24,16 @@ def fold_op(op: Op) -> list[Value | Attribute] | None:
     the interpreter. The list is empty when ``fold`` changed the op in place.
     """
     cls = op.__class__
-    if CONSTANT_LIKE in cls.traits:
-        return None
     custom = cls.fold is not Op.fold
-    if not custom and (op.regions or not op.results):
+    runs = bool(op.operands and op.results) and not op.regions
+    if not (custom or runs) or CONSTANT_LIKE in cls.traits:
         return None
     constants = [known_attribute(v) for v in op.operands]
     if custom:
         found = op.fold(constants)
         if found is not None:
             return list(found)
-    if constants and op.results and None not in constants and not op.regions and PURE in op.traits:
+    if runs and None not in constants and PURE in op.traits:
         return _interpret(op, constants)
     return None
 

@@ -43,14 +43,11 @@ class Pattern:
 
 class _FunctionPattern(Pattern):
     def __init__(self, function: Callable[[Any, Rewriter], bool], root: Any, benefit: int) -> None:
-        self.function = function
+        self.match_and_rewrite = function  # type: ignore[assignment,method-assign]
         self.root = root  # type: ignore[misc]
         self.benefit = benefit
         self.name = function.__name__
         self.__doc__ = function.__doc__
-
-    def match_and_rewrite(self, op: Any, rewriter: Rewriter) -> bool:
-        return self.function(op, rewriter)
 
 
 def pattern(*roots: type[Op], benefit: int = 1) -> Callable[[Callable[[Any, Rewriter], bool]], Pattern]:

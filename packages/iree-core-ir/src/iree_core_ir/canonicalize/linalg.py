@@ -18,7 +18,7 @@ from iree_core_ir.ir.attributes import (
 from iree_core_ir.ir.declaration import segment_sizes
 from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import DYNAMIC, FloatType, IntegerType, TensorType
+from iree_core_ir.ir.types import DYNAMIC, FloatType, IntegerType, ShapedType, TensorType
 from iree_core_ir.rewriter import Rewriter, pattern
 
 # -- operands and results that do nothing ------------------------------------------------------------
@@ -60,13 +60,16 @@ def _determines_loops(op: linalg.Generic, operands: list[int]) -> bool:
 @pattern(linalg.Generic)
 def unused_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
     """Inputs that the body does not read and that fix no loop's size."""
-    args = op.body.args
-    kept = list(range(op.n_inputs))
-    outputs = list(range(op.n_inputs, len(op.operands)))
-    for i in range(op.n_inputs):
-        if not args[i].uses and _determines_loops(op, [k for k in kept if k != i] + outputs):
+    n = op.n_inputs
+    unread = [i for i, argument in enumerate(op.body.args[:n]) if not argument.uses]
+    if not unread:
+        return False
+    kept = list(range(n))
+    outputs = list(range(n, len(op.operands)))
+    for i in unread:
+        if _determines_loops(op, [k for k in kept if k != i] + outputs):
             kept.remove(i)
-    if len(kept) == op.n_inputs:
+    if len(kept) == n:
         return False
     rewriter.replace(op, _rebuild(op, kept, list(range(len(op.outputs))), rewriter))
     return True
@@ -75,10 +78,12 @@ def unused_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
 @pattern(linalg.Generic)
 def equal_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
     """The same value read through the same map twice."""
+    operands = op.inputs
+    if len(set(operands)) == len(operands):
+        return False
     seen: dict[tuple[Value, AffineMap], int] = {}
     changed = False
-    for i in range(op.n_inputs):
-        key = (op.operands[i], op.indexing_maps[i])
+    for i, key in enumerate(zip(operands, op.indexing_maps, strict=False)):
         first = seen.setdefault(key, i)
         if first != i and op.body.args[i].uses:
             rewriter.replace_value(op.body.args[i], op.body.args[first])
@@ -91,7 +96,7 @@ def equal_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
 @pattern(linalg.Generic)
 def unused_outputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
     """Results nobody uses, whose running value no other output needs."""
-    if len(op.outputs) != len(op.results) or len(op.results) == 1:
+    if len(op.results) == 1 or len(op.outputs) != len(op.results):
         return False
     kept = list(range(len(op.results)))
     inputs = list(range(op.n_inputs))
@@ -163,10 +168,8 @@ def _cut(op: linalg.Generic, output: int, rewriter: Rewriter) -> None:
 @pattern(linalg.Generic, linalg.Copy, linalg.Map)
 def identity(op: Any, rewriter: Rewriter) -> bool:
     """Outputs that are inputs, element by element, are those inputs."""
-    if not op.results or len(op.outputs) != len(op.results):
-        return False
     body = op.body
-    if body.first is not body.last:
+    if body.first is not body.last or not op.results or len(op.outputs) != len(op.results):
         return False
     maps = op.indexing_maps
     values = []
@@ -191,6 +194,11 @@ def identity(op: Any, rewriter: Rewriter) -> bool:
 @pattern(StructuredOp)
 def no_iterations(op: StructuredOp, rewriter: Rewriter) -> bool:
     """A loop of size 0: the outputs stay what they are."""
+    for value in op.operands:
+        if isinstance(value.type, ShapedType) and 0 in value.type.shape:
+            break
+    else:
+        return False
     if not op.results or len(op.results) != len(op.outputs) or 0 not in op.static_loop_ranges():
         return False
     if isinstance(op, linalg.Fill):
@@ -216,11 +224,10 @@ def index_of_unit_loop(op: linalg.Index, rewriter: Rewriter) -> bool:
 def uniform_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
     """An input that is the same everywhere (filled, splat, a rank-0 constant) is a scalar of the body."""
     changed = False
-    for i in range(op.n_inputs):
-        argument = op.body.args[i]
+    for value, argument in zip(op.inputs, op.body.args, strict=False):
         if not argument.uses:
             continue
-        scalar = _uniform(op.operands[i], argument.type, rewriter)
+        scalar = _uniform(value, argument.type, rewriter)
         if scalar is not None:
             rewriter.replace_value(argument, scalar)
             changed = True
@@ -229,10 +236,14 @@ def uniform_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
     return changed
 
 
+_SAME_ELEMENTS = (tensor.Cast, tensor.CollapseShape, tensor.ExpandShape, linalg.Broadcast)
+"""What is the same everywhere stays so through these."""
+
+
 def _uniform(value: Value, element: Any, rewriter: Rewriter) -> Value | None:
     """The scalar that every element of ``value`` is."""
     producer = value.defining_op
-    while isinstance(producer, (tensor.Cast, tensor.CollapseShape, tensor.ExpandShape, linalg.Broadcast)):
+    while isinstance(producer, _SAME_ELEMENTS):
         producer = producer.operands[0].defining_op
     if isinstance(producer, linalg.Fill) and producer.inputs[0].type is element:
         filled: Value = producer.inputs[0]
@@ -341,9 +352,15 @@ def copy_over_copy(op: linalg.Copy, rewriter: Rewriter) -> bool:
 # -- static shapes ---------------------------------------------------------------------------------------
 
 
+def _reads_cast(op: Op) -> bool:
+    return any(isinstance(value.owner, tensor.Cast) for value in op.operands)
+
+
 @pattern(StructuredOp)
 def inputs_through_casts(op: StructuredOp, rewriter: Rewriter) -> bool:
     """Inputs as static as they were before a cast hid it."""
+    if not _reads_cast(op):
+        return False
     operands = list(op.operands)
     changed = False
     for i in range(op.n_inputs):
@@ -359,6 +376,11 @@ def inputs_through_casts(op: StructuredOp, rewriter: Rewriter) -> bool:
 @pattern(StructuredOp)
 def static_operands(op: StructuredOp, rewriter: Rewriter) -> bool:
     """Dims that another operand fixes: operands are cast to them, results cast back."""
+    for value in op.operands:
+        if isinstance(value.type, TensorType) and not value.type.is_static:
+            break
+    else:
+        return False
     if len(op.results) != len(op.outputs) or not op.results:
         return False
     sizes = op.static_loop_ranges()
@@ -392,7 +414,7 @@ def static_operands(op: StructuredOp, rewriter: Rewriter) -> bool:
 @pattern(StructuredOp)
 def outputs_through_casts(op: StructuredOp, rewriter: Rewriter) -> bool:
     """A destination that only a cast made dynamic."""
-    if len(op.results) != len(op.outputs) or not op.results:
+    if not _reads_cast(op) or len(op.results) != len(op.outputs) or not op.results:
         return False
     operands = list(op.operands)
     changed = False

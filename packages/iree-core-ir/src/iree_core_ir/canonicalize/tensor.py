@@ -30,6 +30,8 @@ def _changed(before: Sequence[Mixed], after: Sequence[Mixed]) -> bool:
 
 @pattern(tensor.Empty)
 def static_empty(op: tensor.Empty, rewriter: Rewriter) -> bool:
+    if not op.operands:
+        return False
     sizes = staticize(op.mixed_sizes)
     if not _changed(op.mixed_sizes, sizes) or _negative(sizes):
         return False
@@ -111,7 +113,10 @@ def static_insert_slice(op: tensor.InsertSlice, rewriter: Rewriter) -> bool:
 @pattern(tensor.ExpandShape)
 def static_expand_shape(op: tensor.ExpandShape, rewriter: Rewriter) -> bool:
     """Also a size that the source fixes once the others of its group are known."""
-    sizes = list(staticize(op.mixed_output_shape))
+    if op.static_output_shape.values == op.result.type.shape:
+        return False
+    given = op.mixed_output_shape
+    sizes = list(staticize(given))
     for group, whole in zip(op.groups, op.src.type.shape, strict=True):
         unknown = [i for i in group if isinstance(sizes[i], Value)]
         if len(unknown) == 1 and whole != DYNAMIC:
@@ -124,7 +129,7 @@ def static_expand_shape(op: tensor.ExpandShape, rewriter: Rewriter) -> bool:
     for i, size in enumerate(op.result.type.shape):
         if size != DYNAMIC:
             sizes[i] = size
-    if not _changed(op.mixed_output_shape, sizes) or _negative(sizes):
+    if not _changed(given, sizes) or _negative(sizes):
         return False
     new_type = static_type(op.result.type, sizes)
     source = op.src
@@ -150,7 +155,10 @@ def _product(sizes: Sequence[int]) -> int:
 def static_collapse_shape(op: tensor.CollapseShape, rewriter: Rewriter) -> bool:
     """The result type says as much as the source's."""
     type = op.result.type
-    shape = [_product([op.src.type.shape[i] for i in group]) for group in op.groups]
+    if type.is_static:
+        return False
+    source = op.src.type.shape
+    shape = [_product([source[i] for i in group]) for group in op.groups]
     new_type = static_type(type, shape)
     if new_type is type:
         return False

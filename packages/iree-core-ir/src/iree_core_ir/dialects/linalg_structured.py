@@ -168,79 +168,90 @@ def bounds(expr: AffineExpr, sizes: Sequence[int]) -> tuple[int, int] | None:
 
 def verify_structured(op: StructuredOp) -> None:
     """Operands, maps, iterators, shapes, body and results agree. Raises VerifyError."""
-    maps, iterators = op.indexing_maps, op.iterator_types
-    if len(maps) != len(op.operands):
-        raise VerifyError(op, f"{len(maps)} indexing maps for {len(op.operands)} operands")
-    for kind in iterators:
-        if kind not in (PARALLEL, REDUCTION, "window"):
-            raise VerifyError(op, f"unknown iterator type '{kind}'")
-    for i, (map, operand) in enumerate(zip(maps, op.operands, strict=True)):
-        if map.n_symbols:
-            raise VerifyError(op, f"the map of operand {i} has symbols: {map}")
-        if map.n_dims != len(iterators):
-            raise VerifyError(op, f"the map of operand {i} has {map.n_dims} dims for {len(iterators)} loops")
-        rank = len(operand_shape(operand.type))
-        if len(map.results) != rank:
-            raise VerifyError(op, f"operand {i} of type {operand.type} needs a map of {rank} results: {map}")
-    for value in op.outputs:
+    error = _loops_error(op.indexing_maps, op.iterator_types, tuple([v.type for v in op.operands]))
+    if error is not None:
+        raise VerifyError(op, error)
+    outputs = op.outputs
+    for value in outputs:
         if not isinstance(value.type, (TensorType, MemRefType)):
             raise VerifyError(op, f"an output must be a tensor or memref, got {value.type}")
-    _verify_shapes(op, maps)
-    _verify_results(op)
-    _verify_body(op)
+    _verify_results(op, outputs)
+    _verify_body(op, outputs)
 
 
-def _verify_shapes(op: StructuredOp, maps: Sequence[AffineMap]) -> None:
+@functools.lru_cache(maxsize=1 << 14)
+def _loops_error(
+    maps: tuple[AffineMap, ...], iterators: tuple[str, ...], types: tuple[Type, ...]
+) -> str | None:
+    """Why these maps, iterators and operand types make no loops; None when they do."""
+    if len(maps) != len(types):
+        return f"{len(maps)} indexing maps for {len(types)} operands"
+    for kind in iterators:
+        if kind not in (PARALLEL, REDUCTION, "window"):
+            return f"unknown iterator type '{kind}'"
+    for i, (map, type) in enumerate(zip(maps, types, strict=True)):
+        if map.n_symbols:
+            return f"the map of operand {i} has symbols: {map}"
+        if map.n_dims != len(iterators):
+            return f"the map of operand {i} has {map.n_dims} dims for {len(iterators)} loops"
+        rank = len(operand_shape(type))
+        if len(map.results) != rank:
+            return f"operand {i} of type {type} needs a map of {rank} results: {map}"
     try:
-        sizes = op.static_loop_ranges()
+        sizes = _static_ranges(maps, types, len(iterators))
     except ValueError as error:
-        raise VerifyError(op, f"invalid indexing maps: {error}") from None
+        return f"invalid indexing maps: {error}"
+    return _shapes_error(maps, types, sizes)
+
+
+def _shapes_error(maps: tuple[AffineMap, ...], types: tuple[Type, ...], sizes: tuple[int, ...]) -> str | None:
+    """Which operand dim does not fit loops of these sizes."""
     empty = 0 in sizes
-    for i, (map, operand) in enumerate(zip(maps, op.operands, strict=True)):
-        for axis, (expr, size) in enumerate(zip(map.results, operand_shape(operand.type), strict=True)):
+    for i, (map, type) in enumerate(zip(maps, types, strict=True)):
+        for axis, (expr, size) in enumerate(zip(map.results, operand_shape(type), strict=True)):
             if size == DYNAMIC:
                 continue
             if isinstance(expr, AffineDim):
                 expected = sizes[expr.position]
                 if expected not in (DYNAMIC, size):
-                    raise VerifyError(
-                        op,
-                        f"dim {axis} of operand {i} is {size}, but loop d{expr.position} has size {expected}",
+                    return (
+                        f"dim {axis} of operand {i} is {size}, but loop d{expr.position} has size {expected}"
                     )
                 continue
             reach = None if empty else bounds(expr, sizes)
             if reach is not None and not (reach[0] >= 0 and reach[1] < size):
-                raise VerifyError(
-                    op,
+                return (
                     f"dim {axis} of operand {i} has size {size}, "
-                    f"but '{expr}' runs from {reach[0]} to {reach[1]}",
+                    f"but '{expr}' runs from {reach[0]} to {reach[1]}"
                 )
+    return None
 
 
-def _verify_results(op: StructuredOp) -> None:
-    expected = [v.type for v in op.outputs if isinstance(v.type, TensorType)]
+def _verify_results(op: StructuredOp, outputs: Sequence[Value]) -> None:
+    expected = [v.type for v in outputs if isinstance(v.type, TensorType)]
     if [r.type for r in op.results] != expected:
         got = ", ".join(str(r.type) for r in op.results)
         raise VerifyError(op, f"expected results ({', '.join(map(str, expected))}), got ({got})")
 
 
-def _verify_body(op: StructuredOp) -> None:
+def _verify_body(op: StructuredOp, outputs: Sequence[Value]) -> None:
     block = op.body
     positions = op.body_arguments()
     if len(block.args) != len(positions):
         raise VerifyError(op, f"the body has {len(block.args)} arguments, expected {len(positions)}")
+    operands = op.operands
     for argument, position in zip(block.args, positions, strict=True):
-        wanted = element_of(op.operands[position].type)
+        wanted = element_of(operands[position].type)
         if argument.type is not wanted:
             raise VerifyError(op, f"body argument {argument.index} is {argument.type}, operand has {wanted}")
     last = block.last
     if last is None or last.name != "linalg.yield":
         raise VerifyError(op, "the body must end with linalg.yield")
     yielded: list[Any] = [v.type for v in last.operands]
-    outputs = [element_of(v.type) for v in op.outputs]
-    if yielded != outputs:
+    expected = [element_of(v.type) for v in outputs]
+    if yielded != expected:
         raise VerifyError(
-            op, f"the body yields ({', '.join(map(str, yielded))}) for ({', '.join(map(str, outputs))})"
+            op, f"the body yields ({', '.join(map(str, yielded))}) for ({', '.join(map(str, expected))})"
         )
 
 

@@ -6,6 +6,7 @@ kept left-leaning with the constant last, as MLIR prints them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -209,49 +210,60 @@ def combine(kind: str, a: AffineExpr, b: AffineExpr) -> AffineExpr:
 class AffineMap(Attribute):
     """``(d0, ...)[s0, ...] -> (results)``."""
 
-    __slots__ = _fields = ("n_dims", "n_symbols", "results")
+    _fields = ("n_dims", "n_symbols", "results")
+    __slots__ = (
+        *_fields,
+        "_positions",
+        "_used",
+        "is_identity",
+        "is_permutation",
+        "is_projected_permutation",
+    )
     n_dims: int
     n_symbols: int
     results: tuple[AffineExpr, ...]
+    # What follows from the fields, worked out once a map.
+    is_identity: bool
+    is_permutation: bool
+    is_projected_permutation: bool
+    """Every result is a dimension and none occurs twice."""
+    _positions: tuple[int | None, ...]
+    _used: frozenset[int]
 
     def __new__(cls, n_dims: int, n_symbols: int = 0, results: Any = ()) -> AffineMap:
-        return super().__new__(cls, n_dims, n_symbols, tuple(_wrap(r) for r in results))
+        return super().__new__(cls, n_dims, n_symbols, tuple([_wrap(r) for r in results]))
 
-    @classmethod
-    def identity(cls, rank: int) -> AffineMap:
-        return cls(rank, 0, [AffineDim(i) for i in range(rank)])
+    def check(self) -> None:
+        positions = tuple([r.position if isinstance(r, AffineDim) else None for r in self.results])
+        projected = None not in positions and len(set(positions)) == len(positions)
+        set_slot = object.__setattr__
+        set_slot(self, "_positions", positions)
+        set_slot(self, "_used", frozenset([d for r in self.results for d in r.dims_used()]))
+        set_slot(self, "is_projected_permutation", projected)
+        set_slot(self, "is_permutation", projected and len(positions) == self.n_dims)
+        set_slot(self, "is_identity", not self.n_symbols and positions == tuple(range(self.n_dims)))
 
-    @classmethod
-    def select(cls, n_dims: int, positions: Sequence[int]) -> AffineMap:
+    @staticmethod
+    def identity(rank: int) -> AffineMap:
+        return _select(rank, tuple(range(rank)))
+
+    @staticmethod
+    def select(n_dims: int, positions: Sequence[int]) -> AffineMap:
         """The map that picks dimensions ``positions``."""
-        return cls(n_dims, 0, [AffineDim(p) for p in positions])
+        return _select(n_dims, tuple(positions))
 
     @classmethod
     def build(cls, n_dims: int, function: Callable[..., Sequence[AffineExpr | int]]) -> AffineMap:
         """``AffineMap.build(3, lambda m, n, k: (m, k))``."""
         return cls(n_dims, 0, function(*[AffineDim(i) for i in range(n_dims)]))
 
-    @property
-    def is_identity(self) -> bool:
-        return self is AffineMap.identity(self.n_dims)
-
-    @property
-    def is_projected_permutation(self) -> bool:
-        """Every result is a dimension and none occurs twice."""
-        positions = self.dim_positions()
-        return None not in positions and len(set(positions)) == len(positions)
-
-    @property
-    def is_permutation(self) -> bool:
-        return len(self.results) == self.n_dims and self.is_projected_permutation
-
     def dim_positions(self) -> tuple[int | None, ...]:
         """Per result: its dimension's position, or None when it is no plain dimension."""
-        return tuple(r.position if isinstance(r, AffineDim) else None for r in self.results)
+        return self._positions
 
     def dims_used(self) -> frozenset[int]:
         """Positions of the dimensions that occur in any result."""
-        return frozenset(d for r in self.results for d in r.dims_used())
+        return self._used
 
     def evaluate(self, dims: Sequence[Any], symbols: Sequence[Any] = ()) -> tuple[Any, ...]:
         return tuple(r.evaluate(dims, symbols) for r in self.results)
@@ -274,3 +286,8 @@ class AffineMap(Attribute):
         dims = ", ".join(f"d{i}" for i in range(self.n_dims))
         symbols = "[" + ", ".join(f"s{i}" for i in range(self.n_symbols)) + "]" if self.n_symbols else ""
         return f"({dims}){symbols} -> ({', '.join(map(str, self.results))})"
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _select(n_dims: int, positions: tuple[int, ...]) -> AffineMap:
+    return AffineMap(n_dims, 0, [AffineDim(p) for p in positions])

@@ -302,16 +302,19 @@ class Op(metaclass=OpMeta):
     def walk(self) -> Iterator[Op]:
         """This op and all ops inside, parents first. The op just yielded may be erased."""
         yield self
-        for region in self.regions:
-            for block in region.blocks:
-                op = block.first
-                while op is not None:
-                    following = op.next
-                    if op.regions:
-                        yield from op.walk()
-                    else:
-                        yield op
-                    op = following
+        # What is still to come, innermost last: blocks, and the op behind one whose regions are walked.
+        pending: list[Op | Block | None] = [b for r in reversed(self.regions) for b in reversed(r.blocks)]
+        while pending:
+            item = pending.pop()
+            op = item.first if isinstance(item, Block) else item
+            while op is not None:
+                following = op.next
+                yield op
+                if op.regions:
+                    pending.append(following)
+                    pending.extend([b for r in reversed(op.regions) for b in reversed(r.blocks)])
+                    break
+                op = following
 
     def clone(self: OpT, mapping: dict[Any, Any] | None = None) -> OpT:
         """A deep copy. ``mapping`` (values and blocks, old -> new) is read for operands and extended."""

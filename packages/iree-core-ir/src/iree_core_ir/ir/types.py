@@ -89,21 +89,13 @@ class TupleType(Type):
 class ShapedType(Type):
     """Types with a ``shape`` (ints, DYNAMIC for ``?``) and an ``element_type``."""
 
-    __slots__ = ()
+    __slots__ = ("is_static", "n_dynamic", "rank")
     shape: tuple[int, ...]
     element_type: Type
-
-    @property
-    def rank(self) -> int:
-        return len(self.shape)
-
-    @property
-    def is_static(self) -> bool:
-        return all(dim >= 0 for dim in self.shape)
-
-    @property
-    def n_dynamic(self) -> int:
-        return sum(dim < 0 for dim in self.shape)
+    # What follows from the shape, worked out once a type.
+    rank: int
+    is_static: bool
+    n_dynamic: int
 
     @property
     def n_elements(self) -> int:
@@ -120,9 +112,16 @@ class ShapedType(Type):
         raise NotImplementedError(type(self).__name__)
 
     def check(self) -> None:
+        n_dynamic = 0
         for dim in self.shape:
-            if dim < 0 and dim != DYNAMIC:
-                raise ValueError(f"negative dimension {dim}")
+            if dim < 0:
+                if dim != DYNAMIC:
+                    raise ValueError(f"negative dimension {dim}")
+                n_dynamic += 1
+        set_slot = object.__setattr__
+        set_slot(self, "rank", len(self.shape))
+        set_slot(self, "n_dynamic", n_dynamic)
+        set_slot(self, "is_static", not n_dynamic)
 
 
 class TensorType(ShapedType):

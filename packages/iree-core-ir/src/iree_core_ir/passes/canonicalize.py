@@ -8,6 +8,8 @@ against each other.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -57,14 +59,17 @@ def sweep(root: Op, seen: Seen | None, max_iterations: int = 10) -> tuple[bool, 
     """
     changed = False
     for _ in range(max_iterations):
-        looks = _looks(root)
-        dialects = frozenset(op.dialect for op in looks)
+        ops = list(root.walk())
+        looks = _looks(ops)
+        dialects = frozenset([name.partition(".")[0] for name in {op.name for op in ops}])
         start = None
         if seen is not None and dialects <= seen.dialects:
             start = _around(looks, seen.looks)
-        patterns = PatternSet(canonicalization_patterns(dialects))
-        again = bool(start is None or start) and apply_patterns(root, patterns, start=start)
-        again |= erase_unreachable_blocks(root)
+        again = False
+        if start is None or start:
+            patterns = _pattern_set(tuple(canonicalization_patterns(dialects)))
+            again = apply_patterns(root, patterns, start=start)
+        again |= erase_unreachable_blocks(root if again else ops)
         seen = Seen(looks, dialects)
         if not again:
             break
@@ -73,19 +78,27 @@ def sweep(root: Op, seen: Seen | None, max_iterations: int = 10) -> tuple[bool, 
     return changed, seen
 
 
-def _looks(root: Op) -> dict[Op, Look]:
+@functools.lru_cache(maxsize=16)
+def _pattern_set(patterns: tuple[Any, ...]) -> PatternSet:
+    return PatternSet(patterns)
+
+
+def _looks(ops: Iterable[Op]) -> dict[Op, Look]:
     found: dict[Op, Look] = {}
-    for op in root.walk():
+    for op in ops:
+        attributes, results = op.attributes, op.results
         found[op] = (
             op.operands,
-            tuple(op.attributes.items()),
-            tuple([(r.type, len(r.uses)) for r in op.results]),
+            attributes.copy() if attributes else None,
+            (results[0].type, len(results[0].uses))
+            if len(results) == 1
+            else [(r.type, len(r.uses)) for r in results],
             op.parent,
             op.prev,
             op.successors,
-            tuple([tuple([(a.type, len(a.uses)) for a in b.args]) for g in op.regions for b in g.blocks])
+            [[(a.type, len(a.uses)) for a in b.args] for g in op.regions for b in g.blocks]
             if op.regions
-            else (),
+            else None,
         )
     return found
 

@@ -32,9 +32,22 @@ def merge_equal_ops(root: Op) -> bool:
     return _Merger().regions(root)
 
 
+_SEVERAL: Any = object()
+"""In place of an op: several have this rough key, and are found by their structural ones."""
+
+_Undo = tuple[dict[Any, Any], Any, Any]
+
+
 class _Merger:
+    """Finds an op by a rough key, cheap to make: its class and operands. Ops that share one are told apart by
+    structural keys, so most bodies and effects are never looked at.
+    """
+
     def __init__(self) -> None:
-        self.known: dict[Any, Op] = {}
+        self.rough: dict[Any, Any] = {}
+        self.exact: dict[Any, Op] = {}
+        self.undo: list[_Undo] = []
+        """(table, key, what it held before), to leave a block again."""
         self.changed = False
 
     def regions(self, op: Op) -> bool:
@@ -44,32 +57,40 @@ class _Merger:
         return self.changed
 
     def _region(self, op: Op, region: Region) -> None:
-        saved = self.known
-        if ISOLATED in op.traits:
-            self.known = {}
+        saved = self.rough, self.exact
+        if ISOLATED in op.__class__.traits:
+            self.rough, self.exact = {}, {}
+        outside = len(self.undo)
         if len(region.blocks) == 1:
-            added: list[Any] = []
-            self._block(region.block, added)
-            self._forget(added)
+            self._block(region.block)
+            self._leave(outside)
         else:
             tree = dominator_tree(region)
-            stack: list[tuple[Block, list[Any] | None]] = [(region.block, None)]
+            stack: list[tuple[Block, int | None]] = [(region.block, None)]
             while stack:
-                block, done = stack.pop()
-                if done is not None:
-                    self._forget(done)
+                block, before = stack.pop()
+                if before is not None:
+                    self._leave(before)
                     continue
-                added = []
-                self._block(block, added)
-                stack.append((block, added))
+                stack.append((block, len(self.undo)))
+                self._block(block)
                 stack.extend((child, None) for child in tree[block])
-        self.known = saved
+        self.rough, self.exact = saved
 
-    def _forget(self, added: list[Any]) -> None:
-        for key in added:
-            del self.known[key]
+    def _enter(self, table: dict[Any, Any], key: Any, op: Any) -> None:
+        self.undo.append((table, key, table.get(key)))
+        table[key] = op
 
-    def _block(self, block: Block, added: list[Any]) -> None:
+    def _leave(self, before: int) -> None:
+        """Forget what was entered since ``undo`` had ``before`` entries."""
+        while len(self.undo) > before:
+            table, key, held = self.undo.pop()
+            if held is None:
+                del table[key]
+            else:
+                table[key] = held
+
+    def _block(self, block: Block) -> None:
         op = block.first
         while op is not None:
             following = op.next
@@ -80,16 +101,27 @@ class _Merger:
                     op = following
                     continue
                 self.regions(op)
-            if op.results and is_pure(op):
-                self._merge(op, added)
+            if op.results:
+                self._merge(op)
             op = following
 
-    def _merge(self, op: Op, added: list[Any]) -> None:
+    def _merge(self, op: Op) -> None:
+        if op.operands:
+            key = op.__class__, op.operands
+            other = self.rough.get(key)
+            if other is None:
+                self._enter(self.rough, key, op)
+                return
+            if other is not _SEVERAL:
+                self._enter(self.rough, key, _SEVERAL)
+                if is_pure(other):
+                    self._enter(self.exact, structural_key(other), other)
+        if not is_pure(op):
+            return
         key = structural_key(op)
-        first = self.known.get(key)
+        first = self.exact.get(key)
         if first is None:
-            self.known[key] = op
-            added.append(key)
+            self._enter(self.exact, key, op)
             return
         first.location = fuse((first.location, op.location))
         op.replace_by(first.results)

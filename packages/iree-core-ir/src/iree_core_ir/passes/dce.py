@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,10 +39,12 @@ def erase_dead_ops(root: Op) -> bool:
     return changed
 
 
-def erase_unreachable_blocks(root: Op) -> bool:
-    """Erase blocks that control never reaches; tells whether there were any."""
+def erase_unreachable_blocks(inside: Op | Iterable[Op]) -> bool:
+    """Erase blocks of these ops, or of an op and all inside, that control never reaches; tells whether there
+    were any.
+    """
     changed = False
-    for op in list(root.walk()):
+    for op in list(inside.walk()) if isinstance(inside, Op) else inside:
         for region in op.regions:
             if len(region.blocks) < 2:
                 continue
