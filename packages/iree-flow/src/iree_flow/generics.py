@@ -1,12 +1,13 @@
-"""``linalg.generic`` ops made from others: on other operands and loops, with the body they had."""
+"""Replacing ops: ``linalg.generic`` on other operands and loops, with the body it had; what is left over."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from iree_core_ir.dialects import linalg
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.builder import Builder
+from iree_core_ir.ir.effects import is_dead
 from iree_core_ir.ir.operation import Op, Region, Value
 
 
@@ -42,4 +43,14 @@ def erase_unused(ops: Sequence[Op]) -> None:
             op.erase()
 
 
-__all__ = ["erase_unused", "on_operands", "take_body"]
+def erase_unused_makers(values: Iterable[Value]) -> None:
+    """Erase the ops that make ``values`` if nothing else came of them, and what only they used."""
+    pending = list(values)
+    while pending:
+        op = pending.pop().defining_op
+        if op is not None and op.parent is not None and is_dead(op):
+            pending += op.operands
+            op.erase()
+
+
+__all__ = ["erase_unused", "erase_unused_makers", "on_operands", "take_body"]

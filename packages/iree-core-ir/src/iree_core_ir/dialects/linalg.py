@@ -97,6 +97,16 @@ def _kinds_of(iterators: ArrayAttr) -> tuple[str, ...]:
     return tuple(i.value for i in iterators if isinstance(i, (IteratorTypeAttr, StringAttr)))
 
 
+@functools.lru_cache(maxsize=1 << 12)
+def _maps_attribute(maps: tuple[AffineMap, ...]) -> ArrayAttr:
+    return ArrayAttr([AffineMapAttr(m) for m in maps])
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _kinds_attribute(iterators: tuple[str, ...]) -> ArrayAttr:
+    return ArrayAttr([IteratorTypeAttr(i) for i in iterators])
+
+
 class Generic(StructuredOp, name="linalg.generic"):
     """The general structured op: maps, iterators and body given."""
 
@@ -122,8 +132,8 @@ class Generic(StructuredOp, name="linalg.generic"):
         if not isinstance(body, Region):
             body = build_body([element_of(v.type) for v in (*inputs, *outputs)], body)
         attributes: dict[str, Attribute] = {
-            "indexing_maps": ArrayAttr([AffineMapAttr(m) for m in maps]),
-            "iterator_types": ArrayAttr([IteratorTypeAttr(i) for i in iterators]),
+            "indexing_maps": _maps_attribute(tuple(maps)),
+            "iterator_types": _kinds_attribute(tuple(iterators)),
             "operandSegmentSizes": segment_sizes(inputs, outputs),
         }
         return cls([*inputs, *outputs], output_types(outputs), attributes, [body])

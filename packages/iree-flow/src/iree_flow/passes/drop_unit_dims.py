@@ -8,13 +8,17 @@ keep their form: there the batch dim of 1 is the named op's own. A reduction beh
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import linalg, linalg_ext, tensor
 from iree_core_ir.dialects.func import FuncOp
-from iree_core_ir.dialects.linalg_structured import LoopRange, loop_ranges
+from iree_core_ir.dialects.linalg_structured import loop_ranges
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
+from iree_core_ir.ir.attributes import Type
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.types import TensorType
@@ -41,23 +45,52 @@ class DropUnitDims(Pass):
                     _Dropper(block, resolver).run()
 
 
-@dataclass
-class _Form:
-    """A generic as it could be: what it reads and writes, over which loops."""
+@record(frozen=True)
+class _Plan:
+    """A generic without its loops of size 1."""
 
-    inputs: list[Value]
-    output: Value
-    maps: list[AffineMap]
+    dropped: tuple[tuple[int, ...], ...]
+    """Per operand the axes that go."""
+    maps: tuple[AffineMap, ...]
     iterators: tuple[str, ...]
 
-    @classmethod
-    def of(cls, op: linalg.Generic) -> _Form:
-        return cls(list(op.inputs), op.outputs[0], list(op.indexing_maps), op.iterator_types)
 
-    def ranges(self) -> tuple[LoopRange, ...]:
-        """The loops' sizes, as ``StructuredOp.loop_ranges``."""
-        types = [value.type for value in (*self.inputs, self.output)]
-        return loop_ranges(self.maps, types, len(self.iterators))
+# Maps and types are interned and a model has few different ones: each way to read and write is judged once.
+@functools.lru_cache(maxsize=1 << 12)
+def _plan(maps: tuple[AffineMap, ...], types: tuple[Type, ...], iterators: tuple[str, ...]) -> _Plan | None:
+    """How to drop the loops of size 1; None where there are none, or no others."""
+    ranges = loop_ranges(maps, types, len(iterators))
+    units = {i for i, size in enumerate(ranges) if size == 1}
+    if not units or len(units) == len(ranges):
+        return None
+    if not all(isinstance(e, (AffineDim, AffineConstant)) for m in maps for e in m.results):
+        return None
+    keep = [i for i in range(len(ranges)) if i not in units]
+    renumbered: list[AffineExpr] = [AffineConstant(0)] * len(ranges)
+    for new, old in enumerate(keep):
+        renumbered[old] = AffineDim(new)
+    dropped: list[tuple[int, ...]] = []
+    kept: list[AffineMap] = []
+    last = len(maps) - 1
+    for number, (map, type) in enumerate(zip(maps, types, strict=True)):
+        shape = type.shape if isinstance(type, TensorType) else ()
+        axes = [
+            axis
+            for axis, (e, size) in enumerate(zip(map.results, shape, strict=True))
+            if e.dims_used() <= units and (size == 1 or number == last)
+        ]
+        rest = [e for axis, e in enumerate(map.results) if axis not in axes]
+        results = [renumbered[e.position] if isinstance(e, AffineDim) else e for e in rest]
+        dropped.append(tuple(axes))
+        kept.append(AffineMap(len(keep), 0, results))
+    return _Plan(tuple(dropped), tuple(kept), tuple([iterators[i] for i in keep]))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _squeezed_map(map: AffineMap, shape: tuple[int, ...], source: tuple[int, ...]) -> AffineMap:
+    """How what was read by ``map`` in this shape is read in that of ``source``, with other dims of size 1."""
+    full = iter([e for e, size in zip(map.results, shape, strict=True) if size != 1])
+    return AffineMap(map.n_dims, 0, [next(full) if size != 1 else AffineConstant(0) for size in source])
 
 
 class _Dropper:
@@ -95,14 +128,17 @@ class _Dropper:
             result.replace_all_uses_with(source)
 
     def _generic(self, op: linalg.Generic, kind: str) -> None:
-        form = _Form.of(op)
-        squeezed = self._squeeze_operands(form)
-        if kind == fusion.ELEMENTWISE and any(v in self.kept for v in form.inputs):
-            if squeezed:
-                op = self._replace(op, form)
+        inputs, maps = self._squeezed(op)
+        if kind == fusion.ELEMENTWISE and any(v in self.kept for v in inputs):
+            if maps != op.indexing_maps:
+                op = self._replace(op, inputs, maps)
             self.kept.update(op.results)
-        elif not self._drop_loops(op, form) and squeezed:
-            self._replace(op, form)
+            return
+        plan = _plan(maps, tuple([v.type for v in (*inputs, op.outputs[0])]), op.iterator_types)
+        if plan is not None:
+            self._drop_loops(op, inputs, plan)
+        elif maps != op.indexing_maps:
+            self._replace(op, inputs, maps)
 
     def _softmax(self, op: linalg_ext.Softmax) -> None:
         axis = op.dimension.value
@@ -119,65 +155,31 @@ class _Dropper:
         result.hint = op.results[0].hint
         op.replace_by([result])
 
-    def _squeeze_operands(self, form: _Form) -> bool:
-        """Inputs that a reshape gave unit axes are read without them; tells whether there are any."""
-        inputs, maps = list(form.inputs), list(form.maps)
-        changed = False
+    def _squeezed(self, op: linalg.Generic) -> tuple[tuple[Value, ...], tuple[AffineMap, ...]]:
+        """Inputs and maps of ``op``; inputs that a reshape gave unit axes are read without them."""
+        own = op.inputs, op.indexing_maps
+        if not any(is_unit_reshape(value.defining_op) for value in own[0]):
+            return own
+        inputs, maps = list(own[0]), list(own[1])
         for i, value in enumerate(inputs):
-            if not is_unit_reshape(value.defining_op):
-                continue
             source = strip(value)
-            if source.type.rank >= value.type.rank:
-                continue
-            rest = [e for e, size in zip(maps[i].results, value.type.shape, strict=True) if size != 1]
-            full = iter(rest)
-            results: list[AffineExpr] = [
-                next(full) if size != 1 else AffineConstant(0) for size in source.type.shape
-            ]
-            inputs[i] = source
-            maps[i] = AffineMap(maps[i].n_dims, 0, results)
-            changed = True
-        if not changed or not _covers_all_loops(maps):
-            return False
-        form.inputs, form.maps = inputs, maps
-        return True
+            if isinstance(value.type, TensorType) and source.type.rank < value.type.rank:
+                inputs[i] = source
+                maps[i] = _squeezed_map(maps[i], value.type.shape, source.type.shape)
+        return (tuple(inputs), tuple(maps)) if _covers_all_loops(maps) else own
 
-    def _drop_loops(self, op: linalg.Generic, form: _Form) -> bool:
-        """Replace ``op`` by its form without the loops of size 1; False: none, or no others."""
-        ranges = form.ranges()
-        units = {i for i, size in enumerate(ranges) if size == 1}
-        if not units or len(units) == len(ranges):
-            return False
-        if not all(isinstance(e, (AffineDim, AffineConstant)) for m in form.maps for e in m.results):
-            return False
-        keep = [i for i in range(len(ranges)) if i not in units]
-        renumber = {old: AffineDim(new) for new, old in enumerate(keep)}
+    def _drop_loops(self, op: linalg.Generic, inputs: Sequence[Value], plan: _Plan) -> None:
         builder = Builder.before_op(op)
-        inputs: list[Value] = []
-        maps: list[AffineMap] = []
-        for value, map in zip(form.inputs, form.maps, strict=False):
-            new, results = self._dropped(builder, value, map, units, renumber)
-            inputs.append(new)
-            maps.append(AffineMap(len(keep), 0, results))
-        out_map = form.maps[-1]
-        dropped = [a for a, e in enumerate(out_map.results) if e.dims_used() <= units]
+        *reads, dropped = plan.dropped
+        kept = [drop_axes(builder, v, axes) if axes else v for v, axes in zip(inputs, reads, strict=True)]
         sizes = self.resolver.dims(op.results[0])
-        target = self._destination(builder, form.output, dropped)
-        maps.append(
-            AffineMap(
-                len(keep),
-                0,
-                [renumber[e.position] for a, e in enumerate(out_map.results) if a not in dropped],  # type: ignore[attr-defined]
-            )
-        )
-        iterators = [form.iterators[i] for i in keep]
-        made = on_operands(builder, op, inputs, [target], maps, iterators)
+        target = self._destination(builder, op.outputs[0], dropped)
+        made = on_operands(builder, op, kept, [target], plan.maps, plan.iterators)
         result = self._with_axes(builder, made.results[0], dropped, sizes)
         result.hint = op.results[0].hint
         op.replace_by([result])
-        return True
 
-    def _with_axes(self, builder: Builder, value: Value, dropped: list[int], sizes: list[Dim]) -> Value:
+    def _with_axes(self, builder: Builder, value: Value, dropped: Sequence[int], sizes: list[Dim]) -> Value:
         """``value`` as those read it that keep the axes."""
         if not dropped:
             return value
@@ -186,28 +188,7 @@ class _Dropper:
         self.unused.append(result.defining_op)
         return result
 
-    def _dropped(
-        self,
-        builder: Builder,
-        value: Value,
-        map: AffineMap,
-        units: set[int],
-        renumber: dict[int, AffineDim],
-    ) -> tuple[Value, list[AffineExpr]]:
-        if not isinstance(value.type, TensorType):
-            return value, []
-        axes = [
-            axis
-            for axis, (e, size) in enumerate(zip(map.results, value.type.shape, strict=True))
-            if size == 1 and e.dims_used() <= units
-        ]
-        results: list[AffineExpr] = []
-        for axis, e in enumerate(map.results):
-            if axis not in axes:
-                results.append(renumber[e.position] if isinstance(e, AffineDim) else e)
-        return drop_axes(builder, value, axes), results
-
-    def _destination(self, builder: Builder, value: Value, dropped: list[int]) -> Value:
+    def _destination(self, builder: Builder, value: Value, dropped: Sequence[int]) -> Value:
         """The destination without the dropped axes; empties and fills are made anew, once."""
         if not dropped:
             return value
@@ -225,15 +206,16 @@ class _Dropper:
         self.destinations[key] = made
         return made
 
-    def _replace(self, op: linalg.Generic, form: _Form) -> linalg.Generic:
-        builder = Builder.before_op(op)
-        made = on_operands(builder, op, form.inputs, [form.output], form.maps, form.iterators)
+    def _replace(
+        self, op: linalg.Generic, inputs: Sequence[Value], maps: Sequence[AffineMap]
+    ) -> linalg.Generic:
+        made = on_operands(Builder.before_op(op), op, inputs, op.outputs, maps, op.iterator_types)
         made.results[0].hint = op.results[0].hint
         op.replace_by(list(made.results))
         return made
 
 
-def _covers_all_loops(maps: list[AffineMap]) -> bool:
+def _covers_all_loops(maps: Sequence[AffineMap]) -> bool:
     """True when every loop's size follows from an operand dim."""
     found = {e.position for m in maps for e in m.results if isinstance(e, AffineDim)}
     return len(found) == maps[0].n_dims

@@ -28,6 +28,7 @@ from iree_core_ir.ir.types import TensorType, f32
 from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
 from iree_flow.dims import DimResolver
+from iree_flow.generics import erase_unused_makers
 from iree_flow.moved_elements import (
     Element,
     as_expression,
@@ -112,7 +113,9 @@ class _Joiner:
         builder.location = self.op.location
         builder.insert(made)
         made.results[0].hint = self.op.results[0].hint
+        replaced = self.op.operands
         self.op.replace_by([made.results[0]])
+        erase_unused_makers(replaced)
 
     def _part(self, number: int) -> _Part | None:
         value = self.op.inputs[number]

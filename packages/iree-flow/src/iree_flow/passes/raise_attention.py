@@ -15,7 +15,8 @@ becomes products and a softmax again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -39,6 +40,7 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow import fusion
 from iree_flow.causal_masks import is_causal
 from iree_flow.dims import Dim, DimResolver
+from iree_flow.generics import erase_unused_makers
 from iree_flow.moved_elements import (
     Element,
     SplitVariable,
@@ -66,7 +68,11 @@ class RaiseAttention(Pass):
         fused = getattr(target, "fused_ops", None)
         wanted = fused is not None and NAME in fused(context.options["description"])
         along = getattr(target, "masks_along_keys", None)
-        by_rows = wanted and along is not None and along(context.options["description"])
+
+        @functools.cache
+        def by_rows() -> bool:
+            return along is not None and along(context.options["description"])
+
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
@@ -76,7 +82,7 @@ class RaiseAttention(Pass):
                     lower_attention(block)
                     continue
                 for op in block.ops:
-                    if isinstance(op, StructuredOp):
+                    if any(map(_leads_to_softmax, op.operands[:2])):
                         raise_attention(op, resolver, context.constants, by_rows)
                 for op in block.ops:
                     if isinstance(op, Attention):
@@ -99,7 +105,7 @@ class _Match:
     root: Any
     resolver: DimResolver
     constants: ConstantStore
-    by_rows: bool
+    by_rows: Callable[[], bool]
     splits: dict[int, tuple[Dim, ...]]
     """Loops of the root that stand for several dims."""
     loops: dict[int, list[Var]] = field(default_factory=dict)
@@ -144,9 +150,11 @@ def is_product(op: Any) -> bool:
     )
 
 
-def raise_attention(op: Any, resolver: DimResolver, constants: ConstantStore, by_rows: bool) -> bool:
-    """Replace ``op`` when it is the product with the values; says whether it was. ``by_rows``: masks run
-    along keys."""
+def raise_attention(
+    op: Any, resolver: DimResolver, constants: ConstantStore, by_rows: Callable[[], bool]
+) -> bool:
+    """Replace ``op`` when it is the product with the values; says whether it was. ``by_rows``: whether masks
+    run along keys."""
     if not is_product(op) or len(op.reduction_dims) != 1:
         return False
     splits: dict[int, tuple[Dim, ...]] = {}
@@ -290,6 +298,21 @@ def _scores(
         at = Element(op.inputs[score], _input_forms(op, score, found.forms))
 
 
+def _leads_to_softmax(value: Value) -> bool:
+    """Elementwise ops, slices and reshapes with one user each, from a softmax: it may be weights."""
+    while value.has_one_use:
+        op: Any = value.owner
+        if isinstance(op, linalg_ext.Softmax):
+            return True
+        if isinstance(op, (tensor.ExpandShape, tensor.CollapseShape, tensor.ExtractSlice)) or (
+            isinstance(op, linalg.Generic) and len(op.inputs) == 1
+        ):
+            value = op.operands[0]
+        else:
+            return False
+    return False
+
+
 def _leads_to_product(value: Value) -> bool:
     """Elementwise ops and reshapes with one user each, from a product."""
     op: Any = value.defining_op
@@ -396,7 +419,9 @@ class _Builder:
                 lambda b, x: scalars.mul(b, x, scalars.constant(b, self.values.factor, f32)),
             )
         result.hint = root.results[0].hint
+        replaced = root.operands
         root.replace_by([result])
+        erase_unused_makers(replaced)
         return True
 
     @property
@@ -412,10 +437,11 @@ class _Builder:
     def _turned(self, builder: Builder, mask: Value, forms: list[Affine]) -> tuple[Value, list[Affine]]:
         """A mask of queries and keys whose last axis is not the one that kernels go along, turned."""
         rows = self._rows
-        last = [self.key] if self.match.by_rows else rows
+        if not _mentions_any(forms, self.key) or not any(_mentions_any(forms, v) for v in rows):
+            return mask, forms
+        last = [self.key] if self.match.by_rows() else rows
         axes = [i for i, form in enumerate(forms) if any(form == indexing.of(v) for v in last)]
-        both = _mentions_any(forms, self.key) and any(_mentions_any(forms, v) for v in rows)
-        if len(axes) != 1 or axes[0] == len(forms) - 1 or not both:
+        if len(axes) != 1 or axes[0] == len(forms) - 1:
             return mask, forms
         order = [i for i in range(len(forms)) if i != axes[0]] + axes
         dims = self.match.resolver.dims(mask)
@@ -473,8 +499,10 @@ def absorb_transpose(op: Attention, resolver: DimResolver) -> None:
     made = op.on(op.inputs, target, maps)
     builder.insert(made)
     made.results[0].hint = user.results[0].hint
+    replaced = (user.outputs[0], op.outputs[0])
     user.replace_by([made.results[0]])
     op.erase()
+    erase_unused_makers(replaced)
 
 
 def _drop_round_trip(value: Value) -> None:
