@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from iree_base.element_types import element_type
+from iree_target_llvm.testing import run_native, run_reference
+
+from .conftest import assert_close, compile_with, function
 
 
 def reduction(op: str, type: str, shape: tuple[int, ...], dims: tuple[int, ...], initial: str) -> str:
@@ -84,6 +87,46 @@ def test_kinds(
     # Sums of halves depend on the order; only the plain order is the interpreter's.
     tolerance = 2e-2 if type in ("f16", "bf16") else 1e-6
     check(reduction(op, type, shape, dims, initial), {0: a}, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("k", [4, 8, 16, 32, 64, 100])
+@pytest.mark.parametrize("body", ["product", "distance"])
+def test_sums_over_bytes(best: Any, k: int, body: str) -> None:
+    """LLVM has instructions for both; it once took one lane of theirs for the sum."""
+    steps = {
+        "product": """
+    %p = arith.extui %x : i8 to i32
+    %q = arith.extsi %y : i8 to i32
+    %m = arith.muli %p, %q : i32""",
+        "distance": """
+    %p = arith.extui %x : i8 to i32
+    %q = arith.extui %y : i8 to i32
+    %d = arith.subi %p, %q : i32
+    %m = math.absi %d : i32""",
+    }
+    text = f"""
+func.func @sums(%a: tensor<5x{k}xi8>, %b: tensor<{k}xi8>, %out: tensor<5xi32>) -> tensor<5xi32> {{
+  %z = arith.constant 0 : i32
+  %f = linalg.fill ins(%z : i32) outs(%out : tensor<5xi32>) -> tensor<5xi32>
+  %r = linalg.generic {{indexing_maps = [affine_map<(m, k) -> (m, k)>, affine_map<(m, k) -> (k)>,
+      affine_map<(m, k) -> (m)>], iterator_types = ["parallel", "reduction"]}}
+      ins(%a, %b : tensor<5x{k}xi8>, tensor<{k}xi8>) outs(%f : tensor<5xi32>) {{
+  ^bb0(%x: i8, %y: i8, %o: i32):{steps[body]}
+    %s = arith.addi %o, %m : i32
+    linalg.yield %s : i32
+  }} -> tensor<5xi32>
+  return %r : tensor<5xi32>
+}}"""
+    func = function(text)
+    rng = np.random.default_rng(k)
+    inputs = {
+        0: rng.integers(-128, 128, (5, k)).astype(np.int8),
+        1: rng.integers(-128, 128, k).astype(np.int8),
+    }
+    compiled = compile_with(func, best, "vector-loops")
+    assert compiled is not None
+    (got,), (expected,) = run_native(func, compiled, inputs), run_reference(func, inputs)
+    assert_close(got, expected)
 
 
 def test_nan_wins_in_extrema(check: Any) -> None:

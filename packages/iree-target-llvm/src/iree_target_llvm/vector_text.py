@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iree_core_ir.ir.types import i1
+from iree_core_ir.ir.types import FloatType, i1
 from iree_target_llvm.arith_text import extremum_text, number_extremum_text
 from iree_target_llvm.llvm_types import element_size, intrinsic_suffix, llvm_type, memory_type
 from iree_target_llvm.text_writer import TextWriter
@@ -175,7 +175,11 @@ def combine(p: TextWriter, kind: str, a: str, b: str, type: Any) -> str:
 
 
 def reduction(p: TextWriter, op: Any) -> str:
-    """Halves joined until one lane remains: the order is fixed."""
+    """Halves joined until one lane remains: the order is fixed.
+
+    Sums of integers have none, and halving is left to LLVM: behind ours it takes products of bytes for a
+    dot product whose first lane were the sum of all.
+    """
     from iree_core_ir.ir.types import VectorType
 
     kind = op.attributes["kind"].value
@@ -183,6 +187,9 @@ def reduction(p: TextWriter, op: Any) -> str:
     element = vector.type.element_type
     lanes = vector.type.shape[0]
     text = p.operand(vector)
+    if kind == "add" and not isinstance(element, FloatType) and lanes > 1:
+        name = f"llvm.vector.reduce.add.{intrinsic_suffix(vector.type)}"
+        return p.intrinsic(name, llvm_type(element), [(llvm_type(vector.type), text)])
     while lanes > 1:
         half = lanes // 2
         full = llvm_type(VectorType((lanes,), element))
