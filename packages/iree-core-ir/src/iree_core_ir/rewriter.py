@@ -309,10 +309,11 @@ def apply_patterns(
     Raises CoreIrError 11 when the patterns do not come to an end.
     """
     pattern_set = patterns if isinstance(patterns, PatternSet) else PatternSet(patterns)
-    ops = list(root.walk())
-    worklist = _Worklist(ops[1:] if start is None else [op for op in start if op is not root])
+    first = list(root.walk() if start is None else start)
+    worklist = _Worklist([op for op in first if op is not root])
     rewriter = Rewriter([worklist, *listeners])
-    budget = LIMIT_FACTOR * len(ops) + 1000
+    limit = budget = LIMIT_FACTOR * len(first) + 1000
+    counted = start is None
     changed = False
     last: Pattern | None = None
     while True:
@@ -334,10 +335,14 @@ def apply_patterns(
                     budget -= 1
                     last = candidate
                     break
+        if budget < 0 and not counted:  # what was changed first may concern everything
+            counted = True
+            more = LIMIT_FACTOR * sum(1 for _ in root.walk())
+            limit, budget = limit + more, budget + more
         if budget < 0:
             raise CoreIrError(
                 11,
-                f"in '{root.name}' after {LIMIT_FACTOR * len(ops) + 1000} rewrites",
+                f"in '{root.name}' after {limit} rewrites",
                 cause=f"last applied: {last!r} on '{op.name}'",
             )
 

@@ -39,6 +39,7 @@ class _Checks:
         "elementwise",
         "graph",
         "isolated",
+        "keys",
         "n_operands",
         "n_regions",
         "n_results",
@@ -54,6 +55,7 @@ class _Checks:
         "symbol_table",
         "symbol_uses",
         "terminator",
+        "valid",
     )
 
     def __init__(self, cls: type[Op]) -> None:
@@ -67,6 +69,11 @@ class _Checks:
         self.n_operands = len(signature.operands) if signature.n_variable_operands == 0 else -1
         self.n_results = len(signature.results) if signature.n_variable_results == 0 else -1
         self.attributes = tuple((f.key or f.name, f.cls, f.required, f.type) for f in signature.attributes)
+        self.keys = tuple(signature.inherent)
+        self.valid: set[Any] = set()
+        """Types, inherent attributes and counts that agree with the signature: as they are interned, what was
+        right once is right for every op that has the same.
+        """
         variadic = bool(signature.regions) and signature.regions[-1].arity != ONE
         self.n_regions = (len(signature.regions) - variadic, variadic)
         variadic = bool(signature.successors) and signature.successors[-1].arity != ONE
@@ -130,7 +137,17 @@ class Verifier:
             if op not in value.uses:
                 raise VerifyError(op, "is missing from the use list of an operand")
         if cls is not UnregisteredOp:
-            self._signature(op, checks)
+            get = op.attributes.get
+            signed = (
+                tuple([v.type for v in operands]),
+                tuple([v.type for v in op.results]),
+                tuple([get(k) for k in checks.keys]),
+                len(op.regions),
+                len(op.successors),
+            )
+            if signed not in checks.valid:
+                self._signature(op, checks)
+                checks.valid.add(signed)
             if checks.own:
                 self._own(op)
             if checks.symbol_hook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from iree_core_ir.canonicalize.shapes import cast_back, more_static, static_type
@@ -18,6 +19,7 @@ from iree_core_ir.ir.attributes import (
 from iree_core_ir.ir.declaration import segment_sizes
 from iree_core_ir.ir.known_values import known_attribute
 from iree_core_ir.ir.operation import Op, Value
+from iree_core_ir.ir.traits import CONSTANT_LIKE
 from iree_core_ir.ir.types import DYNAMIC, FloatType, IntegerType, ShapedType, TensorType
 from iree_core_ir.rewriter import Rewriter, pattern
 
@@ -225,7 +227,7 @@ def uniform_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
     """An input that is the same everywhere (filled, splat, a rank-0 constant) is a scalar of the body."""
     changed = False
     for value, argument in zip(op.inputs, op.body.args, strict=False):
-        if not argument.uses:
+        if not argument.uses or not _may_be_uniform(value.owner.__class__):
             continue
         scalar = _uniform(value, argument.type, rewriter)
         if scalar is not None:
@@ -238,6 +240,14 @@ def uniform_inputs(op: linalg.Generic, rewriter: Rewriter) -> bool:
 
 _SAME_ELEMENTS = (tensor.Cast, tensor.CollapseShape, tensor.ExpandShape, linalg.Broadcast)
 """What is the same everywhere stays so through these."""
+
+
+@functools.cache
+def _may_be_uniform(cls: type) -> bool:
+    """What an op of this class gives may be the same everywhere."""
+    return issubclass(cls, (*_SAME_ELEMENTS, linalg.Fill, tensor.Splat)) or (
+        issubclass(cls, Op) and CONSTANT_LIKE in cls.traits
+    )
 
 
 def _uniform(value: Value, element: Any, rewriter: Rewriter) -> Value | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -205,11 +206,17 @@ class CollapseShape(RuleOp, name="tensor.collapse_shape", traits=(PURE,)):
 
 
 def _check_reassociation(op: Op, expanded: TensorType, collapsed: TensorType, groups: Reassociation) -> None:
+    error = _reassociation_error(expanded, collapsed, groups)
+    if error is not None:
+        raise VerifyError(op, error)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _reassociation_error(expanded: TensorType, collapsed: TensorType, groups: Reassociation) -> str | None:
     error = reassociation_error(expanded.shape, collapsed.shape, groups)
     if error is None and expanded.element_type is not collapsed.element_type:
         error = "element types differ"
-    if error is not None:
-        raise VerifyError(op, error)
+    return error
 
 
 class ExpandShape(MixedIndexOp, name="tensor.expand_shape", traits=(PURE,)):
@@ -251,11 +258,9 @@ class ExpandShape(MixedIndexOp, name="tensor.expand_shape", traits=(PURE,)):
 
     def verify_op(self) -> None:
         _check_reassociation(self, self.result.type, self.src.type, self.groups)
-        if not compatible_shapes(shape_of(self.mixed_output_shape), self.result.type.shape):
-            raise VerifyError(
-                self,
-                f"output_shape {list(shape_of(self.mixed_output_shape))} does not fit {self.result.type}",
-            )
+        sizes = shape_of(self.mixed_output_shape)
+        if sizes != self.result.type.shape and not compatible_shapes(sizes, self.result.type.shape):
+            raise VerifyError(self, f"output_shape {list(sizes)} does not fit {self.result.type}")
 
 
 class Reshape(RuleOp, name="tensor.reshape", traits=(PURE,)):

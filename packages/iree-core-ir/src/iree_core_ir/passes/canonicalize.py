@@ -9,7 +9,6 @@ against each other.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -60,11 +59,11 @@ def sweep(root: Op, seen: Seen | None, max_iterations: int = 10) -> tuple[bool, 
     changed = False
     for _ in range(max_iterations):
         ops = list(root.walk())
-        looks = _looks(ops)
+        looks, edge = _compare(ops, seen.looks if seen is not None else {})
         dialects = frozenset([name.partition(".")[0] for name in {op.name for op in ops}])
         start = None
         if seen is not None and dialects <= seen.dialects:
-            start = _around(looks, seen.looks)
+            start = _around(ops, edge)
         again = False
         if start is None or start:
             patterns = _pattern_set(tuple(canonicalization_patterns(dialects)))
@@ -83,30 +82,38 @@ def _pattern_set(patterns: tuple[Any, ...]) -> PatternSet:
     return PatternSet(patterns)
 
 
-def _looks(ops: Iterable[Op]) -> dict[Op, Look]:
-    found: dict[Op, Look] = {}
-    for op in ops:
-        attributes, results = op.attributes, op.results
-        found[op] = (
-            op.operands,
-            attributes.copy() if attributes else None,
-            (results[0].type, len(results[0].uses))
-            if len(results) == 1
-            else [(r.type, len(r.uses)) for r in results],
-            op.parent,
-            op.prev,
-            op.successors,
-            [[(a.type, len(a.uses)) for a in b.args] for g in op.regions for b in g.blocks]
-            if op.regions
-            else None,
-        )
-    return found
-
-
-def _around(looks: dict[Op, Look], before: dict[Op, Look]) -> list[Op]:
-    """The ops that are not as before, and those around them, in the order they stand in."""
+def _compare(ops: list[Op], before: dict[Op, Look]) -> tuple[dict[Op, Look], list[Op]]:
+    """How the ops look, and which of them do not look as ``before``."""
+    looks: dict[Op, Look] = {}
+    edge: list[Op] = []
     known = before.get
-    edge = [op for op, look in looks.items() if known(op) != look]
+    look: Look
+    for op in ops:
+        attributes = op.attributes.copy() if op.attributes else None
+        results = op.results
+        if len(results) == 1 and not op.regions:
+            value = results[0]
+            look = op.operands, attributes, op.parent, op.prev, op.successors, value.type, len(value.uses)
+        else:
+            look = (
+                op.operands,
+                attributes,
+                op.parent,
+                op.prev,
+                op.successors,
+                [(r.type, len(r.uses)) for r in results],
+                [[(a.type, len(a.uses)) for a in b.args] for g in op.regions for b in g.blocks],
+            )
+        looks[op] = look
+        if known(op) != look:
+            edge.append(op)
+    return looks, edge
+
+
+def _around(ops: list[Op], edge: list[Op]) -> list[Op]:
+    """The ops of ``edge``, and those around them, in the order they stand in."""
+    if not edge:
+        return []
     found = set(edge)
     for _ in range(_LEVELS):
         further: list[Op] = []
@@ -122,6 +129,4 @@ def _around(looks: dict[Op, Look], before: dict[Op, Look]) -> list[Op]:
             if op is not None and op not in found:
                 found.add(op)
                 edge.append(op)
-    if len(found) == len(looks):
-        return list(looks)
-    return [op for op in looks if op in found]
+    return [op for op in ops if op in found]
