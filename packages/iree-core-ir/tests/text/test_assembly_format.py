@@ -37,7 +37,7 @@ from iree_core_ir.ir.operation import Block, Op, Region
 from iree_core_ir.ir.traits import SAME_OPERAND_TYPES, SAME_TYPE, TERMINATOR
 from iree_core_ir.ir.types import f32, i1, i32, i64, index
 from iree_core_ir.ir.unregistered import UnregisteredOp
-from iree_core_ir.text.assembly_format import print_function, source_of
+from iree_core_ir.text.assembly_format import parse_function, source_of
 from iree_core_ir.text.format_syntax import FormatError
 from iree_core_ir.text.parser import Parser, parse_ops
 from iree_core_ir.text.printer import print_op
@@ -334,4 +334,4 @@ def test_bad_formats_name_the_op(text: str, message: str) -> None:
         "Bad", (Op,), {"lhs": operand(f32), "rhs": operand(f32), "assembly_format": text}, name="bad.op"
     )
     with pytest.raises(FormatError, match=f"bad.op: .*{message}"):
-        print_function(cls)
+        parse_function(cls)

@@ -1,4 +1,4 @@
-"""Assembly formats compiled once per op class into Python functions that parse and print.
+"""Assembly formats compiled once per op class into Python functions that parse and print, each when needed.
 
 The generated source has no format left to interpret: ``arith.addf``'s parser is a dozen straight
 lines. ``source_of(cls)`` shows it.
@@ -10,9 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from iree_core_ir.ir.operation import Op
-from iree_core_ir.text.format_parse import ParseCompiler
-from iree_core_ir.text.format_print import PrintCompiler
-from iree_core_ir.text.format_syntax import FormatError, FormatSyntax
+from iree_core_ir.text.format_syntax import Element, FormatError, FormatSyntax
 
 _parsers: dict[type[Op], Callable[[Any], Op] | None] = {}
 _printers: dict[type[Op], Callable[[Op, Any], None] | None] = {}
@@ -26,7 +24,9 @@ def parse_function(cls: type[Op]) -> Callable[[Any], Op] | None:
         elif cls.assembly_format is None:
             _parsers[cls] = None
         else:
-            _parsers[cls] = _compile(cls)[0]
+            from iree_core_ir.text.format_parse import ParseCompiler
+
+            _parsers[cls] = _compiled(cls, ParseCompiler)
     return _parsers[cls]
 
 
@@ -38,23 +38,26 @@ def print_function(cls: type[Op]) -> Callable[[Op, Any], None] | None:
         elif cls.assembly_format is None:
             _printers[cls] = None
         else:
-            _printers[cls] = _compile(cls)[1]
+            from iree_core_ir.text.format_print import PrintCompiler
+
+            _printers[cls] = _compiled(cls, PrintCompiler)
     return _printers[cls]
 
 
 def source_of(cls: type[Op]) -> str:
     """The generated Python source of a class's parser and printer."""
+    from iree_core_ir.text.format_parse import ParseCompiler
+    from iree_core_ir.text.format_print import PrintCompiler
+
     assert cls.assembly_format is not None
     elements = FormatSyntax(cls.assembly_format).parse()
     return ParseCompiler(cls, elements).source() + "\n" + PrintCompiler(cls, elements).source()
 
 
-def _compile(cls: type[Op]) -> tuple[Callable[[Any], Op], Callable[[Op, Any], None]]:
+def _compiled(cls: type[Op], compiler: Callable[[type[Op], tuple[Element, ...]], Any]) -> Any:
+    """The function that ``compiler`` makes of the class's format."""
     assert cls.assembly_format is not None
     try:
-        elements = FormatSyntax(cls.assembly_format).parse()
-        parse = ParseCompiler(cls, elements).function()
-        print = PrintCompiler(cls, elements).function()
+        return compiler(cls, FormatSyntax(cls.assembly_format).parse()).function()
     except FormatError as error:
         raise FormatError(f"assembly format of {cls.name}: {error}") from None
-    return parse, print

@@ -65,7 +65,8 @@ def fuse_block(block: Block) -> None:
 
 def is_data_movement(op: StructuredOp) -> bool:
     """The body only passes one input on."""
-    return len(list(op.body)) == 1
+    body = op.body
+    return body.first is body.last
 
 
 def is_expensive(op: StructuredOp) -> bool:
@@ -78,22 +79,21 @@ def is_expensive(op: StructuredOp) -> bool:
 def _fusable_producer(consumer: linalg.Generic, value: Value, position: int) -> linalg.Generic | None:
     """The op that makes ``value``, input ``position`` of ``consumer``, if it can be computed there."""
     producer = value.owner
+    if not isinstance(producer, linalg.Generic) or producer.parent is not consumer.parent:
+        return None
+    moves = is_data_movement(producer)
     if (
-        not isinstance(producer, linalg.Generic)
-        or producer.parent is not consumer.parent
+        not (moves or fusion.only_used_by(value, consumer))
         or len(producer.results) != 1
         or value in consumer.outputs
         or fusion.kind_of(producer) != fusion.ELEMENTWISE
         or producer.has_index
         or producer.uses_output(0)
+        or not _keeps_extents(producer, consumer, position)
     ):
         return None
-    if not _keeps_extents(producer, consumer, position):
-        return None
-    if is_data_movement(producer):
+    if moves:
         return producer if _keeps_rows(producer, consumer) else None
-    if not fusion.only_used_by(value, consumer):
-        return None
     expensive = is_expensive(producer)
     grows = not consumer.indexing_maps[position].is_permutation
     if grows and (expensive or _grows_by_much(producer, consumer)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.builtin import ModuleOp
@@ -34,7 +34,7 @@ from iree_core_ir.ir.operation import Block, Op, Region, SymbolTable, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE
 from iree_core_ir.ir.types import TensorType, i64
 from iree_core_ir.pass_manager import Pass, PassContext
-from iree_core_ir.text.printer import print_op
+from iree_core_ir.passes.cse import structural_key
 from iree_flow import fusion
 from iree_flow.dialects import flow
 from iree_flow.dims import Dim, DimResolver
@@ -53,7 +53,7 @@ class OutlineDispatchRegions(Pass):
 
     def run(self, module: Op, context: PassContext) -> None:
         symbols = SymbolTable(module)
-        known: dict[str, SymbolRefAttr] = {}
+        known: dict[Any, SymbolRefAttr] = {}
         for function in [op for op in module.regions[0].block if isinstance(op, FuncOp)]:
             if not function.regions[0].blocks:
                 continue
@@ -89,7 +89,7 @@ class Outliner:
         resolver: DimResolver,
         base: str,
         symbols: SymbolTable,
-        known: dict[str, SymbolRefAttr],
+        known: dict[Any, SymbolRefAttr],
         function: FuncOp,
     ) -> None:
         self.region = region
@@ -252,8 +252,8 @@ class Outliner:
     def _executable(self, func: FuncOp) -> tuple[SymbolRefAttr, int]:
         name = func.attributes["sym_name"]
         func.attributes["sym_name"] = StringAttr("_")
-        text = print_op(func, locations=False)
-        found = self.known.get(text)
+        key = structural_key(func)
+        found = self.known.get(key)
         if found is not None:
             self._merge_location(found, func)
             func.drop_all_references()
@@ -268,7 +268,7 @@ class Outliner:
         module.regions[0].block.append(func)
         self.symbols.insert(executable, before=self.function)
         reference = SymbolRefAttr(self.base, name.value)  # type: ignore[attr-defined]
-        self.known[text] = reference
+        self.known[key] = reference
         return reference, 1
 
     def _merge_location(self, reference: SymbolRefAttr, func: FuncOp) -> None:
