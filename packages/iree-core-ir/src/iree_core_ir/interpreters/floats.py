@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -134,6 +133,8 @@ def fma_f64(a: Array, b: Array, c: Array) -> Array:
 
 
 def _fma_exact(a: float, b: float, c: float) -> float:
+    from fractions import Fraction
+
     exact = Fraction(a) * Fraction(b) + Fraction(c)
     if exact == 0:
         return a * b + c

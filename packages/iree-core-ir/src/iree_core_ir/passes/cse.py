@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from iree_core_ir.ir.dominance import dominator_tree
 from iree_core_ir.ir.effects import is_dead, is_pure
-from iree_core_ir.ir.location import fuse
+from iree_core_ir.ir.location import Location, fuse
 from iree_core_ir.ir.operation import Block, Op, Region
 from iree_core_ir.ir.traits import ISOLATED
 from iree_core_ir.pass_manager import Pass, PassContext
@@ -29,7 +29,11 @@ class Cse(Pass):
 
 def merge_equal_ops(root: Op) -> bool:
     """Merge equal ops inside ``root``; tells whether there were any."""
-    return _Merger().regions(root)
+    merger = _Merger()
+    merger.regions(root)
+    for op, others in merger.merged.items():
+        op.location = fuse((op.location, *others))
+    return merger.changed
 
 
 _SEVERAL: Any = object()
@@ -48,13 +52,14 @@ class _Merger:
         self.exact: dict[Any, Op] = {}
         self.undo: list[_Undo] = []
         """(table, key, what it held before), to leave a block again."""
+        self.merged: dict[Op, list[Location]] = {}
+        """Ops that stand for others -> where those came from."""
         self.changed = False
 
-    def regions(self, op: Op) -> bool:
+    def regions(self, op: Op) -> None:
         for region in op.regions:
             if region.blocks:
                 self._region(op, region)
-        return self.changed
 
     def _region(self, op: Op, region: Region) -> None:
         saved = self.rough, self.exact
@@ -123,7 +128,7 @@ class _Merger:
         if first is None:
             self._enter(self.exact, key, op)
             return
-        first.location = fuse((first.location, op.location))
+        self.merged.setdefault(first, []).append(op.location)
         op.replace_by(first.results)
         self.changed = True
 
