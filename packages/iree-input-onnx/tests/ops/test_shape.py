@@ -263,6 +263,25 @@ def test_sizes_are_products_in_f32(agree, scale):
     agree(one_node("Resize", inputs, {"mode": "nearest"}, constants=["s"]), [inputs["x"]])
 
 
+@pytest.mark.parametrize("nearest", ["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])
+@pytest.mark.parametrize(
+    ("coordinates", "size", "wanted"),
+    [("asymmetric", 7, 16), ("half_pixel", 20, 6), ("half_pixel", 14, 19), ("half_pixel", 3, 5)],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_positions_between_two_pixels(agree, nearest, coordinates, size, wanted, known):
+    """Position 8 of 7 to 16 pixels is 3.5, but 3.4999998 in f32."""
+    x = tensor(1, 1, 1, size)
+    inputs = {"x": x, "r": None, "s": None, "n": np.array([1, 1, 1, wanted])}
+    attributes = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": coordinates,
+        "nearest_mode": nearest,
+    }
+    dims = {"x": list(x.shape) if known else [1, 1, 1, None]}
+    agree(one_node("Resize", inputs, attributes, constants=["n"], dims=dims), [x])
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize("coordinates", ["asymmetric", "half_pixel"])
 def test_resize_of_unknown_sizes(agree, mode, coordinates):

@@ -70,9 +70,19 @@ def source_positions(axis: Axis, mode: str, number: Any = np.float64) -> Array:
     raise ValueError(f"unknown coordinate_transformation_mode '{mode}'")
 
 
+TIE = 1e-6
+"""Positions this near the middle between two pixels are there, as in onnxruntime: f32 may miss 3.5."""
+
+
+def _ties(x: Array) -> Array:
+    """Positions of which those near the middle between two pixels are there."""
+    middle = np.floor(x) + 0.5
+    return np.where(np.abs(x - middle) < TIE, middle, x)
+
+
 _NEAREST: dict[str, Callable[[Array], Array]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "round_prefer_floor": lambda x: np.ceil(_ties(x) - 0.5),
+    "round_prefer_ceil": lambda x: np.floor(_ties(x) + 0.5),
     "floor": np.floor,
     "ceil": np.ceil,
 }
@@ -314,9 +324,8 @@ def _dynamic_axis(
 
     def body(builder: Builder, out: Scalar) -> Scalar:
         here = [body_index(builder, i) for i in range(x.rank)]
-        at = Scalar.from_index(builder, here[axis]).to(F64)
-        n = Scalar.from_index(builder, source).to(F64)
-        m = Scalar.from_index(builder, target).to(F64)
+        number = F32 if mode == "nearest" else F64
+        at, n, m = (Scalar.from_index(builder, index).to(number) for index in (here[axis], source, target))
         factor = at.like(scale) if scale is not None else m / n
         if coordinates == "align_corners":
             position = (m > 1).select(at * (n - 1) / (m - 1), at.like(0))
@@ -334,6 +343,9 @@ def _dynamic_axis(
 
         if mode == "nearest":
             how = node.string("nearest_mode", "floor")
+            if how.startswith("round"):
+                middle = position.apply(math.Floor) + 0.5
+                position = ((position - middle).abs() < TIE).select(middle, position)
             rounded = {
                 "floor": lambda: position.apply(math.Floor),
                 "ceil": lambda: position.apply(math.Ceil),
