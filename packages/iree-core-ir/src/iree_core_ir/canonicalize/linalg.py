@@ -363,7 +363,7 @@ def copy_over_copy(op: linalg.Copy, rewriter: Rewriter) -> bool:
 
 
 def _reads_cast(op: Op) -> bool:
-    return any(isinstance(value.owner, tensor.Cast) for value in op.operands)
+    return tensor.Cast in [value.owner.__class__ for value in op.operands]
 
 
 @pattern(StructuredOp)

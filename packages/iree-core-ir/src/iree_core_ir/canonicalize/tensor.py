@@ -70,12 +70,11 @@ def static_generate(op: tensor.Generate, rewriter: Rewriter) -> bool:
 
 @pattern(tensor.ExtractSlice)
 def static_extract_slice(op: tensor.ExtractSlice, rewriter: Rewriter) -> bool:
-    offsets, sizes, strides = (staticize(m) for m in (op.mixed_offsets, op.mixed_sizes, op.mixed_strides))
-    if not (
-        _changed(op.mixed_offsets, offsets)
-        or _changed(op.mixed_sizes, sizes)
-        or _changed(op.mixed_strides, strides)
-    ):
+    if len(op.operands) == 1:
+        return False
+    given = op.mixed_offsets, op.mixed_sizes, op.mixed_strides
+    offsets, sizes, strides = (staticize(m) for m in given)
+    if not any(map(_changed, given, (offsets, sizes, strides))):
         return False
     if _negative(sizes) or _negative(offsets):
         return False
@@ -92,12 +91,11 @@ def static_extract_slice(op: tensor.ExtractSlice, rewriter: Rewriter) -> bool:
 
 @pattern(tensor.InsertSlice)
 def static_insert_slice(op: tensor.InsertSlice, rewriter: Rewriter) -> bool:
-    offsets, sizes, strides = (staticize(m) for m in (op.mixed_offsets, op.mixed_sizes, op.mixed_strides))
-    if not (
-        _changed(op.mixed_offsets, offsets)
-        or _changed(op.mixed_sizes, sizes)
-        or _changed(op.mixed_strides, strides)
-    ):
+    if len(op.operands) == 2:
+        return False
+    given = op.mixed_offsets, op.mixed_sizes, op.mixed_strides
+    offsets, sizes, strides = (staticize(m) for m in given)
+    if not any(map(_changed, given, (offsets, sizes, strides))):
         return False
     if _negative(sizes) or _negative(offsets):
         return False
@@ -195,9 +193,9 @@ def static_concat(op: tensor.Concat, rewriter: Rewriter) -> bool:
         new = rewriter.create(tensor.Concat, dim, inputs).result
         rewriter.replace(op, cast_back(rewriter, new, op.result.type))
         return True
-    inferred = tensor.Concat.make(dim, op.inputs)
-    new_type = static_type(op.result.type, inferred.result.type.shape)
-    inferred.drop_all_references()
+    new_type = op.result.type
+    if not new_type.is_static:
+        new_type = static_type(new_type, tensor.concat_shape(dim, [v.type.shape for v in op.inputs]))
     if new_type is op.result.type:
         if len(op.inputs) == 1:
             rewriter.replace(op, cast_back(rewriter, op.inputs[0], op.result.type))
@@ -558,8 +556,10 @@ def rank_zero_slice(op: Any, rewriter: Rewriter) -> bool:
 def pad_of_fill(op: tensor.Pad, rewriter: Rewriter) -> bool:
     """A filled tensor padded with the same value is a larger filled tensor."""
     inner = op.source.defining_op
+    if not isinstance(inner, linalg.Fill) or op.nofold is not None:
+        return False
     padding = op.constant_padding
-    if not isinstance(inner, linalg.Fill) or padding is None or op.nofold is not None:
+    if padding is None:
         return False
     value = inner.inputs[0]
     same = padding is value or (

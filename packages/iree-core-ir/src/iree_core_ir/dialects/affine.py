@@ -153,7 +153,7 @@ class DelinearizeIndex(_BasisOp, name="affine.delinearize_index", traits=(PURE,)
 
     @property
     def basis(self) -> tuple[Mixed, ...]:
-        return join(self.static_basis, self.dynamic_basis)
+        return join(self.static_basis.values, self.dynamic_basis)
 
     @property
     def has_outer_bound(self) -> bool:
@@ -187,7 +187,7 @@ class LinearizeIndex(_BasisOp, name="affine.linearize_index", traits=(PURE,)):
 
     @property
     def basis(self) -> tuple[Mixed, ...]:
-        return join(self.static_basis, self.dynamic_basis)
+        return join(self.static_basis.values, self.dynamic_basis)
 
 
 def materialize_constant(value: Attribute, type: Type) -> Op:

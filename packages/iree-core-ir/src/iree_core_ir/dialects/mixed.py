@@ -32,15 +32,17 @@ def dynamic_part(mixed: Iterable[Mixed]) -> list[Value]:
     return [m for m in mixed if isinstance(m, Value)]
 
 
-def join(static: Iterable[int], dynamic: Sequence[Value]) -> tuple[Mixed, ...]:
+def join(static: Sequence[int], dynamic: Sequence[Value]) -> tuple[Mixed, ...]:
     """The mixed list of a static attribute and the operands that fill its marks."""
+    if not dynamic and DYNAMIC_INDEX not in static:
+        return tuple(static)
     values = iter(dynamic)
     return tuple(next(values) if s == DYNAMIC_INDEX else s for s in static)
 
 
 def shape_of(mixed: Iterable[Mixed]) -> tuple[int, ...]:
     """A type's shape for mixed sizes: DYNAMIC where the size is a value."""
-    return tuple(DYNAMIC if isinstance(m, Value) else int(m) for m in mixed)
+    return tuple([DYNAMIC if isinstance(m, Value) else int(m) for m in mixed])
 
 
 def staticize(mixed: Iterable[Mixed]) -> tuple[Mixed, ...]:

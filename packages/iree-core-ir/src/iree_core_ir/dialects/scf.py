@@ -284,15 +284,15 @@ class ForAll(Op, name="scf.forall", traits=(RECURSIVE_EFFECTS, SINGLE_BLOCK, LOO
 
     @property
     def lower(self) -> tuple[Mixed, ...]:
-        return join(self.static_lower, self.dynamic_lower)
+        return join(self.static_lower.values, self.dynamic_lower)
 
     @property
     def upper(self) -> tuple[Mixed, ...]:
-        return join(self.static_upper, self.dynamic_upper)
+        return join(self.static_upper.values, self.dynamic_upper)
 
     @property
     def step(self) -> tuple[Mixed, ...]:
-        return join(self.static_step, self.dynamic_step)
+        return join(self.static_step.values, self.dynamic_step)
 
 
 class ReduceReturn(Op, name="scf.reduce.return", traits=(TERMINATOR, RETURN_LIKE)):

@@ -19,12 +19,9 @@ class SliceOp(MixedIndexOp):
     ``static_offsets static_sizes static_strides``; this base reads them.
     """
 
-    @property
-    def _segments(self) -> tuple[tuple[Value, ...], tuple[Value, ...], tuple[Value, ...]]:
-        fields = self.signature.fields
-        groups: list[Any] = [fields[name] for name in ("offsets", "sizes", "strides")]
-        offsets, sizes, strides = (group.slice(self) for group in groups)
-        return offsets, sizes, strides
+    offsets: Any
+    sizes: Any
+    strides: Any
 
     def _static(self, name: str) -> tuple[int, ...]:
         attribute = self.attributes[name]
@@ -33,15 +30,15 @@ class SliceOp(MixedIndexOp):
 
     @property
     def mixed_offsets(self) -> tuple[Mixed, ...]:
-        return join(self._static("static_offsets"), self._segments[0])
+        return join(self._static("static_offsets"), self.offsets)
 
     @property
     def mixed_sizes(self) -> tuple[Mixed, ...]:
-        return join(self._static("static_sizes"), self._segments[1])
+        return join(self._static("static_sizes"), self.sizes)
 
     @property
     def mixed_strides(self) -> tuple[Mixed, ...]:
-        return join(self._static("static_strides"), self._segments[2])
+        return join(self._static("static_strides"), self.strides)
 
     def dropped_dims(self, reduced: Sequence[int]) -> frozenset[int] | None:
         """Which of the slice's dims the value of shape ``reduced`` lacks; None when it is no reduction."""

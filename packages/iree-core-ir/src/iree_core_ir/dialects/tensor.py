@@ -418,7 +418,7 @@ class Concat(RuleOp, name="tensor.concat", traits=(PURE,)):
     def make(cls, dim: int, inputs: Sequence[Value], result_type: TensorType | None = None) -> Self:
         if result_type is None:
             first = inputs[0].type
-            result_type = first.with_shape(_concat_shape(dim, [v.type.shape for v in inputs]))
+            result_type = first.with_shape(concat_shape(dim, [v.type.shape for v in inputs]))
         return cls(inputs, [result_type], {"dim": IntegerAttr(dim, i64)})
 
     def verify_op(self) -> None:
@@ -439,7 +439,8 @@ class Concat(RuleOp, name="tensor.concat", traits=(PURE,)):
                 raise VerifyError(self, f"sizes of dim {axis} differ: {sizes} and {out.shape[axis]}")
 
 
-def _concat_shape(dim: int, shapes: Sequence[Sequence[int]]) -> list[int]:
+def concat_shape(dim: int, shapes: Sequence[Sequence[int]]) -> list[int]:
+    """The shape of tensors of these shapes joined along ``dim``."""
     joined = []
     for axis, sizes in enumerate(zip(*shapes, strict=True)):
         known = [s for s in sizes if s != DYNAMIC]
