@@ -359,6 +359,19 @@ def test_one_query() -> None:
     assert op.loops.rows == ()
 
 
+def test_what_is_no_attention_leaves_no_user_behind() -> None:
+    """Scores of one column, whose keys have no row of their own: the attention made of them is not valid."""
+    p = Program()
+    x, w, v = p.argument(120, 5), p.argument(5, 1), p.argument(4, 2)
+    scores = p.reshape(p.product(x, w), "[[0, 1], [2]]", (30, 4, 1))
+    text = p.text(p.product(p.softmax(p.reshape(scores, "[[0], [1, 2]]", (30, 4))), v))
+    module = run(text, FuseElementwise(), RaiseAttention(), target=TARGET, description=None)
+    same(text, module, *floats((120, 5), (5, 1), (4, 2)))
+    assert NAME not in names(module)
+    standing = set(module.walk())
+    assert all(user in standing for op in standing for value in op.results for user in value.users)
+
+
 def test_scores_that_are_used_elsewhere_stay() -> None:
     p = Program()
     q, k, v = p.argument(2, 5, 4), p.argument(2, 7, 4), p.argument(2, 7, 3)

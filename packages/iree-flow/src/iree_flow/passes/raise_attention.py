@@ -409,6 +409,7 @@ class _Builder:
         try:
             made.verify_op()
         except VerifyError:
+            made.drop_all_references()
             return False
         builder.insert(made)
         result = self._shaped(builder, made.results[0], output)
