@@ -12,6 +12,7 @@ from iree_base import debug
 from iree_core_ir.dialects.func import ReturnOp
 from iree_core_ir.errors import CoreIrError, VerifyError
 from iree_core_ir.garbage import frozen_gc
+from iree_core_ir.ir.attributes import UNIT
 from iree_core_ir.pass_manager import Pass, PassContext, PassManager, find_pass, make_pass, parse_pipeline
 from iree_core_ir.passes import PASSES
 from iree_core_ir.text.parser import parse_module
@@ -152,3 +153,58 @@ def test_garbage_collection_rests_and_comes_back() -> None:
     with pytest.raises(VerifyError):
         PassManager([Breaks()]).run(parse_module(TEXT))
     assert gc.isenabled()
+
+
+@dataclass
+class Counts(Pass):
+    """Leaves the module alone, and says so (or not)."""
+
+    name: ClassVar[str] = "counts"
+    settles: ClassVar[bool] = True
+    says: bool | None = False
+
+    def run(self, module: Any, context: PassContext) -> bool | None:
+        context.report("counts", self.text)
+        return self.says
+
+
+def runs(*passes: Pass, context: PassContext | None = None) -> int:
+    context = PassContext() if context is None else context
+    PassManager(passes, verify_each=False).run(parse_module(TEXT), context)
+    return len(context.reports.get("counts", ()))
+
+
+def test_a_pass_that_settles_waits_for_a_change() -> None:
+    class Changes(Pass):
+        name = "changes"
+
+        def run(self, module: Any, context: PassContext) -> bool | None:
+            return None
+
+    assert runs(Counts(), Counts()) == 1
+    assert runs(Counts(None), Counts(None)) == 1
+    assert runs(Counts(), Counts(None), Counts()) == 3, "another one changed the module, or does not know"
+    assert runs(Counts(), Changes(), Counts()) == 2
+    assert runs(Counts(), Everything(), Counts()) == 2
+
+
+def test_what_is_settled_is_remembered_by_module() -> None:
+    context = PassContext()
+    assert runs(Counts(), context=context) == 1
+    assert runs(Counts(), context=context) == 2, "another module"
+
+
+def test_verification_does_not_take_a_pass_at_its_word() -> None:
+    class Lies(Pass):
+        name = "lies"
+
+        def run(self, module: Any, context: PassContext) -> bool:
+            for op in module.walk():
+                op.attributes["changed"] = UNIT
+            return False
+
+    PassManager([Lies()], verify_each=False).run(parse_module(TEXT))
+    with pytest.raises(VerifyError, match=r"after lies: .*said to leave"):
+        PassManager([Lies()], verify_each=True).run(parse_module(TEXT))
+    context = PassManager([Counts(), Counts()], verify_each=True).run(parse_module(TEXT))
+    assert context.reports["counts"] == ["counts", "counts"], "checked though it is settled"

@@ -27,6 +27,9 @@ from iree_core_ir.errors import CoreIrError, VerifyError
 from iree_core_ir.garbage import frozen_gc
 from iree_core_ir.ir.operation import Op
 
+SETTLED = "settled"
+"""Where the memory holds, for each module, the passes that would leave it as it is: see ``Pass.settles``."""
+
 
 @dataclass
 class PassContext:
@@ -43,6 +46,11 @@ class PassContext:
     times: list[tuple[str, float]] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
 
+    def settled(self, module: Op) -> set[str]:
+        """The passes, as text, that would leave the module as it is."""
+        found: set[str] = self.memory.setdefault(SETTLED, {}).setdefault(module, set())
+        return found
+
     def report(self, topic: str, entry: Any) -> None:
         """Add an entry (JSON values) to a report."""
         self.reports.setdefault(topic, []).append(entry)
@@ -53,8 +61,11 @@ class Pass:
     """One transformation of a module. Subclasses set ``name`` and implement ``run``."""
 
     name: ClassVar[str] = ""
+    settles: ClassVar[bool] = False
+    """Run on what it left, it changes nothing: until another pass changes the module it is not run again."""
 
-    def run(self, module: Any, context: PassContext) -> None:
+    def run(self, module: Any, context: PassContext) -> bool | None:
+        """Transform ``module``. False says that it is as it was; a pass that does not know says nothing."""
         raise NotImplementedError(type(self).__name__)
 
     @property
@@ -223,7 +234,7 @@ class PassManager:
         with frozen_gc():
             for current in self.passes:
                 start = time.perf_counter()
-                current.run(module, context)
+                (_run_checked if each else _run)(current, module, context)
                 seconds = time.perf_counter() - start
                 context.times.append((current.name, seconds))
                 debug.log(debug.PASSES, f"{current.name:<32} {seconds * 1e3:9.2f} ms")
@@ -237,6 +248,35 @@ class PassManager:
                 if each or (self.verify_end and current is self.passes[-1]):
                     _verify_after(module, current, verify)
         return context
+
+
+def _run(current: Pass, module: Op, context: PassContext) -> None:
+    """Run a pass if it is not known to change nothing."""
+    settled = context.settled(module)
+    if current.text in settled:
+        return
+    if current.run(module, context) is not False:
+        settled.clear()
+    if current.settles:
+        settled.add(current.text)
+
+
+def _run_checked(current: Pass, module: Op, context: PassContext) -> None:
+    """Run a pass in any case. What is said to stay as it is must: raises VerifyError otherwise."""
+    from iree_core_ir.passes.cse import structural_key
+
+    same = current.text in context.settled(module)
+    context.settled(module).discard(current.text)
+    before = structural_key(module)
+    said = current.run(module, context)
+    if said is not False and not same:
+        context.settled(module).clear()
+    elif structural_key(module) != before:
+        error = VerifyError(module, "the pass has changed what it said to leave as it was")
+        error.after = current.text
+        raise error
+    if current.settles:
+        context.settled(module).add(current.text)
 
 
 def _verify_after(module: Op, current: Pass, verify: Callable[[Op], None]) -> None:

@@ -31,22 +31,25 @@ EXACT = 1 << 24
 RESHAPES = ("tensor.collapse_shape", "tensor.expand_shape")
 
 
-def multiply_exactly(op: Any, constants: ConstantStore, resolver: DimResolver) -> None:
-    """Rewrite the product ``op`` if its operands are dequantized, with one scale each, and few are summed."""
+def multiply_exactly(op: Any, constants: ConstantStore, resolver: DimResolver) -> bool:
+    """Rewrite the product ``op`` if its operands are dequantized, with one scale each, and few are summed.
+
+    Tells whether it is.
+    """
     if (
         op.name not in NAMES
         or op.outputs[0].type.element_type is not f32
         or not is_zero_filled(op.outputs[0])
     ):
-        return
+        return False
     factors = [quantized(v, constants) for v in op.inputs]
     depth = op.inputs[0].type.shape[-1]
     if not all(factor is not None and _is_plain(factor, constants) for factor in factors):
-        return
+        return False
     found = [factor for factor in factors if factor is not None]
     largest = depth * math.prod(_largest(factor) for factor in found)
     if depth <= 0 or largest > EXACT:
-        return
+        return False
     builder = Builder.before_op(op)
     builder.location = op.location
     integers = [_centred(factor, op.inputs[i], builder, resolver) for i, factor in enumerate(found)]
@@ -59,6 +62,7 @@ def multiply_exactly(op: Any, constants: ConstantStore, resolver: DimResolver) -
         return result
 
     op.replace_by([linalg.elementwise(builder, [product.results[0]], scaled)])
+    return True
 
 
 def _is_plain(factor: Quantized, constants: ConstantStore) -> bool:

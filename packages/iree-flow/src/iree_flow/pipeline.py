@@ -97,6 +97,7 @@ def stream(module: Any, session: Session) -> None:
 def executable(module: Any, session: Session) -> None:
     """Every executable is compiled by its target, in parallel and through the cache."""
     executables.compile_executables(module, session)
+    session.changed()
 
 
 def hal(module: Any, session: Session) -> None:

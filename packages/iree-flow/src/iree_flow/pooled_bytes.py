@@ -22,22 +22,25 @@ from iree_flow.quantized import quantized
 SPATIAL = (2, 3)
 
 
-def pool_bytes(op: Any, constants: ConstantStore, resolver: DimResolver) -> None:
-    """Rewrite the max pooling ``op`` of images ``[N][C][H][W]`` if it reads dequantized bytes."""
+def pool_bytes(op: Any, constants: ConstantStore, resolver: DimResolver) -> bool:
+    """Rewrite the max pooling ``op`` of images ``[N][C][H][W]`` if it reads dequantized bytes.
+
+    Tells whether it does.
+    """
     if fill_number(op.outputs[0]) != -math.inf:
-        return
+        return False
     outer = unpadded(op.inputs[0], -math.inf, SPATIAL)
     if outer is None:
-        return
+        return False
     value, low, high = outer
     found = quantized(value, constants)
     dequantization: Any = value.defining_op
     if found is None or found.moves or dequantization.n_inputs != 1:
-        return
+        return False
     if not isinstance(found.scale, float) or not 0 < found.scale < math.inf:
-        return
+        return False
     if not isinstance(found.zero_point, int) or not _meets_image(op, value.type.shape[2:], low, high):
-        return
+        return False
     builder = Builder.before_op(op)
     builder.location = op.location
     least = builder.insert(arith.Constant.of(-128 if found.signed else 0, i8)).result
@@ -67,6 +70,7 @@ def pool_bytes(op: Any, constants: ConstantStore, resolver: DimResolver) -> None
         region,
     )
     op.replace_by([made.results[0]])
+    return True
 
 
 def _meets_image(op: Any, size: Sequence[int], low: Sequence[int], high: Sequence[int]) -> bool:

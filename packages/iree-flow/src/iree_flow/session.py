@@ -8,7 +8,7 @@ from typing import Any
 
 from iree_base.records import field, record
 from iree_core_ir.constants import ConstantStore
-from iree_core_ir.pass_manager import Pass, PassContext, PassManager
+from iree_core_ir.pass_manager import SETTLED, Pass, PassContext, PassManager
 from iree_core_ir.plugins import find_target
 from iree_flow.errors import FlowError
 from iree_flow.options import CompileOptions
@@ -90,6 +90,10 @@ class Session:
     def run(self, module: Any, *passes: Pass) -> None:
         """Run passes over the module; it is verified at the end of a phase (always, with IREE_VERIFY)."""
         PassManager(list(passes), verify_end=False).run(module, self.context())
+
+    def changed(self) -> None:
+        """Something else than a pass changed modules: passes that would have left them alone may not now."""
+        self.memory.pop(SETTLED, None)
 
     def progress(self, event: str, done: int, total: int, text: str) -> None:
         if self.options.progress is not None:

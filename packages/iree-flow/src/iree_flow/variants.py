@@ -94,6 +94,7 @@ def share_constants(parts: Sequence[Part], session: Session) -> None:
             values: Any = [row[i] for row in rows]
             segment = stream.ConstantSegment.make(f"{SHARED}_{number}", values, offsets, size)
             SymbolTable(module).insert(segment, before=module.regions[0].block.first)
+    session.changed()
 
 
 def _constants(

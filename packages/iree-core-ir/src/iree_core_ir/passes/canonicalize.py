@@ -38,11 +38,13 @@ class Canonicalize(Pass):
     """Bring ops into their canonical form. ``max_iterations`` bounds the sweeps over the module."""
 
     name: ClassVar[str] = "canonicalize"
+    settles: ClassVar[bool] = True
     max_iterations: int = 10
 
-    def run(self, module: Any, context: PassContext) -> None:
+    def run(self, module: Any, context: PassContext) -> bool:
         memory = context.memory.setdefault(self.name, {})
-        _, memory[module] = sweep(module, memory.get(module), self.max_iterations)
+        changed, memory[module] = sweep(module, memory.get(module), self.max_iterations)
+        return changed
 
 
 def canonicalize(root: Op, max_iterations: int = 10) -> bool:

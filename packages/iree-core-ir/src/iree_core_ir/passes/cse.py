@@ -22,9 +22,10 @@ class Cse(Pass):
     """Merge equal pure ops."""
 
     name: ClassVar[str] = "cse"
+    settles: ClassVar[bool] = True
 
-    def run(self, module: Any, context: PassContext) -> None:
-        merge_equal_ops(module)
+    def run(self, module: Any, context: PassContext) -> bool:
+        return merge_equal_ops(module)
 
 
 def merge_equal_ops(root: Op) -> bool:

@@ -23,9 +23,12 @@ class Inline(Pass):
     name: ClassVar[str] = "inline"
     max_ops: int = 0
 
-    def run(self, module: Any, context: PassContext) -> None:
-        for table in [op for op in module.walk() if SYMBOL_TABLE in op.traits]:
-            inline_calls(table, self.max_ops)
+    def run(self, module: Any, context: PassContext) -> bool:
+        tables = [op for op in module.walk() if SYMBOL_TABLE in op.traits]
+        changed = False
+        for table in tables:
+            changed |= inline_calls(table, self.max_ops)
+        return changed
 
 
 def inline_calls(table: Op, max_ops: int = 0) -> bool:

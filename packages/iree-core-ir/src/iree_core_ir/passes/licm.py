@@ -17,8 +17,8 @@ class Licm(Pass):
 
     name: ClassVar[str] = "licm"
 
-    def run(self, module: Any, context: PassContext) -> None:
-        hoist_invariant_code(module)
+    def run(self, module: Any, context: PassContext) -> bool:
+        return hoist_invariant_code(module)
 
 
 def hoist_invariant_code(root: Op) -> bool:

@@ -18,8 +18,8 @@ class SymbolDce(Pass):
 
     name: ClassVar[str] = "symbol-dce"
 
-    def run(self, module: Any, context: PassContext) -> None:
-        erase_unused_symbols(module)
+    def run(self, module: Any, context: PassContext) -> bool:
+        return erase_unused_symbols(module)
 
 
 def symbol_references(op: Op) -> Iterator[SymbolRefAttr]:

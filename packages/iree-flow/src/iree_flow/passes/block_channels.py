@@ -34,23 +34,26 @@ class BlockChannels(Pass):
     always: bool = False
     """Block every region that holds a dense convolution, even one that does not pay."""
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
         lanes = self.lanes
         if lanes is None:
             ask = getattr(context.options["target"], "channel_block", None)
             lanes = ask(context.options["description"]) if ask is not None else None
         if lanes is None:
-            return
+            return False
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
-                    generalize_elementwise(block)
+                    changed |= generalize_elementwise(block)
                     blocks = ChannelBlocks(lanes, resolver, context.constants)
-                    _block(block, blocks, self.always)
+                    changed |= _block(block, blocks, self.always)
+        return changed
 
 
-def _block(block: Block, blocks: ChannelBlocks, always: bool) -> None:
+def _block(block: Block, blocks: ChannelBlocks, always: bool) -> bool:
+    """Block what pays; tells whether any op could be."""
     nodes: list[Node] = []
     made: set[Value] = set()
     for op in block:
@@ -59,6 +62,8 @@ def _block(block: Block, blocks: ChannelBlocks, always: bool) -> None:
             nodes.append(node)
             if node.result is not None:
                 made.add(node.result)
+    if not nodes:
+        return False
     nodes = absorb_gates(nodes)
     chosen: set[int] = set()
     for region in regions(nodes):
@@ -81,6 +86,7 @@ def _block(block: Block, blocks: ChannelBlocks, always: bool) -> None:
         # An op that makes no image is replaced already.
         for op in node.ops[node.result is None :]:
             _retire(op, node, blocks)
+    return True
 
 
 def _clean(nodes: list[Node], lanes: int) -> set[Value]:

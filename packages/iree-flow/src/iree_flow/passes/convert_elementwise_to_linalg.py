@@ -25,7 +25,8 @@ from iree_flow.symbolic_dims import argument_dim_names
 class ConvertElementwiseToLinalg(Pass):
     name: ClassVar[str] = "convert-elementwise-to-linalg"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
@@ -35,6 +36,8 @@ class ConvertElementwiseToLinalg(Pass):
                     if ELEMENTWISE in op.traits and not isinstance(op, arith.Constant):
                         if any(isinstance(r.type, TensorType) for r in op.results):
                             _convert(op, resolver)
+                            changed = True
+        return changed
 
 
 def _convert(op: Op, resolver: DimResolver) -> None:

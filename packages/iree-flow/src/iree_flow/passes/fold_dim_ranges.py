@@ -23,15 +23,17 @@ from iree_flow.dim_ranges import Range, RangeAnalysis
 class FoldDimRanges(Pass):
     name: ClassVar[str] = "fold-dim-ranges"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 analysis = RangeAnalysis(function)
                 for op in list(function.walk()):
                     if op.name in _EXTREMES:
-                        _fold_extreme(op, analysis)
+                        changed |= _fold_extreme(op, analysis)
                     elif isinstance(op, arith.CmpI):
-                        _fold_comparison(op, analysis)
+                        changed |= _fold_comparison(op, analysis)
+        return changed
 
 
 _EXTREMES: dict[str, tuple[bool, bool]] = {
@@ -50,21 +52,23 @@ def _ranges(op: Op, analysis: RangeAnalysis, signed: bool) -> tuple[Range, Range
     return a, b
 
 
-def _fold_extreme(op: Op, analysis: RangeAnalysis) -> None:
+def _fold_extreme(op: Op, analysis: RangeAnalysis) -> bool:
     minimum, signed = _EXTREMES[op.name]
     found = _ranges(op, analysis, signed)
     if found is None:
-        return
+        return False
     a, b = found
     kept: Value | None = None
     if a.high <= b.low:
         kept = op.operands[0 if minimum else 1]
     elif b.high <= a.low:
         kept = op.operands[1 if minimum else 0]
-    if kept is not None:
-        if kept.hint is None:
-            kept.hint = op.results[0].hint
-        op.replace_by([kept])
+    if kept is None:
+        return False
+    if kept.hint is None:
+        kept.hint = op.results[0].hint
+    op.replace_by([kept])
+    return True
 
 
 def _less(a: Range, b: Range) -> bool | None:
@@ -95,12 +99,14 @@ _DECIDE: dict[str, Callable[[Range, Range], bool | None]] = {
 }
 
 
-def _fold_comparison(op: Any, analysis: RangeAnalysis) -> None:
+def _fold_comparison(op: Any, analysis: RangeAnalysis) -> bool:
     predicate = op.predicate_name
     signed = predicate in ("eq", "ne") or predicate.startswith("s")
     found = _ranges(op, analysis, signed)
     if found is None:
-        return
+        return False
     answer = _DECIDE[predicate if predicate in _DECIDE else predicate[1:]](*found)
-    if answer is not None:
-        op.replace_by([Builder.before_op(op).insert(arith.Constant.of(answer, i1)).result])
+    if answer is None:
+        return False
+    op.replace_by([Builder.before_op(op).insert(arith.Constant.of(answer, i1)).result])
+    return True

@@ -33,26 +33,33 @@ _CHEAP_MATH = frozenset({"math.absf", "math.absi", "math.fma", "math.floor", "ma
 class FuseElementwise(Pass):
     name: ClassVar[str] = "fuse-elementwise"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 for block in function.regions[0].blocks:
-                    fuse_block(block)
+                    changed |= fuse_block(block)
+        return changed
 
 
-def generalize_elementwise(block: Block) -> None:
-    """Named elementwise ops and data movement as ``linalg.generic``."""
+def generalize_elementwise(block: Block) -> bool:
+    """Named elementwise ops and data movement as ``linalg.generic``; tells whether there were any."""
+    changed = False
     for op in block.ops:
         if not isinstance(op, StructuredOp) or isinstance(op, (linalg.Generic, linalg.Fill)):
             continue
         if fusion.kind_of(op) == fusion.ELEMENTWISE:
             made = linalg.generalize(op, Builder.before_op(op))
             op.replace_by(list(made.results))
+            changed = True
+    return changed
 
 
-def fuse_block(block: Block) -> None:
-    """Fuse until nothing changes; consumers in program order, so chains collapse in one sweep."""
-    generalize_elementwise(block)
+def fuse_block(block: Block) -> bool:
+    """Fuse until nothing changes; consumers in program order, so chains collapse in one sweep. Tells whether
+    anything changed.
+    """
+    changed = generalize_elementwise(block)
     for op in block.ops:
         if isinstance(op, linalg.Generic) and fusion.kind_of(op) in (fusion.ELEMENTWISE, fusion.REDUCTION):
             current = op
@@ -61,6 +68,8 @@ def fuse_block(block: Block) -> None:
                 if fused is None:
                     break
                 current = fused
+                changed = True
+    return changed
 
 
 def is_data_movement(op: StructuredOp) -> bool:

@@ -24,20 +24,25 @@ from iree_flow.symbolic_dims import argument_dim_names
 class GatherFirst(Pass):
     name: ClassVar[str] = "gather-first"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
                 for block in function.regions[0].blocks:
-                    _block(block, resolver)
+                    changed |= _block(block, resolver)
+        return changed
 
 
-def _block(block: Block, resolver: DimResolver) -> None:
+def _block(block: Block, resolver: DimResolver) -> bool:
+    changed = False
     for op in list(block):
         if isinstance(op, linalg_ext.Gather) and isinstance(op.results[0].type, TensorType):
             made = op.inputs[0].defining_op
             if isinstance(made, linalg.Generic) and _is_table(made):
                 _swap(op, made, resolver)
+                changed = True
+    return changed
 
 
 def _is_table(op: linalg.Generic) -> bool:

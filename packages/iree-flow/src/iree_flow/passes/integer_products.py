@@ -38,20 +38,25 @@ class IntegerProducts(Pass):
     always: bool = False
     """Whatever the target says."""
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for block, resolver in integer_blocks(module, context, self.always):
-            _block(block, context, resolver)
+            changed |= _block(block, context, resolver)
+        return changed
 
 
-def _block(block: Block, context: PassContext, resolver: DimResolver) -> None:
+def _block(block: Block, context: PassContext, resolver: DimResolver) -> bool:
+    changed = False
     unsigned: dict[Value, Value] = {}
     for op in list(block):
         if op.name in COLUMNS:
             product = _Product.of(op, context)
             if product is not None:
                 product.rewrite(resolver, unsigned)
+                changed = True
                 continue
-        multiply_exactly(op, context.constants, resolver)
+        changed |= multiply_exactly(op, context.constants, resolver)
+    return changed
 
 
 @dataclass

@@ -44,7 +44,8 @@ from iree_flow.symbolic_dims import argument_dim_names
 class JoinSiblings(Pass):
     name: ClassVar[str] = "join-siblings"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
@@ -53,6 +54,8 @@ class JoinSiblings(Pass):
                 for op in block.ops:
                     if isinstance(op, Attention):
                         _Joiner(op, resolver, context.constants).run()
+                        changed = True
+        return changed
 
 
 @dataclass

@@ -27,12 +27,16 @@ from iree_flow.dialects import flow
 class LowerControlFlow(Pass):
     name: ClassVar[str] = "lower-control-flow"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for op in module.regions[0].block:
             if isinstance(op, FuncOp) and op.regions[0].blocks:
                 to_branches(op.regions[0])
-                return_early(op.regions[0])
-                carry_sizes(op.regions[0])
+                if len(op.regions[0].blocks) > 1:
+                    return_early(op.regions[0])
+                    carry_sizes(op.regions[0])
+                    changed = True
+        return changed
 
 
 def to_branches(region: Region) -> None:

@@ -31,10 +31,11 @@ LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 class PatchProducts(Pass):
     name: ClassVar[str] = "patch-products"
 
-    def run(self, module: Op, context: PassContext) -> None:
-        for op in list(module.walk()):
-            if op.name == "linalg.conv_2d_nchw_fchw" and _is_patches(op):
-                _rewrite(op)
+    def run(self, module: Op, context: PassContext) -> bool:
+        found = [op for op in module.walk() if op.name == "linalg.conv_2d_nchw_fchw" and _is_patches(op)]
+        for op in found:
+            _rewrite(op)
+        return bool(found)
 
 
 def _is_patches(op: Any) -> bool:

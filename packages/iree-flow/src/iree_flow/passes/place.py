@@ -22,7 +22,7 @@ from iree_flow.report import PlacementRow
 class Place(Pass):
     name: ClassVar[str] = "place"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
         report = context.options.get("report")
         refused: list[str] = []
         for target, description in context.options["targets"]:
@@ -37,6 +37,7 @@ class Place(Pass):
                 cause=f"targets refuse {len(refused)} op(s)",
                 hint="choose another target with --target, or install one that supports them",
             )
+        return False
 
 
 def _ask(target: Any, description: Any, module: Op) -> tuple[list[str], list[PlacementRow]]:

@@ -63,7 +63,7 @@ MOST_SPLITS = 4
 class RaiseAttention(Pass):
     name: ClassVar[str] = "raise-attention"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
         target = context.options.get("target")
         fused = getattr(target, "fused_ops", None)
         wanted = fused is not None and NAME in fused(context.options["description"])
@@ -73,29 +73,36 @@ class RaiseAttention(Pass):
         def by_rows() -> bool:
             return along is not None and along(context.options["description"])
 
+        changed = False
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
             resolver = DimResolver(function.regions[0].block, argument_dim_names(function))
             for block in function.regions[0].blocks:
                 if not wanted:
-                    lower_attention(block)
+                    changed |= lower_attention(block)
                     continue
                 for op in block.ops:
                     if any(map(_leads_to_softmax, op.operands[:2])):
                         raise_attention(op, resolver, context.constants, by_rows)
+                        changed = True  # reshapes at least, which an attention that cannot be leaves behind
                 for op in block.ops:
                     if isinstance(op, Attention):
                         absorb_transpose(op, resolver)
+                        changed = True
+        return changed
 
 
-def lower_attention(block: Block) -> None:
-    """Attentions as products and softmax."""
+def lower_attention(block: Block) -> bool:
+    """Attentions as products and softmax; tells whether there were any."""
+    changed = False
     for op in block.ops:
         if isinstance(op, Attention):
             values = op.decompose(Builder.before_op(op))
             if values is not None:
                 op.replace_by(values)
+            changed = True
+    return changed
 
 
 @dataclass

@@ -57,20 +57,24 @@ _RENAMES = ("tensor.collapse_shape", "tensor.expand_shape", "tensor.cast", "tens
 class ReadOnHost(Pass):
     name: ClassVar[str] = "read-on-host"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 entry = function.regions[0].block
                 for block in function.regions[0].blocks:
                     for op in block.ops:
                         if isinstance(op, tensor.Extract) and op.operands[0].owner is not entry:
-                            _read(op, entry)
+                            changed |= _read(op, entry)
+        return changed
 
 
-def _read(op: tensor.Extract, entry: Block) -> None:
+def _read(op: tensor.Extract, entry: Block) -> bool:
     reader = _Reader(entry, Builder.before_op(op))
-    if reader.ops_of(op.operands[0]) <= MAX_OPS:
-        op.replace_by([reader.number(op.operands[0])])
+    if reader.ops_of(op.operands[0]) > MAX_OPS:
+        return False
+    op.replace_by([reader.number(op.operands[0])])
+    return True
 
 
 class _Reader:

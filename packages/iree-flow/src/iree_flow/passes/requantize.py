@@ -56,23 +56,30 @@ class Requantize(Pass):
     floats: bool = False
     """Also what is quantized from numbers that are no scaled integers."""
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for block, resolver in integer_blocks(module, context, self.always):
-            _block(block, context.constants, resolver, self.floats)
+            changed |= _block(block, context.constants, resolver, self.floats)
+        return changed
 
 
-def _block(block: Block, constants: ConstantStore, resolver: DimResolver, floats: bool) -> None:
+def _block(block: Block, constants: ConstantStore, resolver: DimResolver, floats: bool) -> bool:
+    changed = False
     for op in block.ops:
         if op.name == "linalg.pooling_nchw_max":
-            pool_bytes(op, constants, resolver)
+            changed |= pool_bytes(op, constants, resolver)
     tracer = Tracer(constants)
     for op in block.ops:
         rounding = _rounding(op)
-        found = None if rounding is None else _quantization(op, rounding, tracer)
+        if rounding is None:
+            continue
+        found = _quantization(op, rounding, tracer)
         if found is not None:
             found.rewrite(constants, resolver)
-        elif floats and rounding is not None:
+        elif floats:
             rounding.rewrite(op)
+        changed |= found is not None or floats
+    return changed
 
 
 @dataclass

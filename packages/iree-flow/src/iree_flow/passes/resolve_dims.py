@@ -22,7 +22,8 @@ from iree_flow.symbolic_dims import argument_dim_names
 class ResolveDims(Pass):
     name: ClassVar[str] = "resolve-dims"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        found = False
         for function in module.regions[0].block:
             if not isinstance(function, FuncOp) or not function.regions[0].blocks:
                 continue
@@ -33,6 +34,8 @@ class ResolveDims(Pass):
                     for inner in list(op.walk()):
                         if isinstance(inner, tensor.Dim):
                             _resolve(inner, resolver)
+                            found = True
+        return found
 
 
 def _resolve(op: tensor.Dim, resolver: DimResolver) -> None:

@@ -27,7 +27,8 @@ from iree_flow.symbolic_dims import argument_dim_names
 class SimplifyElementReads(Pass):
     name: ClassVar[str] = "simplify-element-reads"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 names = argument_dim_names(function)
@@ -35,13 +36,15 @@ class SimplifyElementReads(Pass):
                 for block in function.regions[0].blocks:
                     for op in block.ops:
                         if isinstance(op, linalg.Generic):
-                            _simplify(op, block, resolver)
+                            changed |= _simplify(op, block, resolver)
+        return changed
 
 
-def _simplify(op: linalg.Generic, block: Block, resolver: DimResolver) -> None:
+def _simplify(op: linalg.Generic, block: Block, resolver: DimResolver) -> bool:
+    """Tells whether there were reads: asking for sizes may make ops too."""
     reads = [inner for inner in op.body if isinstance(inner, tensor.Extract)]
     if not reads:
-        return
+        return False
     extents = [_known(resolver.dims(value)[axis]) for value, axis in fusion.extents(op)]
     found: list[tuple[tensor.Extract, AffineMap]] = []
     for read in reads:
@@ -56,6 +59,7 @@ def _simplify(op: linalg.Generic, block: Block, resolver: DimResolver) -> None:
             found.append((read, AffineMap(len(extents), 0, exprs)))
     if found:
         _with_inputs(op, found)
+    return True
 
 
 def _known(dim: Dim) -> Dim:

@@ -32,13 +32,15 @@ ROOTS = frozenset({fusion.CONTRACTION, fusion.REDUCTION})
 class SinkReshapes(Pass):
     name: ClassVar[str] = "sink-reshapes"
 
-    def run(self, module: Op, context: PassContext) -> None:
+    def run(self, module: Op, context: PassContext) -> bool:
+        changed = False
         for function in module.regions[0].block:
             if isinstance(function, FuncOp) and function.regions[0].blocks:
                 names = argument_dim_names(function)
                 resolver = DimResolver(function.regions[0].block, names)
                 for block in function.regions[0].blocks:
-                    _Sinker(block, resolver).run()
+                    changed |= _Sinker(block, resolver).run()
+        return changed
 
 
 class _Sinker:
@@ -48,37 +50,41 @@ class _Sinker:
         self.chain: set[Value] = set()
         """Results of contractions and reductions, and of elementwise ops already moved behind them."""
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Tells whether anything changed."""
+        changed = False
         for op in self.block.ops:
             kind = fusion.kind_of(op)
             if kind in ROOTS:
                 self.chain.update(op.results)
             elif kind == fusion.ELEMENTWISE and isinstance(op, linalg.Generic):
-                self._elementwise(op)
+                changed |= self._elementwise(op)
+        return changed
 
-    def _elementwise(self, op: linalg.Generic) -> None:
+    def _elementwise(self, op: linalg.Generic) -> bool:
         if len(op.outputs) != 1 or op.has_index or op.uses_output(0):
-            return
+            return False
         n = len(op.iterator_types)
         identity = AffineMap.identity(n)
         if op.indexing_maps[-1] is not identity:
-            return
+            return False
         for value, map in zip(op.inputs, op.indexing_maps, strict=False):
             if map is not identity:
                 continue
             if value in self.chain and fusion.only_used_by(value, op):
                 self.chain.update(op.results)
-                return
+                return False
             expand = value.defining_op
             if isinstance(expand, tensor.ExpandShape) and fusion.only_used_by(value, op):
                 if expand.src in self.chain and fusion.only_used_by(expand.src, expand):
                     if self._sink(op, expand):
-                        return
+                        return True
             if isinstance(expand, tensor.CollapseShape) and is_unit_reshape(expand):
                 alone = fusion.only_used_by(value, op) and fusion.only_used_by(expand.operands[0], expand)
                 if expand.operands[0] in self.chain and alone:
                     self._sink_below_collapse(op, expand)
-                    return
+                    return True
+        return False
 
     def _sink(self, op: linalg.Generic, expand: tensor.ExpandShape) -> bool:
         groups = [list(g) for g in expand.groups]
