@@ -143,6 +143,27 @@ def test_broken_links_are_found() -> None:
         verify(function)
 
 
+def test_that_an_op_was_valid_says_nothing_of_others() -> None:
+    """What was right is remembered by types and attributes: any other is checked."""
+    block = Block([f32, f32, i32])
+    x, y, n = block.args
+    module = parse_module(
+        "func.func @f(%a: f32, %b: f32) -> f32 { %s = arith.addf %a, %b : f32 return %s : f32 }"
+    )
+    verify(module)
+    verify(parse_module(str(module)))
+    for operands, results, attributes in (
+        ([x, n], [f32], {}),
+        ([x, y], [i32], {}),
+        ([x, y], [f32, f32], {}),
+        ([x], [f32], {}),
+        ([x, y], [f32], {"fastmath": FloatAttr(1.0, f32)}),
+    ):
+        with pytest.raises(VerifyError):
+            verify(arith.AddF(operands, results, dict(attributes)))
+        verify(arith.AddF([x, y], [f32]))
+
+
 def test_value_of_an_erased_op() -> None:
     function = FuncOp.make("f", [], [])
     block = function.body.block

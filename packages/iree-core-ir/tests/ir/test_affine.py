@@ -92,3 +92,17 @@ def test_maps() -> None:
     assert sum_map.evaluate((np.arange(3), 1))[0].tolist() == [1, 2, 3]
     assert (D0 + S0).dims_used() == {0}
     assert sum_map.dims_used() == {0, 1} and projection.dims_used() == {0, 2}
+
+
+@given(st.integers(0, 3), st.lists(st.one_of(st.integers(0, 2), st.just(None)), max_size=4))
+def test_what_a_map_is_follows_from_its_results(n_dims: int, picked: list[int | None]) -> None:
+    positions = [p if p is None or p < n_dims else None for p in picked]
+    map = AffineMap(n_dims, 0, [7 if p is None else AffineDim(p) for p in positions])
+    plain = None not in positions
+    assert map.dim_positions() == tuple(positions)
+    assert map.dims_used() == {p for p in positions if p is not None}
+    assert map.is_projected_permutation == (plain and len(set(positions)) == len(positions))
+    assert map.is_permutation == (plain and sorted(positions) == list(range(n_dims)))  # type: ignore[type-var]
+    assert map.is_identity == (map is AffineMap.identity(n_dims)) == (positions == list(range(n_dims)))
+    if plain:
+        assert map is AffineMap.select(n_dims, positions)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from iree_core_ir.ir.location import FusedLoc
 from iree_core_ir.passes.cse import merge_equal_ops
 from iree_core_ir.text.parser import parse_module
+from iree_core_ir.verifier import verify
 
 Transform = Callable[[str, str, str], None]
 
@@ -94,6 +95,39 @@ def test_effects_and_functions_are_left_alone(transform: Transform) -> None:
     )
 
 
+def test_what_a_region_saw_is_forgotten_behind_it() -> None:
+    """Ops that read the same but differ in attributes, met in a region first."""
+    module = parse_module(
+        """
+        func.func @f(%c: i1, %x: i32, %y: i32) -> (i1, i1, i1, i1) {
+          %a = arith.cmpi slt, %x, %y : i32
+          %r = scf.if %c -> (i1) {
+            %b = arith.cmpi sgt, %x, %y : i32
+            %d = arith.cmpi slt, %x, %y : i32
+            %e = arith.cmpi sgt, %x, %y : i32
+            %f = arith.andi %b, %d : i1
+            %g = arith.ori %f, %e : i1
+            scf.yield %g : i1
+          } else {
+            scf.yield %c : i1
+          }
+          %h = arith.cmpi sgt, %x, %y : i32
+          %i = arith.cmpi slt, %x, %y : i32
+          %j = arith.cmpi sgt, %x, %y : i32
+          return %r, %h, %i, %j : i1, i1, i1, i1
+        }"""
+    )
+    assert merge_equal_ops(module)
+    verify(module)
+    compares = [op for op in module.walk() if op.name == "arith.cmpi"]
+    assert [op.attributes["predicate"].value for op in compares] == [2, 4, 4]  # type: ignore[attr-defined]
+    inner = compares[1].parent_op
+    assert inner is not None and inner.name == "scf.if"
+    (last,) = (op for op in module.walk() if op.name == "func.return")
+    assert [v.owner for v in last.operands[1:]] == [compares[2], compares[0], compares[2]]
+    assert not merge_equal_ops(module)
+
+
 def test_equal_bodies_merge() -> None:
     text = """
         #id = affine_map<(d0) -> (d0)>
@@ -136,3 +170,13 @@ def test_merged_ops_keep_both_locations() -> None:
     (op,) = (op for op in module.walk() if op.name == "arith.addf")
     assert isinstance(op.location, FusedLoc)
     assert op.location.user_text() == "first, second"
+
+
+def test_the_locations_of_many_equal_ops_are_joined_in_order() -> None:
+    lines = "".join(f'%v{i} = arith.addf %x, %x : f32 loc("l{i}")\n' for i in range(20))
+    names = ", ".join(f"%v{i}" for i in range(20))
+    types = ", ".join(["f32"] * 20)
+    module = parse_module(f"func.func @f(%x: f32) -> ({types}) {{\n{lines}return {names} : {types}\n}}")
+    merge_equal_ops(module)
+    (op,) = (op for op in module.walk() if op.name == "arith.addf")
+    assert op.location.user_text() == ", ".join(f"l{i}" for i in range(20))
