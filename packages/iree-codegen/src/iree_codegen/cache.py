@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -132,8 +133,10 @@ def _source_digest(module: str) -> str:
     spec = importlib.util.find_spec(module)
     digest = hashlib.blake2b(digest_size=16)
     for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-        root = Path(location)
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root)).encode())
-            digest.update(path.read_bytes())
+        for folder, _, names in sorted(os.walk(location)):
+            for name in sorted(name for name in names if name.endswith(".py")):
+                path = os.path.join(folder, name)
+                digest.update(path[len(location) :].encode())
+                with open(path, "rb") as file:
+                    digest.update(file.read())
     return digest.hexdigest()

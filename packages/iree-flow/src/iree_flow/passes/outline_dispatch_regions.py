@@ -105,34 +105,33 @@ class Outliner:
         body = self.region.body.block
         terminator = body.terminator
         returned = list(terminator.operands)
-        self._capture(body)
+        inner = [op for outer in body for op in outer.walk()]
+        self._capture(inner)
         destinations = [self._destination(value) for value in returned]
         ties = [d if isinstance(d, int) else flow.UNTIED for d in destinations]
         result_dims = [self.resolver.dims(result) for result in self.region.results]
         for value in (*self.args.tensors, *self.region.results):
             self._add_dims(value)
-        func = self._function(body, returned, destinations, result_dims)
+        func = self._function(body, inner, returned, destinations, result_dims)
         reference, made = self._executable(func)
         self._dispatch(reference, ties, result_dims)
         return made
 
     # -- what comes in -----------------------------------------------------------------------
 
-    def _capture(self, body: Block) -> None:
+    def _capture(self, ops: Sequence[Op]) -> None:
+        """What the region's ``ops`` use and do not define."""
         inside: set[Value] = set()
-        for op in body:
-            for inner in op.walk():
-                inside.update(inner.results)
-                for region in inner.regions:
-                    for block in region.blocks:
-                        inside.update(block.args)
-        seen: dict[Value, None] = {}
-        for op in body:
-            for inner in op.walk():
-                for value in inner.operands:
-                    if value not in inside:
-                        seen[value] = None
-        for value in seen:
+        used: dict[Value, None] = {}
+        for op in ops:
+            used.update(dict.fromkeys(op.operands))
+            inside.update(op.results)
+            for region in op.regions:
+                for block in region.blocks:
+                    inside.update(block.args)
+        for value in used:
+            if value in inside:
+                continue
             (self.args.tensors if isinstance(value.type, TensorType) else self.args.scalars).append(value)
 
     def _add_dims(self, value: Value) -> None:
@@ -164,6 +163,7 @@ class Outliner:
     def _function(
         self,
         body: Block,
+        inner: Sequence[Op],
         returned: list[Value],
         destinations: list[tuple[Op, int] | int | None],
         result_dims: list[list[Dim]],
@@ -184,10 +184,9 @@ class Outliner:
         attributes += [{} for _ in scalars]
         for op in list(body):
             entry.append(op.detach())
-        for op in list(entry):
-            for inner in op.walk():
-                if any(v in mapping for v in inner.operands):
-                    inner.set_operands([mapping.get(v, v) for v in inner.operands])
+        for op in inner:
+            if any(v in mapping for v in op.operands):
+                op.set_operands([mapping.get(v, v) for v in op.operands])
         final = entry.terminator
         values = list(returned)
         positions: list[int] = []
@@ -209,11 +208,9 @@ class Outliner:
         location = self.region.location  # of the ops it computes, not of the constants cloned in
         final.erase()
         entry.append(ReturnOp.make(*values)).location = location
-        self._resolve_dims(entry)
+        self._resolve_dims(entry, [op for op in inner if isinstance(op, tensor.Dim)])
         _erase_dead(entry)
-        _forget_names(entry)
-        name = f"{self.base}_{_root_name(entry)}"
-        func: FuncOp = FuncOp.make(name, [a.type for a in entry.args], [v.type for v in values])
+        func: FuncOp = FuncOp.make("_", [a.type for a in entry.args], [v.type for v in values])
         func.regions[0].blocks[:] = []
         func.regions[0].append(entry)
         func.attributes["arg_attrs"] = ArrayAttr([DictAttr(a) for a in attributes])
@@ -231,43 +228,43 @@ class Outliner:
                 found.append(len(self.args.tensors) + self.args.scalars.index(self.resolver.value(dim)))
         return DenseArrayAttr(i64, found)
 
-    def _resolve_dims(self, entry: Block) -> None:
+    def _resolve_dims(self, entry: Block, ops: Sequence[tensor.Dim]) -> None:
         """Replace ``tensor.dim`` of arguments by the arguments that hold the dims."""
-        for op in list(entry):
-            for inner in list(op.walk()):
-                if not isinstance(inner, tensor.Dim) or inner.operands[0] not in entry.args:
-                    continue
-                axis = known_integer(inner.operands[1])
-                position = entry.args.index(inner.operands[0])
-                if axis is None or position >= len(self.args.tensors):
-                    continue
-                dim = self.resolver.dims(self.args.tensors[position])[axis]
-                if isinstance(dim, Value) and dim in self.args.scalars:
-                    arg = entry.args[len(self.args.tensors) + self.args.scalars.index(dim)]
-                    inner.results[0].replace_all_uses_with(arg)
-                    inner.erase()
+        for op in ops:
+            if op.operands[0] not in entry.args:
+                continue
+            axis = known_integer(op.operands[1])
+            position = entry.args.index(op.operands[0])
+            if axis is None or position >= len(self.args.tensors):
+                continue
+            dim = self.resolver.dims(self.args.tensors[position])[axis]
+            if isinstance(dim, Value) and dim in self.args.scalars:
+                arg = entry.args[len(self.args.tensors) + self.args.scalars.index(dim)]
+                op.results[0].replace_all_uses_with(arg)
+                op.erase()
 
     # -- the executable and the dispatch -------------------------------------------------------
 
     def _executable(self, func: FuncOp) -> tuple[SymbolRefAttr, int]:
-        name = func.attributes["sym_name"]
-        func.attributes["sym_name"] = StringAttr("_")
+        """``func``, named, in an executable of its own; or the executable that computes the same."""
         key = structural_key(func)
         found = self.known.get(key)
         if found is not None:
             self._merge_location(found, func)
             func.drop_all_references()
             return found, 0
-        func.attributes["sym_name"] = name
+        entry = func.regions[0].block
+        _forget_names(entry)
+        name = func.attributes["sym_name"] = StringAttr(f"{self.base}_{_root_name(entry)}")
         executable = flow.Executable.make(self.base)
         executable.location = func.location
         block = executable.body.block
-        block.append(flow.ExecutableExport.make(name.value)).location = func.location  # type: ignore[attr-defined]
+        block.append(flow.ExecutableExport.make(name.value)).location = func.location
         module = block.append(ModuleOp(regions=[Region([Block()])]))
         module.location = func.location
         module.regions[0].block.append(func)
         self.symbols.insert(executable, before=self.function)
-        reference = SymbolRefAttr(self.base, name.value)  # type: ignore[attr-defined]
+        reference = SymbolRefAttr(self.base, name.value)
         self.known[key] = reference
         return reference, 1
 
