@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_core_ir.ir.attributes import Type
@@ -21,37 +22,29 @@ from iree_core_ir.ir.types import (
 )
 from iree_input_onnx.errors import UNSUPPORTED_TYPE, OnnxError
 
-_ROWS: tuple[tuple[int, str, str], ...] = (
-    (1, "float", "f32"),
-    (2, "uint8", "ui8"),
-    (3, "int8", "i8"),
-    (4, "uint16", "ui16"),
-    (5, "int16", "i16"),
-    (6, "int32", "i32"),
-    (7, "int64", "i64"),
-    (8, "string", ""),
-    (9, "bool", "i1"),
-    (10, "float16", "f16"),
-    (11, "double", "f64"),
-    (12, "uint32", "ui32"),
-    (13, "uint64", "ui64"),
-    (14, "complex64", "complex<f32>"),
-    (15, "complex128", "complex<f64>"),
-    (16, "bfloat16", "bf16"),
-    (17, "float8e4m3fn", "f8E4M3FN"),
-    (18, "float8e4m3fnuz", "f8E4M3FNUZ"),
-    (19, "float8e5m2", "f8E5M2"),
-    (20, "float8e5m2fnuz", "f8E5M2FNUZ"),
-    (21, "uint4", "ui4"),
-    (22, "int4", "i4"),
-    (23, "float4e2m1", ""),
-    (24, "float8e8m0", ""),
-    (25, "uint2", ""),
-    (26, "int2", ""),
-)
-"""(``TensorProto.DataType``, its name, the element type or nothing)."""
-_ONNX_NAMES = {code: name for code, name, _ in _ROWS}
-_NAMES = {code: name for code, _, name in _ROWS if name}
+_NAMES: dict[int, str] = {
+    TensorProto.FLOAT: "f32",
+    TensorProto.UINT8: "ui8",
+    TensorProto.INT8: "i8",
+    TensorProto.UINT16: "ui16",
+    TensorProto.INT16: "i16",
+    TensorProto.INT32: "i32",
+    TensorProto.INT64: "i64",
+    TensorProto.BOOL: "i1",
+    TensorProto.FLOAT16: "f16",
+    TensorProto.DOUBLE: "f64",
+    TensorProto.UINT32: "ui32",
+    TensorProto.UINT64: "ui64",
+    TensorProto.COMPLEX64: "complex<f32>",
+    TensorProto.COMPLEX128: "complex<f64>",
+    TensorProto.BFLOAT16: "bf16",
+    TensorProto.FLOAT8E4M3FN: "f8E4M3FN",
+    TensorProto.FLOAT8E4M3FNUZ: "f8E4M3FNUZ",
+    TensorProto.FLOAT8E5M2: "f8E5M2",
+    TensorProto.FLOAT8E5M2FNUZ: "f8E5M2FNUZ",
+    TensorProto.UINT4: "ui4",
+    TensorProto.INT4: "i4",
+}
 _CODES = {name: code for code, name in _NAMES.items()}
 
 F16, BF16, F32, F64 = (element_type(n) for n in ("f16", "bf16", "f32", "f64"))
@@ -61,7 +54,10 @@ UI8, UI16, UI32, UI64 = (element_type(n) for n in ("ui8", "ui16", "ui32", "ui64"
 
 def code_name(code: int) -> str:
     """How ONNX calls a data type code."""
-    return _ONNX_NAMES.get(code, f"data type {code}")
+    try:
+        return str(TensorProto.DataType.Name(code)).lower()
+    except ValueError:
+        return f"data type {code}"
 
 
 def from_code(code: int, where: str) -> ElementType:

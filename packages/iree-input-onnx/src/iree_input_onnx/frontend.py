@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import onnx
+
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_input_onnx.importer import import_model
-from iree_input_onnx.reader import is_model, read
+from iree_input_onnx.reader import read
 
 
 class OnnxFrontend:
@@ -20,7 +22,7 @@ class OnnxFrontend:
 
     def recognizes(self, source: Any) -> bool:
         """True when ``source`` looks like ONNX; nothing is read but the first bytes of bytes."""
-        if is_model(source):
+        if isinstance(source, onnx.ModelProto):
             return True
         if isinstance(source, (bytes, bytearray, memoryview)):
             head = bytes(memoryview(source).cast("B")[:2])

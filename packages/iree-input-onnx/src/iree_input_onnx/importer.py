@@ -12,23 +12,22 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import onnx
+
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import builtin, func
 from iree_core_ir.ir.attributes import ArrayAttr, StringAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.location import NameLoc
-from iree_input_onnx import messages
 from iree_input_onnx.carried import RanksDiffer
 from iree_input_onnx.conditional import lower_if_and_rest
 from iree_input_onnx.control_flow import LOWERINGS
 from iree_input_onnx.dims import Expr
-from iree_input_onnx.elements import onnx_name, storage_name
+from iree_input_onnx.elements import onnx_name, storage_name, to_code
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import INVALID_GRAPH, UNSUPPORTED, OnnxError, Unsupported
-from iree_input_onnx.messages import Function, Graph, SparseTensor
 from iree_input_onnx.node import Node, attribute_value, check_schema, find_schema
 from iree_input_onnx.reader import MAX_RANK, ModelFile, TensorData
-from iree_input_onnx.schemas import Schema
 from iree_input_onnx.signature import Input, read_inputs
 from iree_input_onnx.table import Entry, find
 from iree_input_onnx.values import MAX_HOST_ELEMENTS, Tensor
@@ -108,14 +107,14 @@ class Importer:
         module.location = function.location = NameLoc(self.model.name)
         return module
 
-    def _initializers(self, graph: Graph, scope: Scope) -> None:
+    def _initializers(self, graph: Any, scope: Scope) -> None:
         for tensor in graph.initializer:
             scope.bind(tensor.name, self.constant(tensor, tensor.name), tensor.name)
         for sparse in graph.sparse_initializer:
             name = sparse.values.name
             scope.bind(name, self.constant(sparse, name), name)
 
-    def _outputs(self, graph: Graph, scope: Scope) -> list[tuple[str, Tensor]]:
+    def _outputs(self, graph: Any, scope: Scope) -> list[tuple[str, Tensor]]:
         outputs: list[tuple[str, Tensor]] = []
         names = {value.name for value in graph.output}
         for value in graph.output:
@@ -170,11 +169,10 @@ class Importer:
 
     # -- constants ---------------------------------------------------------------------------
 
-    def constant(self, proto: messages.Tensor | SparseTensor, name: str) -> Tensor:
-        """A tensor of the model as a constant."""
-        if isinstance(proto, SparseTensor):
-            return self.lazy(self.model.sparse(proto, name), name)
-        return self.lazy(self.model.tensor(proto, name), name)
+    def constant(self, proto: Any, name: str) -> Tensor:
+        """A TensorProto or SparseTensorProto as a constant."""
+        sparse = isinstance(proto, onnx.SparseTensorProto)
+        return self.lazy(self.model.sparse(proto, name) if sparse else self.model.tensor(proto, name), name)
 
     def lazy(self, data: TensorData, name: str) -> Tensor:
         """A constant tensor; large ones stay where they are."""
@@ -192,7 +190,7 @@ class Importer:
 
     def nodes(
         self,
-        protos: Sequence[messages.Node],
+        protos: Sequence[Any],
         scope: Scope,
         opsets: Mapping[str, int],
         prefix: str,
@@ -277,7 +275,7 @@ class Importer:
 
     def _node(
         self,
-        proto: messages.Node,
+        proto: Any,
         label: str,
         scope: Scope,
         opsets: Mapping[str, int],
@@ -299,11 +297,11 @@ class Importer:
         poisoned: Sequence[Bound] = [POISON] * len(proto.output)
         function = self.functions.get((domain, proto.op_type, proto.overload))
         entry = find(domain, proto.op_type, schema.since_version) if schema is not None else None
+        body = function is not None or (schema is not None and _has_body(schema))
         tensors = [t if isinstance(t, Tensor) else None for t in inputs]
         version = schema.since_version if schema is not None else opset
         subgraphs = LOWERINGS.get(proto.op_type) if not domain else None
-        defined = schema is not None and not (entry is None and not schema.has_body and subgraphs is None)
-        if function is None and not defined:
+        if entry is None and not body and subgraphs is None:
             self._record(proto, domain, version, tensors, label, _why(schema, domain, opset))
             return poisoned
         if any(t is POISON for t in inputs):
@@ -313,8 +311,7 @@ class Importer:
             node = Node(proto, label, schema, opset, values, tensors)
             if function is not None:
                 return self._call(function, node, opsets, depth, local=True)
-            assert schema is not None
-            check_schema(node, schema)
+            check_schema(node)
             if entry is not None:
                 try:
                     return self._lower(entry, node)
@@ -323,9 +320,7 @@ class Importer:
                         raise
             if subgraphs is not None:
                 return subgraphs(self.emit, node, partial(self._subgraph, node, scope, opsets, depth))
-            from iree_input_onnx.standard_bodies import standard_body
-
-            return self._call(standard_body(node, tensors), node, opsets, depth, local=False)
+            return self._call(_standard_body(node, tensors), node, opsets, depth, local=False)
         except _Poisoned:
             return poisoned
         except RanksDiffer as differ:
@@ -349,7 +344,7 @@ class Importer:
 
     def _record(
         self,
-        proto: messages.Node,
+        proto: Any,
         domain: str,
         version: int,
         inputs: Sequence[Tensor | None],
@@ -364,7 +359,7 @@ class Importer:
     # -- bodies ------------------------------------------------------------------------------
 
     def _call(
-        self, function: Function, node: Node, outer: Mapping[str, int], depth: int, *, local: bool
+        self, function: Any, node: Node, outer: Mapping[str, int], depth: int, *, local: bool
     ) -> Sequence[Bound]:
         """Inline a FunctionProto; ``local`` tells the model's own from the standard's."""
         if depth >= MAX_CALL_DEPTH:
@@ -377,7 +372,7 @@ class Importer:
         attributes = dict(node.attributes)
         for default in function.attribute_proto:
             attributes.setdefault(default.name, attribute_value(default))
-        if not local and node.schema is not None:
+        if not local:
             for name in node.schema.attributes:
                 if name not in attributes and node.get(name) is not None:
                     attributes[name] = node.get(name)
@@ -396,7 +391,7 @@ class Importer:
         scope: Scope,
         opsets: Mapping[str, int],
         depth: int,
-        graph: Graph,
+        graph: Any,
         arguments: Sequence[Tensor],
     ) -> list[Tensor]:
         """The outputs of a graph inside ``node``, at the builder. What it lacks is recorded once."""
@@ -420,7 +415,7 @@ class Importer:
         return [t for t in outputs if isinstance(t, Tensor)]
 
 
-def _attributes(proto: messages.Node, outer: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(proto: Any, outer: Mapping[str, Any]) -> dict[str, Any]:
     """The node's attributes, references to those of the enclosing function resolved."""
     values: dict[str, Any] = {}
     for attribute in proto.attribute:
@@ -432,12 +427,58 @@ def _attributes(proto: messages.Node, outer: Mapping[str, Any]) -> dict[str, Any
     return values
 
 
-def _why(schema: Schema | None, domain: str, opset: int) -> str:
+def _has_body(schema: Any) -> bool:
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def _why(schema: Any, domain: str, opset: int) -> str:
     if not opset:
         return f"the model does not import operator set '{domain}'"
     if schema is None:
         return "no such operator in this operator set" if not domain else ""
     return ""
+
+
+def _standard_body(node: Node, inputs: Sequence[Tensor | None]) -> Any:
+    """The function body that the ONNX standard gives for a node. Raises Unsupported without one."""
+    schema = node.schema
+    body = onnx.FunctionProto()
+    if schema.has_function:
+        versions = list(schema.function_opset_versions)
+        fitting = [v for v in versions if v <= node.opset] or versions[:1]
+        body.ParseFromString(schema.get_function_with_opset_version(max(fitting)))
+        return body
+    types = [b"" if t is None else _type_proto(t).SerializeToString() for t in inputs]
+    versions = list(schema.context_dependent_function_opset_versions)
+    fitting = [v for v in versions if v <= node.opset] or versions[:1]
+    data = schema.get_context_dependent_function_with_opset_version(
+        max(fitting), _resolved(node).SerializeToString(), types
+    )
+    if not data:
+        raise Unsupported("the standard gives no body for these types")
+    body.ParseFromString(data)
+    return body
+
+
+def _resolved(node: Node) -> Any:
+    """The node with the attributes that it takes from an enclosing function written out."""
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.proto)
+    del proto.attribute[:]
+    for attribute in node.proto.attribute:
+        if not attribute.ref_attr_name:
+            proto.attribute.append(attribute)
+        elif attribute.name in node.attributes:
+            value = node.attributes[attribute.name]
+            proto.attribute.append(
+                onnx.helper.make_attribute(attribute.name, value, attr_type=attribute.type)
+            )
+    return proto
+
+
+def _type_proto(t: Tensor) -> Any:
+    shape = [d if isinstance(d, int) else None for d in t.shape]
+    return onnx.helper.make_tensor_type_proto(to_code(t.element), shape)
 
 
 def _unsupported_error(nodes: Sequence[str]) -> OnnxError:

@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx
+from onnx import AttributeProto
+
 from iree_input_onnx.errors import INVALID_NODE, OnnxError, Unsupported
-from iree_input_onnx.messages import Attribute
-from iree_input_onnx.messages import Node as NodeMessage
-from iree_input_onnx.schemas import Schema, find_schema
 from iree_input_onnx.values import Tensor
 
 _KINDS = {
-    1: "f",
-    2: "i",
-    3: "s",
-    4: "t",
-    5: "g",
-    6: "floats",
-    7: "ints",
-    8: "strings",
-    9: "tensors",
-    10: "graphs",
-    11: "sparse_tensor",
-    12: "sparse_tensors",
-    13: "tp",
-    14: "type_protos",
+    AttributeProto.INT: "i",
+    AttributeProto.FLOAT: "f",
+    AttributeProto.STRING: "s",
+    AttributeProto.INTS: "ints",
+    AttributeProto.FLOATS: "floats",
+    AttributeProto.STRINGS: "strings",
+    AttributeProto.TENSOR: "t",
+    AttributeProto.TENSORS: "tensors",
+    AttributeProto.GRAPH: "g",
+    AttributeProto.GRAPHS: "graphs",
+    AttributeProto.SPARSE_TENSOR: "sparse_tensor",
+    AttributeProto.SPARSE_TENSORS: "sparse_tensors",
+    AttributeProto.TYPE_PROTO: "tp",
+    AttributeProto.TYPE_PROTOS: "type_protos",
 }
-"""``AttributeProto.AttributeType`` -> the field that holds the value."""
 
 
-def attribute_value(attribute: Attribute) -> Any:
-    """What an attribute is. Raises ValueError for an unknown type or text that is not UTF-8."""
+def attribute_value(attribute: Any) -> Any:
+    """The payload of an AttributeProto. Raises ValueError for an unknown type or text that is not UTF-8."""
     field = _KINDS.get(attribute.type)
     if field is None:
         raise ValueError(f"attribute '{attribute.name}' has unknown type {attribute.type}")
@@ -43,14 +42,22 @@ def attribute_value(attribute: Attribute) -> Any:
     return list(value) if field in ("ints", "floats") else value
 
 
+def find_schema(op_type: str, domain: str, opset: int) -> Any:
+    """The schema in force for an op in an opset version, or None."""
+    try:
+        return onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
 class Node:
     """A node being lowered. ``since`` is the version of its definition, ``opset`` the model's."""
 
     def __init__(
         self,
-        proto: NodeMessage,
+        proto: Any,
         label: str,
-        schema: Schema | None,
+        schema: Any,
         opset: int,
         attributes: Mapping[str, Any],
         inputs: Sequence[Tensor | None],
@@ -106,9 +113,9 @@ class Node:
         if name in self.attributes:
             return self.attributes[name]
         if self.schema is not None and name in self.schema.attributes:
-            given = self.schema.attributes[name].default
-            if given is not None:
-                return list(given) if isinstance(given, list) else given
+            given = self.schema.attributes[name].default_value
+            if given.type != AttributeProto.UNDEFINED:
+                return attribute_value(given)
         return default
 
     def int(self, name: str, default: Any = None) -> Any:
@@ -137,11 +144,12 @@ class Node:
         return value if value is None else list(value)
 
 
-def check_schema(node: Node, schema: Schema) -> None:
+def check_schema(node: Node) -> None:
     """Number of inputs and outputs, names and types of attributes as the schema says.
 
     Raises OnnxError 5.
     """
+    schema = node.schema
     n_inputs = len(node.proto.input)
     if not schema.min_input <= n_inputs <= schema.max_input:
         raise node.error(f"{n_inputs} inputs, expected {schema.min_input} to {schema.max_input}")
@@ -152,7 +160,7 @@ def check_schema(node: Node, schema: Schema) -> None:
         wanted = declared.get(attribute.name)
         if wanted is None:
             raise node.error(f"unknown attribute '{attribute.name}'")
-        if not attribute.ref_attr_name and wanted.type != attribute.type:
+        if not attribute.ref_attr_name and int(wanted.type.value) != attribute.type:
             raise node.error(f"attribute '{attribute.name}' has the wrong type")
     for name, wanted in declared.items():
         if wanted.required and name not in node.attributes:

@@ -1,10 +1,8 @@
-"""ONNX file, bytes or ModelProto -> ``ModelFile``: the graph as messages, the weights where they lie.
+"""ONNX file, bytes or ModelProto -> ``ModelFile``: the graph as protobuf, the weights where they lie.
 
-``TensorData`` says where the elements of a tensor are: in the model file itself, in an external data file
-beside it, or in the caller's bytes, so that the ConstantStore can map them without a copy. Damage of any kind
-ends in an OnnxError, never in a crash. The package ``onnx`` is imported only for what is rare: elements of
-less than a byte whose rows do not begin with one, data in fields that are hardly ever used, and models that
-are given as ModelProto.
+After reading, every large tensor of the proto refers to a byte range: of the model file itself (see
+``wire``), of an external data file beside it, or of the caller's bytes. ``TensorData`` says which, so that
+the ConstantStore can map it without a copy. Damage of any kind ends in an OnnxError, never in a crash.
 """
 
 from __future__ import annotations
@@ -12,16 +10,20 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import numpy_helper
 
 from iree_base.element_types import ElementType
 from iree_base.packed_rows import from_bytes, packed_bytes
 from iree_base.records import record
-from iree_input_onnx.elements import from_code, to_code
+from iree_input_onnx.elements import from_code
 from iree_input_onnx.errors import (
     CANNOT_READ,
     DAMAGED,
@@ -33,31 +35,11 @@ from iree_input_onnx.errors import (
     VERSION,
     OnnxError,
 )
-from iree_input_onnx.messages import Model, SparseTensor, Tensor, integers
+from iree_input_onnx.wire import SELF, strip
 
 OLDEST_OPSET = 7
 NEWEST_OPSET = 28
 """The newest operator set whose definitions the lowering table was checked against."""
-NEWEST_FORMAT = 14
-"""The newest version of the file format (``onnx.IR_VERSION``) that is known."""
-
-MIN_BYTES = 1024
-"""Data of a model file that is smaller is read at once."""
-EXTERNAL = 1
-"""``TensorProto.DataLocation`` of data in another file."""
-
-_FIELDS = {
-    "f32": "float_data",
-    "complex<f32>": "float_data",
-    "f64": "double_data",
-    "complex<f64>": "double_data",
-    "i64": "int64_data",
-    "i32": "int32_data",
-}
-"""Element type -> the field of a tensor that holds its elements where ``raw_data`` does not."""
-_PACKED_INTEGERS = ("int64_data", "int32_data")
-_FEW_BYTES = 1 << 16
-"""More packed integers than these are left to the protobuf library, which reads them faster."""
 
 MAX_RANK = 32
 _MAX_SPARSE_ELEMENTS = 1 << 28
@@ -91,12 +73,12 @@ class TensorData:
 
 @record
 class ModelFile:
-    """A model. ``proto`` holds no large data; ask ``tensor`` for the elements of a tensor."""
+    """A parsed model. ``proto`` holds no large data; ask ``tensor`` for the elements of a TensorProto."""
 
-    proto: Model
+    proto: Any
     path: Path | None
     view: memoryview | None
-    """The serialized model; None when it came as a ModelProto."""
+    """The serialized model, when data may refer into it (location ``SELF``)."""
 
     @property
     def directory(self) -> Path:
@@ -107,40 +89,26 @@ class ModelFile:
         """How locations and messages call the model."""
         return self.path.name if self.path is not None else (self.proto.graph.name or "model")
 
-    def tensor(self, tensor: Tensor, where: str) -> TensorData:
+    def tensor(self, tensor: Any, where: str) -> TensorData:
         """The elements of ``tensor``; ``where`` names it in errors (OnnxError 7, 8, 9)."""
         element = from_code(tensor.data_type, where)
         shape = _shape(tensor.dims, where)
-        if tensor.data_location == EXTERNAL:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
             return self._external(tensor, element, shape, where)
-        if tensor.has("segment"):
+        if tensor.HasField("segment"):
             raise OnnxError(UNSUPPORTED_TYPE, "tensor in segments", source=where)
-        if not isinstance(tensor.origin, memoryview) or tensor.scattered:
-            return _by_onnx(tensor.origin, element, shape, where)
-        field = "raw_data" if tensor.has("raw_data") else _FIELDS.get(element.name, "")
-        if not tensor.has(field):
-            if 0 in shape:
-                return TensorData(element, shape, np.zeros(shape, element.dtype))
-            return _by_onnx(tensor.origin, element, shape, where)
-        offset, view = getattr(tensor, field)
-        if field in _PACKED_INTEGERS:
-            if len(view) > _FEW_BYTES:
-                return _by_onnx(tensor.origin, element, shape, where)
-            array = np.array(integers(view, 0, len(view)), np.int64).astype(element.dtype)
-            return TensorData(element, shape, _shaped(array, shape, where))
-        if len(view) != _n_bytes(shape, element):
-            text = f"{len(view)} bytes for shape {list(shape)} of {element.name}"
-            raise OnnxError(INVALID_TENSOR, text, source=where)
-        # Small data is read at once; that of a function of the standard is in no file.
-        in_file = len(view) >= MIN_BYTES and self.view is not None and view.obj is self.view.obj
-        return self._placed(self.path if in_file else None, view, offset, element, shape, where)
+        try:
+            array = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            raise OnnxError(INVALID_TENSOR, source=where, cause=str(error)) from error
+        return TensorData(element, shape, _canonical(array, element, shape, where))
 
-    def _external(
-        self, tensor: Tensor, element: ElementType, shape: tuple[int, ...], where: str
-    ) -> TensorData:
+    def _external(self, tensor: Any, element: ElementType, shape: tuple[int, ...], where: str) -> TensorData:
         entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        packed = element.kind in "iu" and element.bits < 8
         count = math.prod(shape)
-        nbytes = _n_bytes(shape, element)
+        nbytes = (count * element.bits + 7) // 8
         try:
             offset = int(entries.get("offset") or 0)
             length = int(entries["length"]) if entries.get("length") else nbytes
@@ -151,40 +119,26 @@ class ModelFile:
         if length != nbytes or offset < 0:
             text = f"{length} bytes at {offset} for {count} elements of {element.name}"
             raise OnnxError(INVALID_TENSOR, text, source=where, cause=f"{nbytes} bytes are needed")
-        path = self._external_path(entries.get("location", ""), where)
-        size = path.stat().st_size
+        if location == SELF and self.view is not None:
+            path, size = self.path, len(self.view)
+        else:
+            path = self._external_path(location, where)
+            size = path.stat().st_size
         if offset + nbytes > size:
             text = f"bytes {offset} to {offset + nbytes} of '{path}', which has {size}"
             raise OnnxError(EXTERNAL_DATA, text, source=where, hint="fetch the data file again")
-        return self._placed(path, None, offset, element, shape, where)
-
-    def _placed(
-        self,
-        path: Path | None,
-        view: memoryview | None,
-        offset: int,
-        element: ElementType,
-        shape: tuple[int, ...],
-        where: str,
-    ) -> TensorData:
-        """Elements that lie in a file from ``offset`` on; without ``path``, in the bytes ``view``."""
-        packed = element.kind in "iu" and element.bits < 8
         # In ONNX, rows of elements of less than a byte do not begin with a byte; some happen to.
         in_place = not packed or math.prod(shape[:-1]) == 1 or shape[-1] * element.bits % 8 == 0
         if path is not None and in_place and element.kind != "b":
             return TensorData(element, shape, None, path, offset)
-        if view is not None:
-            raw: Any = np.frombuffer(view, np.uint8)
-            if self.path is not None:
-                raw = raw.copy()  # small; the file need not stay mapped
+        if path is None:
+            assert self.view is not None
+            raw: Any = np.frombuffer(self.view, np.uint8, nbytes, offset)
         else:
-            assert path is not None
-            raw = np.fromfile(path, np.uint8, _n_bytes(shape, element), offset=offset)
+            raw = np.fromfile(path, np.uint8, nbytes, offset=offset)
         if packed:
-            import onnx
-
-            proto = onnx.TensorProto(data_type=to_code(element), dims=shape, raw_data=raw.tobytes())
-            return _by_onnx(proto, element, shape, where)
+            proto = onnx.TensorProto(data_type=tensor.data_type, dims=shape, raw_data=raw.tobytes())
+            return TensorData(element, shape, _canonical(numpy_helper.to_array(proto), element, shape, where))
         if element.kind == "b":
             return TensorData(element, shape, (raw != 0).reshape(shape))
         return TensorData(element, shape, raw.view(element.dtype).reshape(shape))
@@ -203,8 +157,8 @@ class ModelFile:
             )
         return path
 
-    def sparse(self, sparse: SparseTensor, where: str) -> TensorData:
-        """A sparse tensor, made dense."""
+    def sparse(self, sparse: Any, where: str) -> TensorData:
+        """A SparseTensorProto, made dense."""
         shape = _shape(sparse.dims, where)
         values = self.tensor(sparse.values, where)
         indices = self.tensor(sparse.indices, where).to_array()
@@ -227,34 +181,15 @@ def _shape(dims: Sequence[int], where: str) -> tuple[int, ...]:
     return shape
 
 
-def _n_bytes(shape: tuple[int, ...], element: ElementType) -> int:
-    """How many bytes elements take in ONNX, where those of less than a byte lie without a gap."""
-    packed = element.kind in "iu" and element.bits < 8
-    return (math.prod(shape) * (element.bits if packed else 8 * element.bytes) + 7) // 8
-
-
-def _by_onnx(origin: Any, element: ElementType, shape: tuple[int, ...], where: str) -> TensorData:
-    """The elements of a TensorProto, or of its bytes, wherever in it they are."""
-    import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from onnx import numpy_helper
-
-    try:
-        proto = onnx.TensorProto.FromString(bytes(origin)) if isinstance(origin, memoryview) else origin
-        array = numpy_helper.to_array(proto)
-    except (ValueError, TypeError, OverflowError, MemoryError, DecodeError) as error:
-        raise OnnxError(INVALID_TENSOR, source=where, cause=str(error)) from error
+def _canonical(array: Any, element: ElementType, shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
+    """``array`` with exactly the dtype and shape of the tensor."""
+    if array.shape != shape:
+        raise OnnxError(INVALID_TENSOR, f"{array.size} elements for shape {list(shape)}", source=where)
     if array.dtype != element.dtype:
         if array.dtype.itemsize != element.dtype.itemsize:
             raise OnnxError(INVALID_TENSOR, f"elements of {array.dtype} for {element.name}", source=where)
         array = array.view(element.dtype)
-    return TensorData(element, shape, _shaped(np.asarray(array), shape, where))
-
-
-def _shaped(array: np.ndarray[Any, Any], shape: tuple[int, ...], where: str) -> np.ndarray[Any, Any]:
-    if array.size != math.prod(shape):
-        raise OnnxError(INVALID_TENSOR, f"{array.size} elements for shape {list(shape)}", source=where)
-    return array.reshape(shape)
+    return np.asarray(array)
 
 
 def _not_onnx(view: memoryview, name: str) -> OnnxError:
@@ -263,28 +198,51 @@ def _not_onnx(view: memoryview, name: str) -> OnnxError:
     return OnnxError(NOT_ONNX, name, cause=cause, hint=_NOT_ONNX_HINT)
 
 
-def _parse(view: memoryview, name: str) -> Model:
+def _parse(view: memoryview, name: str) -> Any:
     looks_right = len(view) > 2 and view[0] == 0x08 and 0 < view[1] < 0x80  # field 1, varint: ir_version
+    proto = onnx.ModelProto()
     try:
-        return Model.read(view)
+        proto.ParseFromString(strip(view))
     except OnnxError as error:
         if looks_right:
             raise OnnxError(DAMAGED, f"{name} {error.detail}", cause=error.cause, hint=error.hint) from None
         raise _not_onnx(view, name) from None
+    except (DecodeError, RuntimeError, ValueError, MemoryError) as error:
+        if looks_right:
+            hint = "fetch or export the model again"
+            raise OnnxError(DAMAGED, name, cause=str(error), hint=hint) from None
+        raise _not_onnx(view, name) from None
+    _check_text(proto, name)
+    return proto
 
 
-def _check_header(proto: Model, name: str) -> None:
-    if proto.ir_version <= 0 or not proto.has("graph"):
+def _check_text(message: Any, name: str) -> None:
+    """Names are text: ONNX's protobuf dialect hands out bytes where they are not UTF-8."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING):
+            continue
+        for item in (
+            value if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else (value,)
+        ):
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                _check_text(item, name)
+            elif isinstance(item, bytes):
+                cause = f"{message.DESCRIPTOR.name}.{field.name} is not UTF-8 text"
+                raise OnnxError(DAMAGED, name, cause=cause, hint="fetch or export the model again")
+
+
+def _check_header(proto: Any, name: str) -> None:
+    if proto.ir_version <= 0 or not proto.HasField("graph"):
         cause = "it holds no graph" if proto.ir_version > 0 else "it says no version of the format"
         raise OnnxError(NOT_ONNX, name, cause=cause, hint=_NOT_ONNX_HINT)
     if not proto.opset_import:
         raise OnnxError(INVALID_GRAPH, f"{name} imports no operator set", hint="export the model again")
-    if proto.ir_version > NEWEST_FORMAT:
+    if proto.ir_version > onnx.IR_VERSION:
         raise OnnxError(
             VERSION,
             f"IR version {proto.ir_version}",
-            cause=f"versions up to {NEWEST_FORMAT} are known",
-            hint="pip install -U iree-input-onnx",
+            cause=f"the installed onnx knows versions up to {onnx.IR_VERSION}",
+            hint="pip install -U onnx iree-input-onnx",
         )
     for entry in proto.opset_import:
         if entry.domain in ("", "ai.onnx") and not OLDEST_OPSET <= entry.version <= NEWEST_OPSET:
@@ -296,20 +254,14 @@ def _check_header(proto: Model, name: str) -> None:
             )
 
 
-def is_model(source: Any) -> bool:
-    """True for a ModelProto, which says so itself: nothing is imported to find out."""
-    return getattr(getattr(source, "DESCRIPTOR", None), "full_name", "") == "onnx.ModelProto"
-
-
 def read(source: Any) -> ModelFile:
     """The model in ``source``: a path, the bytes of a file, or a ModelProto (not changed).
 
     Raises OnnxError 1 (cannot be opened), 2 (not ONNX), 3 (damaged), 6 (no operator set), 12 (version).
     """
-    if is_model(source):
-        proto = Model.of(source)
-        _check_header(proto, proto.graph.name or "model")
-        return ModelFile(proto, None, None)
+    if isinstance(source, onnx.ModelProto):
+        _check_header(source, source.graph.name or "model")
+        return ModelFile(source, None, None)
     if isinstance(source, (bytes, bytearray, memoryview)):
         view = memoryview(source).cast("B")
         model = ModelFile(_parse(view, "the given bytes"), None, view)

@@ -19,7 +19,6 @@ from iree_input_onnx.dims import Dim, Expr
 from iree_input_onnx.elements import from_code, ir_type
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import INPUT_SHAPE, UNKNOWN_RANK, UNSUPPORTED_TYPE, OnnxError
-from iree_input_onnx.messages import Dimension, ValueInfo
 from iree_input_onnx.values import Tensor
 
 InputDim = int | str
@@ -65,8 +64,8 @@ def _dim_maker(emit: Emitter, argument: Value, axis: int) -> Any:
     return make
 
 
-def read_inputs(values: Sequence[ValueInfo], input_shapes: Mapping[str, Sequence[Any]]) -> list[Input]:
-    """The arguments for inputs of a graph. Raises OnnxError 7, 10, 11."""
+def read_inputs(values: Sequence[Any], input_shapes: Mapping[str, Sequence[Any]]) -> list[Input]:
+    """The arguments for ``ValueInfoProto``s. Raises OnnxError 7, 10, 11."""
     inputs = [_read(value, input_shapes) for value in values]
     names = [i.name for i in inputs]
     for name in input_shapes:
@@ -81,14 +80,14 @@ def read_inputs(values: Sequence[ValueInfo], input_shapes: Mapping[str, Sequence
     return inputs
 
 
-def _read(value: ValueInfo, input_shapes: Mapping[str, Sequence[Any]]) -> Input:
-    kind = value.type.kind
+def _read(value: Any, input_shapes: Mapping[str, Sequence[Any]]) -> Input:
+    kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         text = kind.removesuffix("_type") if kind else "missing type"
         raise OnnxError(UNSUPPORTED_TYPE, text, source=value.name, cause="only dense tensors are supported")
     tensor_type = value.type.tensor_type
     element = from_code(tensor_type.elem_type, value.name)
-    if tensor_type.has("shape"):
+    if tensor_type.HasField("shape"):
         dims = [_dim(d) for d in tensor_type.shape.dim]
     elif value.name in input_shapes:
         dims = [""] * len(input_shapes[value.name])
@@ -101,12 +100,12 @@ def _read(value: ValueInfo, input_shapes: Mapping[str, Sequence[Any]]) -> Input:
     return Input(value.name, element, dims)
 
 
-def _dim(proto: Dimension) -> InputDim:
-    if proto.has("dim_value"):
+def _dim(proto: Any) -> InputDim:
+    if proto.HasField("dim_value"):
         # Some exporters write -1 or 0 for a size that may vary.
-        return proto.dim_value if proto.dim_value > 0 else ""
+        return int(proto.dim_value) if proto.dim_value > 0 else ""
     # A name says that equal names are equal sizes; these say only that the size is unknown.
-    name = proto.dim_param.strip()
+    name = str(proto.dim_param).strip()
     return "" if name in ("?", "None") or name.lstrip("+-").isdigit() else name
 
 

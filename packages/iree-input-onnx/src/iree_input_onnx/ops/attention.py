@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from onnx import TensorProto
+
 from iree_core_ir.dialects.linalg_ext_attention import Attention
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_input_onnx.dims import Dim
-from iree_input_onnx.elements import F32, I1, to_code
+from iree_input_onnx.elements import F32, I1
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import Unsupported
 from iree_input_onnx.node import Node
@@ -90,7 +92,7 @@ def _check(node: Node) -> None:
         raise Unsupported("element types other than f32")
     if node.get("softcap") or node.wants(3) or node.optional(6) is not None:
         raise Unsupported("a soft cap, scores as an output, or padded keys")
-    if node.get("softmax_precision") not in (None, to_code(F32)):
+    if node.get("softmax_precision") not in (None, TensorProto.FLOAT):
         raise Unsupported("another precision of the softmax")
     cached = node.optional(4) is not None and node.optional(5) is not None
     if not cached and (node.wants(1) or node.wants(2)):
