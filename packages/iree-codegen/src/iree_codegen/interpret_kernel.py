@@ -29,7 +29,7 @@ SCRATCH_PATTERN = -1
 
 
 class KernelInterpreter:
-    """Runs workgroups of ``kernel``, which was generated from ``dispatch``."""
+    """Runs workgroups of ``kernel``, which was generated from ``dispatch``: all those of one dispatch."""
 
     def __init__(self, kernel: Kernel, dispatch: Dispatch) -> None:
         self.kernel = kernel
@@ -38,16 +38,29 @@ class KernelInterpreter:
         self._entry: Any = next(f for f in kernel.module.regions[0].block if KERNEL in f.attributes)
         size: Any = self._entry.attributes.get(WORKGROUP_SIZE)
         self._invocations = None if size is None else tuple(int(n) for n in size.values)
+        self._workspace: Array | None = None
 
     def workgroup_count(self, scalars: Mapping[int, Any]) -> WorkgroupId:
         """The grid for scalar arguments given by argument number."""
+        x, y, z = (self._evaluate(e, scalars) for e in self.kernel.export.workgroup_count)
+        return x, y, z
+
+    def _evaluate(self, expression: Sequence[Any], scalars: Mapping[int, Any]) -> int:
         values = {
             ordinal: int(scalars[scalar.argument])
             for ordinal, scalar in enumerate(self.dispatch.scalars)
             if isinstance(scalar.value.type, IndexType)
         }
-        x, y, z = (dim_ops.evaluate(dim_ops.from_list(e), values) for e in self.kernel.export.workgroup_count)
-        return x, y, z
+        return dim_ops.evaluate(dim_ops.from_list(expression), values)
+
+    def _shared(self, scalars: Mapping[int, Any]) -> list[Array]:
+        """The workspace, if the kernel has one."""
+        expression = self.kernel.export.workspace
+        if expression is None:
+            return []
+        if self._workspace is None:
+            self._workspace = np.zeros(self._evaluate(expression, scalars), np.int8)
+        return [self._workspace]
 
     def run(
         self,
@@ -79,7 +92,7 @@ class KernelInterpreter:
         written = [m for m, b in zip(memory, self.dispatch.bindings, strict=True) if b.access != READ]
         scratch = np.full(self.kernel.export.scratch_bytes, SCRATCH_PATTERN, np.int8)
         self._interpreter.observer = None if operations is None else _Limit(operations, written)
-        arguments = [*memory, *values, *id, scratch]
+        arguments = [*memory, *self._shared(scalars), *values, *id, scratch]
         try:
             with np.errstate(all="ignore"):
                 if self._invocations is None:

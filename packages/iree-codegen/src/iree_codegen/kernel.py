@@ -9,7 +9,7 @@ from iree_base.element_types import element_type
 from iree_base.records import field, record
 from iree_codegen import dims as dim_ops
 from iree_codegen.dims import Dim
-from iree_codegen.dispatch import Dispatch
+from iree_codegen.dispatch import READWRITE, Dispatch
 from iree_codegen.elements import Elements, Memory, Point
 from iree_codegen.indexing import Affine
 from iree_codegen.kernel_builder import Index, KernelBuilder, memref_of
@@ -23,6 +23,9 @@ KERNEL = "iree.kernel"
 """Marks the function that workgroups enter: bindings, scalars, workgroup ids x y z, scratch."""
 BINDINGS = "iree.bindings"
 """How many of the arguments are bindings."""
+WORKSPACE = "iree.workspace"
+"""Marks a function whose last binding is memory that the workgroups of a dispatch share, zero at first."""
+WORKSPACE_ALIGNMENT = 64
 WORKGROUP_SIZE = "iree.workgroup_size"
 """Invocations in x, y, z (invocation form only): the function is entered once per invocation."""
 SUBGROUP_SIZE = "iree.subgroup_size"
@@ -60,18 +63,26 @@ class KernelFrame:
         name: str | None = None,
         attributes: Mapping[str, Attribute] | None = None,
         elements: type[Elements] = Elements,
+        workspace: Dim | None = None,
     ) -> None:
+        """``workspace``: bytes that the workgroups of a dispatch share, zero at first; None for none."""
         self.dispatch = dispatch
         bindings = dispatch.bindings
         types: list[Any] = [memref_of(b.value.type.element_type) for b in bindings]
+        self.workspace_bytes = workspace
+        if workspace is not None:
+            types.append(memref_of(i8))
+        n = len(types)
         types += [s.value.type for s in dispatch.scalars]
         types += [index, index, index, memref_of(i8)]
-        own: dict[str, Attribute] = {KERNEL: UNIT, BINDINGS: IntegerAttr(len(bindings), i64)}
+        own: dict[str, Attribute] = {KERNEL: UNIT, BINDINGS: IntegerAttr(n, i64)}
+        if workspace is not None:
+            own[WORKSPACE] = UNIT
         own.update(attributes or {})
         self.kernel = self.builder(name or dispatch.name, types, fma=fma, attributes=own)
         args = self.kernel.args
-        n = len(bindings)
-        self.binding_args: list[Value] = args[:n]
+        self.binding_args: list[Value] = args[: len(bindings)]
+        self.workspace: Value | None = None if workspace is None else args[n - 1]
         self.ids: list[Value] = args[-4:-1]
         self.scratch: Value = args[-1]
         self.private: list[Op] = []
@@ -136,13 +147,21 @@ class KernelFrame:
         ordinal = {s.argument: i for i, s in enumerate(self.dispatch.scalars)}
         padded = [*counts, 1, 1, 1][:3]
         expressions = [_by_ordinal(dim_ops.to_list(c), ordinal) for c in padded]
+        accesses = [b.access for b in self.dispatch.bindings]
+        alignments = [self.alignment] * len(accesses)
+        workspace = None
+        if self.workspace_bytes is not None:
+            workspace = _by_ordinal(dim_ops.to_list(self.workspace_bytes), ordinal)
+            accesses.append(READWRITE)
+            alignments.append(WORKSPACE_ALIGNMENT)
         export = ExportObject(
             name=self.kernel.name,
-            bindings=tuple(b.access for b in self.dispatch.bindings),
+            bindings=tuple(accesses),
             n_constants=self.dispatch.n_constants,
             workgroup_count=(expressions[0], expressions[1], expressions[2]),
             scratch_bytes=scratch_bytes,
-            alignments=tuple(self.alignment for _ in self.dispatch.bindings),
+            alignments=tuple(alignments),
+            workspace=workspace,
         )
         return Kernel(self.kernel.name, module, export, strategy, why, optimize, notes or {})
 
@@ -162,6 +181,7 @@ __all__ = [
     "KERNEL",
     "SUBGROUP_SIZE",
     "WORKGROUP_SIZE",
+    "WORKSPACE",
     "Index",
     "Kernel",
     "KernelFrame",

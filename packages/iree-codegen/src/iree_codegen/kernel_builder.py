@@ -221,6 +221,28 @@ class KernelBuilder(IndexBuilder):
         self._scopes[0].block.append(op)
         return op.results[0]
 
+    # -- words that workgroups share ----------------------------------------------------------
+
+    def word(self, words: Value, at: Index) -> Value:
+        """A word of the workspace, as an index."""
+        loaded = self.effect("sync.load", (words, self.value(at)), (i64,)).results[0]
+        return self.effect("arith.index_cast", (loaded,), (index,)).results[0]
+
+    def set_word(self, words: Value, at: Index, new: Index) -> None:
+        self.effect("sync.store", (words, self.value(at), self._as_word(new)))
+
+    def exchange_word(self, words: Value, at: Index, old: Index, new: Index) -> Value:
+        """True for the one thread that turned ``old`` into ``new``."""
+        operands = (words, self.value(at), self._as_word(old), self._as_word(new))
+        return self.effect("sync.exchange", operands, (i1,)).results[0]
+
+    def _as_word(self, number: Index) -> Value:
+        return self.pure("arith.index_cast", (self.value(number),), i64)
+
+    def pause(self) -> None:
+        """Tell the core that this thread waits."""
+        self.effect("sync.pause", ())
+
     # -- control -----------------------------------------------------------------------------
 
     def loop(

@@ -35,6 +35,8 @@ CONTROL_OPS = frozenset(
     }
 )  # fmt: skip
 
+SYNC_OPS = frozenset({"sync.load", "sync.store", "sync.exchange", "sync.pause"})
+"""Ops on words of the workspace."""
 MACHINE_OPS = frozenset(
     {
         "amx.tile_load", "amx.tile_mulf", "amx.tile_muli", "amx.tile_store", "amx.tile_zero",
@@ -180,7 +182,7 @@ def _verify_type(type: Any, op: Op) -> None:
 
 def _verify_op(op: Op, functions: dict[str, Op]) -> None:
     dialect = op.name.partition(".")[0]
-    known = op.name in MEMORY_OPS or op.name in VECTOR_OPS or op.name in CONTROL_OPS or op.name in MACHINE_OPS
+    known = any(op.name in ops for ops in (MEMORY_OPS, VECTOR_OPS, CONTROL_OPS, SYNC_OPS, MACHINE_OPS))
     if dialect not in ("arith", "math") and not known:
         raise CodegenError(INVALID_KERNEL, f"{op.name} is not part of the workgroup form")
     for value in (*op.operands, *op.results):

@@ -105,7 +105,9 @@ class ExportObject:
     """One entry point of an executable object; see ``iree_hal.abi`` for how it is called.
 
     ``bindings``: per tensor argument ``read``, ``write`` or ``readwrite``; ``alignments``: the bytes
-    each binding's address must be a multiple of; ``workgroup_count``: three expressions (x, y, z).
+    each binding's address must be a multiple of; ``workgroup_count``: three expressions (x, y, z);
+    ``workspace``: bytes that all workgroups of a dispatch share, zero when it begins. They are the last
+    binding, which is no tensor argument.
     """
 
     name: str
@@ -114,6 +116,7 @@ class ExportObject:
     workgroup_count: tuple[Expression, Expression, Expression]
     scratch_bytes: int = 0
     alignments: tuple[int, ...] = ()
+    workspace: Expression | None = None
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,9 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
     work = StringAttr(json.dumps(_work(op.function)))
     body = Block()
     for export in compiled.exports:
+        own: dict[str, Attribute] = {}
+        if export.workspace is not None:
+            own["workspace"] = StringAttr(json.dumps(export.workspace))
         body.append(
             hal.ExecutableExport(
                 attributes={
@@ -96,6 +99,7 @@ def _binary(op: flow.Executable, compiled: ExecutableObject, session: Session) -
                     "sources": ArrayAttr([StringAttr(n) for n in nodes]),
                     "strategy": StringAttr(strategy),
                     "why": StringAttr(why),
+                    **own,
                 },
                 location=op.location,
             )

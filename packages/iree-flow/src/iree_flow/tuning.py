@@ -33,6 +33,7 @@ from iree_core_ir.target import ConstantLayout, DispatchRequest, ExecutableObjec
 from iree_core_ir.text.printer import print_op
 from iree_flow.chosen_description import OWN, executable_format, variants_of
 from iree_flow.dialects import flow
+from iree_flow.lone_dispatch import add_workspace
 from iree_flow.packed_arguments import mark_packed
 
 WORTH = 0.97
@@ -243,7 +244,7 @@ class _Call:
         ]
         builder = iree_hal.RecordingBuilder(1 + len(self.arrays), 0)
         zero, one = builder.const(0), builder.const(1)
-        builder.export_param("arena_bytes", zero)
+        workspace = add_workspace(builder, export, {})
         words = [
             (one, half) for s in dispatch.scalars for half in (("lo", "hi") if s.words == 2 else ("lo",))
         ]
@@ -252,7 +253,7 @@ class _Call:
             for slot, array in enumerate(self.arrays, 1)
         ]
         x, y, z = (builder.const(dim_ops.evaluate(dim_ops.from_list(e), {})) for e in export.workgroup_count)
-        builder.dispatch(0, 0, (x, y, z), words, bindings)
+        builder.dispatch(0, 0, (x, y, z), words, [*bindings, *workspace])
         self.device = device
         self.commands = device.create_command_buffer(builder.finish(), [executable])
 

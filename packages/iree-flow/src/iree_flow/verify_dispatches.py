@@ -42,6 +42,7 @@ from iree_core_ir.text.printer import print_op
 from iree_flow.chosen_description import executable_format
 from iree_flow.dialects import flow
 from iree_flow.executables import sources
+from iree_flow.lone_dispatch import add_workspace
 from iree_flow.session import Session
 
 Array = np.ndarray[Any, Any]
@@ -288,15 +289,19 @@ class _Values:
     def workgroup_count(self, compiled: ExecutableObject) -> tuple[int, int, int]:
         from iree_codegen import dims as dim_ops
 
-        numbers = {
-            ordinal: int(self.scalars[s.argument])
-            for ordinal, s in enumerate(self.dispatch.scalars)
-            if isinstance(s.value.type, IndexType)
-        }
+        numbers = self._dims()
         x, y, z = (
             dim_ops.evaluate(dim_ops.from_list(e), numbers) for e in compiled.exports[0].workgroup_count
         )
         return x, y, z
+
+    def _dims(self) -> dict[int, int]:
+        """Number of an index among the scalars -> value."""
+        return {
+            ordinal: int(self.scalars[s.argument])
+            for ordinal, s in enumerate(self.dispatch.scalars)
+            if isinstance(s.value.type, IndexType)
+        }
 
     def run_native(self, compiled: ExecutableObject, format: str, device: Any) -> list[Array]:
         """The whole dispatch through a recording of its own on ``device``."""
@@ -320,7 +325,7 @@ class _Values:
         arrays = self.copies()
         builder = iree_hal.RecordingBuilder(1 + len(self.dispatch.bindings), 0)
         zero = builder.const(0)
-        builder.export_param("arena_bytes", zero)
+        workspace = add_workspace(builder, export, self._dims())
         words: list[tuple[int, str]] = []
         for scalar in self.dispatch.scalars:
             bits = _bits(self.scalars[scalar.argument], scalar.value.type)
@@ -331,7 +336,7 @@ class _Values:
             for slot, binding in enumerate(self.dispatch.bindings, 1)
         ]
         x, y, z = (builder.const(n) for n in self.workgroup_count(compiled))
-        builder.dispatch(0, 0, (x, y, z), words, bindings)
+        builder.dispatch(0, 0, (x, y, z), words, [*bindings, *workspace])
         commands = device.create_command_buffer(builder.finish(), [executable])
         device.execute(commands, [arrays[b.argument].reshape(-1) for b in self.dispatch.bindings], ())
         return self.results(arrays)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from iree_codegen.errors import UNSUPPORTED_OP, CodegenError
-from iree_codegen.kernel import BINDINGS, KERNEL
+from iree_codegen.kernel import BINDINGS, KERNEL, WORKSPACE
 from iree_codegen.kernel_builder import ERROR_KIND
 from iree_core_ir.dialects.amx import TileType
 from iree_core_ir.ir.attributes import IntegerAttr
 from iree_core_ir.ir.operation import Block, Op, Value
 from iree_core_ir.ir.traits import PURE
 from iree_core_ir.ir.types import MemRefType, VectorType, i1
-from iree_target_llvm import arith_text, tile_text, vector_text
+from iree_target_llvm import arith_text, sync_text, tile_text, vector_text
 from iree_target_llvm.llvm_types import constant_text, element_size, llvm_type, memory_type
 from iree_target_llvm.tile_registers import TileRegisters
 
@@ -33,6 +33,9 @@ MEMORY_INDEX = {
     "memref.prefetch": 1,
     "amx.tile_load": 1,
     "amx.tile_store": 1,
+    "sync.load": 1,
+    "sync.store": 1,
+    "sync.exchange": 1,
 }
 """Position of the index operand."""
 
@@ -40,8 +43,15 @@ MEMORY_INDEX = {
 class FunctionPrinter:
     """Prints ``func``; ``declarations`` collects the intrinsics used, as ``name -> declaration``."""
 
-    def __init__(self, func: Any, declarations: dict[str, str], tiles: TileRegisters | None = None) -> None:
+    def __init__(
+        self,
+        func: Any,
+        declarations: dict[str, str],
+        tiles: TileRegisters | None = None,
+        architecture: str = "",
+    ) -> None:
         self.func = func
+        self.architecture = architecture
         self.tiles = tiles or TileRegisters()
         self.declarations = declarations
         self.lines: list[str] = []
@@ -113,11 +123,12 @@ class FunctionPrinter:
         block = self.func.regions[0].block
         arguments = []
         n_bindings = self.func.attributes[BINDINGS].value if self.is_kernel else len(block.args)
+        n_own = n_bindings - (WORKSPACE in self.func.attributes)  # others write to a workspace
         for number, argument in enumerate(block.args):
             name = f"%a{number}"
             self.names[argument] = name
             type = llvm_type(argument.type)
-            if type == "ptr" and (number < n_bindings or argument is block.args[-1]):
+            if type == "ptr" and (number < n_own or argument is block.args[-1]):
                 type = "ptr noalias nocapture"
             arguments.append(f"{type} {name}")
         if self.is_kernel and self.tiles:
@@ -156,6 +167,7 @@ class FunctionPrinter:
             or vector_text.HANDLERS.get(name)
             or _HANDLERS.get(name)
             or tile_text.HANDLERS.get(name)
+            or sync_text.HANDLERS.get(name)
         )
         if handler is None:
             raise CodegenError(UNSUPPORTED_OP, f"{name} in kernel IR", source=op.location.user_text())

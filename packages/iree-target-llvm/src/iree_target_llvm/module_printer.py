@@ -14,13 +14,13 @@ from iree_target_llvm.tile_registers import TileRegisters
 from iree_target_llvm.tile_text import configuration_text
 
 
-def module_text(module: Any, attributes: str = "") -> str:
+def module_text(module: Any, attributes: str = "", architecture: str = "") -> str:
     """``attributes`` go to every function (``"prefer-vector-width"="512"``)."""
     declarations: dict[str, str] = {}
     functions: list[str] = []
     tiles = TileRegisters.of(module)
     for func in module.regions[0].block:
-        functions.append(FunctionPrinter(func, declarations, tiles).text())
+        functions.append(FunctionPrinter(func, declarations, tiles, architecture).text())
         if KERNEL in func.attributes:
             functions.append(entry_text(func))
     if tiles:

@@ -136,7 +136,7 @@ def compile_function(func: Any, description: TargetDescription) -> ExecutableObj
     assert isinstance(description, CpuDescription)
     kernel = kernel_of(func, description)
     legalize_kernel(kernel, description)
-    text = module_text(kernel.module, function_attributes(description))
+    text = module_text(kernel.module, function_attributes(description), description.architecture)
     data = compile_text(text, description, optimize=kernel.optimize, name=kernel.name)
     if not data:
         raise CodegenError(INTERNAL, f"no code for '{kernel.name}'")

@@ -135,10 +135,15 @@ def constant_words(type: Any, value: Any) -> list[int]:
     return [int.from_bytes(raw[4 * i : 4 * i + 4], "little") for i in range(words)]
 
 
-def run_native(func: Any, compiled: ExecutableObject, inputs: Mapping[int, Any]) -> list[Array]:
+def run_native(
+    func: Any,
+    compiled: ExecutableObject,
+    inputs: Mapping[int, Any],
+    only: Sequence[tuple[int, int, int]] | None = None,
+) -> list[Array]:
     """The results of a compiled dispatch function; ``inputs``: argument number -> array or scalar.
 
-    Destinations that are only written start as garbage.
+    Destinations that are only written start as garbage. ``only``: run these workgroups, in this order.
     """
     dispatch = Dispatch(func)
     kernel = NativeKernel.load(compiled)
@@ -161,8 +166,12 @@ def run_native(func: Any, compiled: ExecutableObject, inputs: Mapping[int, Any])
         else:
             array.view(np.uint8 if dtype.itemsize == 1 else dtype)[...] = _garbage(dtype)
         arrays.append(array)
-    kernel.run(arrays, constants, kernel.workgroups([numbers[s.argument] for s in dispatch.scalars]))
-    by_index = {b.index: a for b, a in zip(dispatch.bindings, arrays, strict=True)}
+    ordered = [numbers[s.argument] for s in dispatch.scalars]
+    workspace = compiled.exports[0].workspace
+    if workspace is not None:
+        arrays.append(guarded_array([evaluate(workspace, ordered)], np.int8))
+    kernel.run(arrays, constants, kernel.workgroups(ordered), only)
+    by_index = {b.index: a for b, a in zip(dispatch.bindings, arrays, strict=False)}
     return [by_index[b.index].copy() for _, b in dispatch.results]
 
 

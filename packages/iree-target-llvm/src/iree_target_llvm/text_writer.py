@@ -11,6 +11,9 @@ from iree_core_ir.ir.operation import Value
 class TextWriter(Protocol):
     """A function under construction, as LLVM text."""
 
+    architecture: str
+    """What it is for, as in ``CpuDescription``; empty: any machine."""
+
     def assign(self, expression: str) -> str:
         """A new name for the value of ``expression``."""
         ...

@@ -10,10 +10,11 @@ import pytest
 
 from iree_codegen.select_strategy import generate
 from iree_codegen.strategies.recurrence import NAME
+from iree_target_llvm.description import describe
 from iree_target_llvm.target import compile_function
-from iree_target_llvm.testing import run_native, run_reference
+from iree_target_llvm.testing import NativeKernel, run_native, run_reference
 
-from ..conftest import assert_close, function, laid_out
+from ..conftest import assert_close, function, laid_out, usable_levels
 
 CELLS = {
     # Gates of x, of every stage, parameters, states, and the bodies.
@@ -101,7 +102,9 @@ def inputs_of(case: Case) -> dict[int, Any]:
         return (rng.standard_normal(shape) * 0.3).astype(dtype)
 
     n = case.size
-    arrays = [random(case.steps, case.batch, gates * n), *[random(g * n, n) for g in stages]]
+    # Many large weights make errors grow from step to step.
+    scale = dtype(min(1, 64 / n))
+    arrays = [random(case.steps, case.batch, gates * n), *[random(g * n, n) * scale for g in stages]]
     arrays += [random(parameters, n)] * bool(parameters)
     arrays += [rng.integers(0, case.steps + 1, case.batch).astype(np.int32)] * case.lengths
     arrays += [random(case.batch, n) for _ in range(states)]
@@ -109,14 +112,29 @@ def inputs_of(case: Case) -> dict[int, Any]:
     return dict(enumerate([*arrays, *scalars]))
 
 
-def check(case: Case, description: Any) -> None:
+def check(case: Case, description: Any, shared: bool = False, edit: Any = None) -> None:
+    """``shared``: workgroups share a step, and any of them alone, or all in any order, do the same."""
     func, inputs = function(text_of(case)), inputs_of(case)
+    if edit is not None:
+        edit(inputs)
     expected = run_reference(func, inputs)
     native = laid_out(func, description, inputs)
-    assert generate(func, description).strategy == NAME
-    got = run_native(func, compile_function(func, description), native)
+    kernel = generate(func, description)
+    assert kernel.strategy == NAME
+    assert (kernel.export.workspace is not None) == shared
+    compiled = compile_function(func, description)
+    got = run_native(func, compiled, native)
     for a, b in zip(got, expected, strict=True):
         assert_close(a, b, 3e-6 if case.element == "f32" else 1e-12)
+    if shared:
+        scalars = [inputs[n] for n in sorted(inputs) if isinstance(inputs[n], int)]
+        x, y, z = NativeKernel.load(compiled).workgroups(scalars)
+        ids = [(i, j, 0) for j in range(y) for i in range(x)]
+        assert x > 1 and z == 1
+        last = [i for i in ids if i[0] == x - 1]
+        for only in (last, ids[::-1]):
+            for a, b in zip(run_native(func, compiled, native, only), got, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -146,3 +164,49 @@ def test_directions_and_lengths(
 @pytest.mark.parametrize("cell", CELLS)
 def test_double_precision(description: Any, cell: str) -> None:
     check(Case(cell, batch=2, size=11, element="f64"), description)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("size", [225, 256, 321])
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_shared_steps(best: Any, cell: str, size: int, batch: int) -> None:
+    check(Case(cell, size=size, batch=batch), best, shared=True)
+
+
+@pytest.mark.parametrize("level", [0, -1])
+@pytest.mark.parametrize("cell", CELLS)
+def test_shared_steps_of_any_vectors(cell: str, level: int) -> None:
+    check(Case(cell, size=250), describe({"cpu": usable_levels()[level]}), shared=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("lengths", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_shared_directions_and_lengths(
+    best: Any, cell: str, lengths: bool, reverse: bool, dynamic: bool, steps: int
+) -> None:
+    case = Case(cell, steps, 3, 260, lengths=lengths, reverse=reverse, dynamic=dynamic)
+    check(case, best, shared=True)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_not_finite_goes_where_it_would(best: Any, cell: str) -> None:
+    def edit(inputs: dict[int, Any]) -> None:
+        inputs[0][1, 0, 3] = np.nan
+        inputs[0][2, 1, 7] = np.inf
+
+    check(Case(cell, batch=2, size=256), best, shared=True, edit=edit)
+
+
+def test_short_steps_and_weights_of_a_call_are_not_shared(best: Any) -> None:
+    check(Case("two states", size=48), best)
+    check(Case("two states", size=256, constant=False), best)
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64", "riscv64"])
+def test_machines_that_share_steps(architecture: str) -> None:
+    description = describe({"triple": f"{architecture}-unknown-linux-gnu", "cpu": "generic"})
+    func = function(text_of(Case("two states", size=256)))
+    assert compile_function(func, description).exports[0].workspace is not None

@@ -7,6 +7,9 @@ are constants, else into scratch before the first step.
 
 With one stage the first state is kept twice, as every panel reads the old one. With several the state is
 read before it is written, and the sums of the earlier stages wait in scratch.
+
+Where a step is long enough, several workgroups share it, each some of the panels (``shared_phases``): the
+states then lie in the workspace of the dispatch. A core so keeps its part of the weights in its cache.
 """
 
 from __future__ import annotations
@@ -25,15 +28,30 @@ from iree_codegen.kernel import Kernel, KernelFrame
 from iree_codegen.kernel_builder import Index, vector_of
 from iree_codegen.loop_emitter import vector_loop
 from iree_codegen.scalars import ScalarEvaluator
+from iree_codegen.shared_phases import shared_phases, words_bytes
 from iree_codegen.workgroup_description import WorkgroupDescription
 from iree_core_ir.dialects.linalg_ext_recurrence import Recurrence
 from iree_core_ir.ir.operation import Op, Value
-from iree_core_ir.ir.types import TensorType, index
+from iree_core_ir.ir.types import TensorType, i64, index
 from iree_core_ir.target import ConstantLayout
 
 NAME = "recurrence"
 MOST_ROWS = 6
 """Rows of the batch that share the weights they read, at most."""
+MOST_PARTS = 16
+"""Workgroups that share a step, at most."""
+TOLD = 750
+"""Cycles until what a core has done is known to another, about. ``n`` parts of a step pay where each has
+``n`` times as many: every core is told by all the others.
+"""
+PAUSE_CYCLES = 40
+"""What a pause takes, at least."""
+PATIENCE = 1 << 17
+"""Cycles of pauses after which nobody waits for the owner of a part that should have long been done."""
+
+
+Span = tuple[Index, Index]
+"""The first of some elements, and the one behind the last."""
 
 
 def find_recurrence(dispatch: Dispatch) -> Recurrence | None:
@@ -75,7 +93,17 @@ class _Shape:
             shared = [n for n in range(1, MOST_ROWS + 1) if batch % n == 0]
         stages = range(op.n_stages)
         self.rows = min(shared, key=lambda n: sum(self._tile(s, n)[0] for s in stages) / n)
-        self.vectors = [self._tile(s, self.rows)[1] for s in stages]
+        tiles = [self._tile(s, self.rows) for s in stages]
+        self.vectors = [vectors for _, vectors in tiles]
+        self.cycles: float = min(cycles for cycles, _ in tiles) * op.size
+        """Of the shortest stage of a step."""
+        panels = min(-(-op.size // self.width(s)) for s in stages)
+        constant = [dispatch.binding_of(w) for w in op.weights]
+        self.parts = 1
+        if all(b is not None and b.constant for b in constant):
+            more = 2
+            while more <= min(panels, MOST_PARTS) and self.cycles >= TOLD * more**2:
+                self.parts, more = more, 2 * more
 
     def width(self, stage: int) -> int:
         """Elements of a panel."""
@@ -116,52 +144,132 @@ class _Emitter:
         self.shape = _Shape(dispatch, description, op)
         self.lanes, self.rows = self.shape.lanes, self.shape.rows
         self.masks: bool = description.masks
-        self.frame = KernelFrame(dispatch, fma=description.fma)
-        self.kernel = self.frame.kernel
-        self.elements = self.frame.elements
         self.element = op.outputs[0].type.element_type
         n_steps, n_rows, _ = dispatch.dims(op.results[0])
-        self.n_rows = n_rows
-        self.steps = self.kernel.dim(n_steps)
         self.size = op.size
         self.pitch = max(-(-op.size // self.shape.width(s)) * self.shape.width(s) for s in range(op.n_stages))
-        self.t, self.b = Var("t", n_steps), Var("b", n_rows)
-        self.j = Var("j", op.size)
-        self.results = dict(dispatch.results)
+        self.blocks = dim_ops.ceildiv(n_rows, self.rows)
+        self.parts = self.shape.parts
         # The first state, twice with one stage; the others; between stages a vector and the sums.
         self.twice = op.n_stages == 1
         block = self.rows * self.pitch
-        view = self.frame.scratch_view
-        self.states = [
-            view(block * (2 if i == 0 and self.twice else 1), self.element) for i in range(op.n_states)
-        ]
-        self.vectors = [view(block, self.element) for _ in range(op.n_stages - 1)]
-        self.sums = [view(block * op.stage_gates(s), self.element) for s in range(op.n_stages - 1)]
+        sizes = [block * (2 if i == 0 and self.twice else 1) for i in range(op.n_states)]
+        sizes += [block] * (op.n_stages - 1)
+        sizes += [block * op.stage_gates(s) for s in range(op.n_stages - 1)]
+        workspace = None
+        if self.parts > 1:
+            bytes = [-(-n * self.element.width // 512) * 64 for n in sizes]
+            self.block_bytes = words_bytes(self.parts) + sum(bytes)
+            workspace = dim_ops.mul(self.blocks, self.block_bytes)
+        self.frame = KernelFrame(dispatch, fma=description.fma, workspace=workspace)
+        self.kernel = self.frame.kernel
+        self.elements = self.frame.elements
+        self.steps = self.kernel.dim(n_steps)
+        self.t, self.b = Var("t", n_steps), Var("b", n_rows)
+        self.j = Var("j", op.size)
+        self.results = dict(dispatch.results)
+        if self.parts > 1:
+            self.own, self.block = self.frame.ids[0], self.frame.ids[1]
+            self.words, views = self._shared(sizes)
+        else:
+            self.block = self.frame.ids[0]
+            views = [self.frame.scratch_view(n, self.element) for n in sizes]
+        self.states = views[: op.n_states]
+        self.vectors = views[op.n_states : op.n_states + op.n_stages - 1]
+        self.sums = views[op.n_states + op.n_stages - 1 :]
         self.weights: list[Value] = []
         self.first_row: Index = 0
 
+    def _shared(self, sizes: Sequence[int]) -> tuple[Value, list[Value]]:
+        """The words of the block's parts, and memory for its elements behind them."""
+        k, memory = self.kernel, self.frame.workspace
+        assert memory is not None
+        at: Index = 0 if self.blocks == 1 else k.mul(self.block, self.block_bytes)
+        words = k.view(memory, at, words_bytes(self.parts) // 8, i64)
+        at = k.add(at, words_bytes(self.parts))
+        views = []
+        for n in sizes:
+            views.append(k.view(memory, at, n, self.element))
+            at = k.add(at, -(-n * self.element.width // 512) * 64)
+        return words, views
+
     def run(self) -> Kernel:
         k, op = self.kernel, self.op
-        blocks = dim_ops.ceildiv(self.n_rows, self.rows)
-        self.first_row = 0 if blocks == 1 else k.mul(self.frame.ids[0], self.rows)
+        self.first_row = 0 if self.blocks == 1 else k.mul(self.block, self.rows)
         self.weights = [self._weights(stage) for stage in range(op.n_stages)]
-        self._each_row(self._start)
-        steps: Index = self.steps
-        if op.row_lengths is not None:
-            steps = self._length()
-        backward = op.reverse is not None
-
-        def step(t: Index) -> None:
-            self._step(k.sub(k.add(steps, -1), t) if backward else t, k.mod(t, 2) if self.twice else 0)
-
-        k.loop(0, steps, 1, (), step)
-        if op.row_lengths is not None and op.results[0] in self.results:
-            k.loop(steps, self.steps, 1, (), self._silence)
-        parity = k.mod(steps, 2) if self.twice else 0
-        self._each_row(lambda row: self._finish(row, parity))
         tiles = ", ".join(f"{self.rows}x{op.stage_gates(s)}x{v}" for s, v in enumerate(self.shape.vectors))
         why = f"rows x gates x vectors of {self.lanes} lanes: {tiles}"
-        return self.frame.finish([blocks], self.frame.scratch_bytes, NAME, why)
+        counts = [self.blocks]
+        if self.parts > 1:
+            self._run_shared()
+            counts = [self.parts, self.blocks]
+            why += f", {self.parts} workgroups a step"
+        else:
+            self._run_alone()
+        return self.frame.finish(counts, self.frame.scratch_bytes, NAME, why)
+
+    def _run_alone(self) -> None:
+        k, op = self.kernel, self.op
+        everything = (0, self.size)
+        self._each_row(lambda row: self._start(row, everything))
+        steps = self._own_steps()
+
+        def step(t: Index) -> None:
+            for stage in range(op.n_stages):
+                self._stage(stage, t, steps, (0, self._panels(stage)))
+
+        k.loop(0, steps, 1, (), step)
+        self._end(steps, everything)
+
+    def _run_shared(self) -> None:
+        """Phase 0 makes the first states; then come the stages of all steps; the last gives the results."""
+        k, op = self.kernel, self.op
+        steps = self._own_steps()
+        last = k.add(k.mul(steps, op.n_stages), 1)
+
+        def share(stage: int, part: Index) -> tuple[Index, Index]:
+            """The panels of a part."""
+            panels = self._panels(stage)
+            first = k.floordiv(k.mul(part, panels), self.parts)
+            return first, k.floordiv(k.mul(k.add(part, 1), panels), self.parts)
+
+        def elements(part: Index) -> tuple[Index, Index]:
+            first, end = share(op.n_stages - 1, part)
+            width = self.shape.width(op.n_stages - 1)
+            return k.mul(first, width), k.min(k.mul(end, width), self.size)
+
+        def phase(number: Index, part: Index) -> None:
+            before = k.sub(number, 1)
+            t, current = k.floordiv(before, op.n_stages), k.mod(before, op.n_stages)
+
+            def one(stage: int) -> None:
+                if stage == op.n_stages - 1:
+                    self._stage(stage, t, steps, share(stage, part))
+                    return
+                k.if_(
+                    k.compare("eq", current, stage),
+                    lambda: self._stage(stage, t, steps, share(stage, part)),
+                    lambda: one(stage + 1),
+                )
+
+            def ends() -> None:
+                k.if_(
+                    k.compare("eq", number, 0),
+                    lambda: self._each_row(lambda row: self._start(row, elements(part))),
+                    lambda: self._end(steps, elements(part)),
+                )
+
+            inside = k.binary("arith.andi", k.compare("sgt", number, 0), k.compare("slt", number, last))
+            k.if_(inside, lambda: one(0), ends)
+
+        patience = max(PATIENCE, round(4 * self.shape.cycles)) // PAUSE_CYCLES
+        shared_phases(k, self.words, self.parts, self.own, k.add(last, 1), patience, phase)
+
+    def _panels(self, stage: int) -> int:
+        return -(-self.size // self.shape.width(stage))
+
+    def _own_steps(self) -> Index:
+        return self.steps if self.op.row_lengths is None else self._length()
 
     # -- before and behind the steps -----------------------------------------------------------------
 
@@ -210,20 +318,20 @@ class _Emitter:
         for row in range(self.rows):
             body(row)
 
-    def _along(self, body: Callable[[Index, int, Value | None], None]) -> None:
-        """All elements of a state, as vectors."""
+    def _along(self, span: Span, body: Callable[[Index, int, Value | None], None]) -> None:
+        """Some elements of a state, as vectors."""
 
         def once(j: Index, lanes: int, mask: Value | None = None) -> None:
             body(j, lanes, mask)
 
-        vector_loop(self.kernel, 0, self.size, self.lanes, self.masks, once)
+        vector_loop(self.kernel, *span, self.lanes, self.masks, once)
 
     def _point(self, t: Index, row: int, j: Index, lanes: int, mask: Value | None) -> Point:
         k = self.kernel
         values = {self.t: t, self.b: k.add(self.first_row, row), self.j: j}
         return Point(Bindings(k).child(values, self.j if lanes > 1 else None, lanes), mask)
 
-    def _start(self, row: int) -> None:
+    def _start(self, row: int, span: Span) -> None:
         for value, memory in zip(self.op.initial_states, self.states, strict=True):
 
             def copy(
@@ -234,9 +342,17 @@ class _Emitter:
                 at = self.kernel.add(j, row * self.pitch)
                 self.kernel.vstore(self.kernel.splat(found, lanes), memory, at, mask)
 
-            self._along(copy)
+            self._along(span, copy)
 
-    def _finish(self, row: int, parity: Index) -> None:
+    def _end(self, steps: Index, span: Span) -> None:
+        """What is known behind the last step: the last states, and the output beyond a row's length."""
+        k, op = self.kernel, self.op
+        if op.row_lengths is not None and op.results[0] in self.results:
+            k.loop(steps, self.steps, 1, (), lambda t: self._silence(t, span))
+        parity = k.mod(steps, 2) if self.twice else 0
+        self._each_row(lambda row: self._finish(row, parity, span))
+
+    def _finish(self, row: int, parity: Index, span: Span) -> None:
         k = self.kernel
         for number, (result, memory) in enumerate(zip(self.op.results[1:], self.states, strict=True)):
             binding = self.results.get(result)
@@ -257,7 +373,7 @@ class _Emitter:
                 forms = [indexing.of(self.b), indexing.of(self.j)]
                 self.elements.store(value, target, forms, self._point(0, row, j, lanes, mask))
 
-            self._along(copy)
+            self._along(span, copy)
 
     def _first(self, parity: Index) -> Index:
         """Where the current first state lies."""
@@ -273,14 +389,14 @@ class _Emitter:
             found = k.cast("arith.index_cast", found, index)
         return k.min(k.max(found, 0), self.steps)
 
-    def _silence(self, t: Index) -> None:
+    def _silence(self, t: Index, span: Span) -> None:
         """The output beyond a row's length."""
 
         def zero(j: Index, lanes: int, mask: Value | None) -> None:
             value = self.kernel.constant(0.0, vector_of(lanes, self.element))
             self._output(value, self._point(t, 0, j, lanes, mask))
 
-        self._along(zero)
+        self._along(span, zero)
 
     def _output(self, value: Value, point: Point) -> None:
         binding = self.results.get(self.op.results[0])
@@ -290,21 +406,22 @@ class _Emitter:
 
     # -- one step --------------------------------------------------------------------------------------
 
-    def _step(self, t: Index, parity: Index) -> None:
+    def _stage(self, stage: int, number: Index, steps: Index, panels: tuple[Index, Index]) -> None:
+        """Some panels of a stage of step ``number``, counted as they come."""
         k = self.kernel
+        t = k.sub(k.add(steps, -1), number) if self.op.reverse is not None else number
+        parity = k.mod(number, 2) if self.twice else 0
         old = self._first(parity)
         new = self._first(k.sub(1, parity)) if self.twice else 0
-        for stage in range(self.op.n_stages):
-            panels = -(-self.size // self.shape.width(stage))
 
-            def panel(p: Index, stage: int = stage) -> None:
-                sums = self._products(stage, p, old)
-                first = k.mul(p, self.shape.width(stage))
-                for v in range(self.shape.vectors[stage]):
-                    for row in range(self.rows):
-                        self._cell(stage, t, row, k.add(first, v * self.lanes), sums[v][row], old, new)
+        def panel(p: Index) -> None:
+            sums = self._products(stage, p, old)
+            first = k.mul(p, self.shape.width(stage))
+            for v in range(self.shape.vectors[stage]):
+                for row in range(self.rows):
+                    self._cell(stage, t, row, k.add(first, v * self.lanes), sums[v][row], old, new)
 
-            k.loop(0, panels, 1, (), panel)
+        k.loop(*panels, 1, (), panel)
 
     def _products(self, stage: int, panel: Index, old: Index) -> list[list[list[Value]]]:
         """The sums of a panel: ``[vector][row][gate]``."""

@@ -57,6 +57,7 @@ CORE = (
     "memref",
     "vector",
     "gpu",
+    "sync",
     "amx",
     "x86vector",
     "bufferization",

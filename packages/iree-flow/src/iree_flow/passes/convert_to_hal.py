@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_codegen.kernel import WORKSPACE_ALIGNMENT
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import IntegerAttr, SymbolRefAttr, TypeAttr
@@ -144,10 +145,14 @@ class _CommandBufferBuilder:
         self.values: dict[Value, Value] = {}
         self.constants: dict[int, Value] = {}
         self.params: list[Value] = []
+        self.workspaces: dict[stream.CmdDispatch, tuple[Value, Value]] = {}
 
     def run(self, resolver: DimResolver) -> None:
-        bindings, slots = self._slots()
+        bindings, slots, size = self._slots()
         waves = list(self.op.body.block)
+        size = self._add_workspaces(size)
+        if size is not None:
+            self.body.create(hal.ArenaSize, size)
         for i, command in enumerate(waves):
             if i:
                 self.body.create(hal.ExecutionBarrier)
@@ -160,20 +165,52 @@ class _CommandBufferBuilder:
         host.create(hal.QueueExecute, SymbolRefAttr(name), params, bindings)
         self.op.erase()
 
-    def _slots(self) -> tuple[list[Value], dict[Value, int]]:
-        """Arena to slot 0, the other resources to the slots behind."""
+    def _slots(self) -> tuple[list[Value], dict[Value, int], Value | None]:
+        """Arena to slot 0, the other resources to the slots behind; and the bytes of the arena."""
         bindings: list[Value] = []
+        arena: Value | None = None
         slots: dict[Value, int] = {}
         args = self.op.body.block.args
         for resource, size, arg in zip(self.op.resources, self.op.sizes, args, strict=True):
             if isinstance(resource.owner, stream.ResourceAlloca):
-                self.body.create(hal.ArenaSize, self.value(size))
+                arena = self.value(size)
                 slots[arg] = 0
             else:
                 bindings.append(resource)
                 slots[arg] = len(bindings)
         self.buffer.attributes["n_bindings"] = IntegerAttr(len(bindings) + 1, i64)
-        return bindings, slots
+        return bindings, slots, arena
+
+    def _add_workspaces(self, arena: Value | None) -> Value | None:
+        """Give the dispatches that have one their workspace, behind the arena's temporaries, all cleared at
+        once before the first wave. The bytes of the arena with them.
+        """
+        found = [
+            (op, export.workspace.value)
+            for op in self.op.walk()
+            if isinstance(op, stream.CmdDispatch) and (export := self._export(op)).workspace is not None
+        ]
+        if not found:
+            return arena
+        zero, line = self.constant(0), self.constant(WORKSPACE_ALIGNMENT)
+        end = start = zero
+        if arena is not None:
+            lines = self.body.create(arith.CeilDivSI, arena, line).result
+            end = start = self.body.create(arith.MulI, lines, line).result
+        total = zero
+        for op, text in found:
+            size = self._expression(json.loads(text), op)
+            self.workspaces[op] = (end, size)
+            end = self.body.create(arith.AddI, end, size).result
+            total = self.body.create(arith.AddI, total, size).result
+        self.body.create(hal.CommandClear, [0], [start], [total])
+        self.body.create(hal.ExecutionBarrier)
+        return end
+
+    def _export(self, op: stream.CmdDispatch) -> hal.ExecutableExport:
+        export = self.symbols.lookup(op.entry_point)
+        assert isinstance(export, hal.ExecutableExport), op.entry_point
+        return export
 
     def value(self, value: Value) -> Value:
         """``value`` inside the command buffer: recomputed if the program can, else a parameter."""
@@ -230,18 +267,15 @@ class _CommandBufferBuilder:
             word = self.value(scalar)
             wide = isinstance(scalar.type, IndexType) or scalar.type.width == 64
             constants += [(word, "lo"), (word, "hi")] if wide else [(word, "lo")]
-        export = self.symbols.lookup(op.entry_point)
-        assert isinstance(export, hal.ExecutableExport), op.entry_point
-        expressions = json.loads(export.workgroup_count.value)
+        expressions = json.loads(self._export(op).workgroup_count.value)
         workgroups = [self._expression(e, op) for e in expressions]
+        places = [slots[r] for r in op.resources]
+        offsets, lengths = ([self.value(v) for v in values] for values in (op.offsets, op.lengths))
+        if op in self.workspaces:
+            offset, length = self.workspaces[op]
+            places, offsets, lengths = [*places, 0], [*offsets, offset], [*lengths, length]
         dispatch = self.body.create(
-            hal.CommandDispatch,
-            op.entry_point,
-            workgroups,
-            constants,
-            [slots[r] for r in op.resources],
-            [self.value(v) for v in op.offsets],
-            [self.value(v) for v in op.lengths],
+            hal.CommandDispatch, op.entry_point, workgroups, constants, places, offsets, lengths
         )
         dispatch.location = op.location
 

@@ -65,7 +65,8 @@ BUFFER_VIEW = BufferViewType()
 
 class ExecutableExport(Op, name="hal.executable.export", traits=(SYMBOL,)):
     """An entry point and what it needs; ``workgroup_count`` holds three expressions as JSON, ``work`` how
-    much it has to do, numbers as in ``iree_base.postfix``.
+    much it has to do, numbers as in ``iree_base.postfix``. ``workspace``: an expression, the bytes of the
+    last binding if that is memory which workgroups share, zero when a dispatch begins.
     """
 
     __slots__ = ()
@@ -79,6 +80,7 @@ class ExecutableExport(Op, name="hal.executable.export", traits=(SYMBOL,)):
     strategy = attribute(StringAttr)
     why = attribute(StringAttr)
     work = optional_attribute(StringAttr)
+    workspace = optional_attribute(StringAttr)
     assembly_format = "$sym_name attr-dict"
 
 
@@ -276,6 +278,31 @@ class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
             printer.write(f" {word}({text})")
 
 
+class CommandClear(Op, name="hal.command_buffer.clear_buffer"):
+    """``target(2[%o for %n])``: the bytes become 0."""
+
+    __slots__ = ()
+    slots = attribute(DenseArrayAttr)
+    offsets = variadic_operand(index)
+    lengths = variadic_operand(index)
+
+    @classmethod
+    def make(cls, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> CommandClear:
+        return cls(
+            [*offsets, *lengths],
+            [],
+            {"slots": DenseArrayAttr(i64, slots), "operandSegmentSizes": segment_sizes(offsets, lengths)},
+        )
+
+    @classmethod
+    def parse(cls, parser: Any) -> CommandClear:
+        parser.expect("target")
+        return cls.make(*_parse_bindings(parser, "(", ")"))
+
+    def print(self, printer: Any) -> None:
+        printer.write(f" target({_bindings_text(printer, list(self.slots), self.offsets, self.lengths)})")
+
+
 class ArenaSize(Op, name="hal.command_buffer.arena_size"):
     """Bytes that slot 0 needs."""
 
@@ -442,6 +469,7 @@ DIALECT = Dialect(
         ExecutableBinary,
         CommandBuffer,
         CommandDispatch,
+        CommandClear,
         CommandCopy,
         ArenaSize,
         ExecutionBarrier,

@@ -54,6 +54,9 @@ def record(op: hal.CommandBuffer, resolve: Callable[[SymbolRefAttr], tuple[int, 
         elif isinstance(inner, hal.CommandCopy):
             source, target = _refs(inner, slots)
             builder.copy(source, target)
+        elif isinstance(inner, hal.CommandClear):
+            for target in _refs(inner, slots):
+                builder.fill(target, b"\0")
         elif isinstance(inner, hal.ExecutionBarrier):
             builder.barrier()
         else:
