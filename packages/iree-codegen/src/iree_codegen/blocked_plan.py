@@ -174,41 +174,52 @@ def _shapes(c: BlockedConvolution, registers: int) -> Iterator[tuple[float, int,
 
 
 def _plans(c: BlockedConvolution, vectors: int, grid: Grid, wanted: int) -> Iterator[Plan]:
-    """How workgroups may share a grid and its panels."""
+    """How workgroups may share a grid and its panels; what they cost and their chunks are to be found."""
     images = c.batch if isinstance(c.batch, int) else 1
     panels = -(-c.out_blocks // vectors)
     for bands in {-(-grid.bands // n) for n in (1, 2, 4, 8, 16, 32, 64)}:
         blocks = -(-grid.bands // bands)
-        chunk = _chunk(c, vectors, bands * grid.height * grid.columns)
         found = set()
         for groups in (wanted, min(wanted, 4), min(wanted, 2)):
             shares = min(panels, max(1, -(-groups // (blocks * images))))
             found.add(-(-panels // -(-panels // shares)))
         for shares in found:
-            yield Plan(vectors, grid, bands, shares, chunk, 0.0)
+            yield Plan(vectors, grid, bands, shares, 0, 0.0)
 
 
-def _cycles(c: BlockedConvolution, plan: Plan, products: float, wanted: int) -> tuple[float, float]:
-    """Of one thread; and with two in mind, too, by which plans are compared."""
+def _cycles(
+    c: BlockedConvolution, plan: Plan, products: float, wanted: int, limit: float
+) -> tuple[float, float] | None:
+    """Of one thread; and with two in mind, too, by which plans are compared. None where that is no less than
+    ``limit``, which products and starts alone, or with the memory of one thread, often say.
+    """
     grid = plan.grid
     images = c.batch if isinstance(c.batch, int) else 1
     kinds = len(grid.band + grid.rest)
     code = TILE_CODE * kinds * (kinds + 1) / 2 + UNEVEN * (grid.bands % plan.bands != 0)
     starts = plan.blocks * plan.shares * GROUP_CYCLES
-    one = products * (1 + code) + starts + _memory(c, plan, products, 1, False)
     groups = plan.blocks * plan.shares * images
-    if wanted < 2:
-        two = one / 2
-    elif groups < 2:
-        two = one
-    else:
+    one = products * (1 + code) + starts
+    shared = wanted >= 2 and groups >= 2
+    if shared:
         panels = -(-c.out_blocks // plan.vectors)
         size = plan.bands * -(-panels // plan.shares) * plan.vectors
         longer = 1 + idle(groups, size, grid.bands * c.out_blocks * images)
         half = products / 2 * longer
-        apart = plan.blocks * images == 1
-        two = half * (1 + code) + starts / 2 + _memory(c, plan, half, 2, apart)
-    return one, weighed(one, two, groups)
+        two = half * (1 + code) + starts / 2
+    else:
+        half = two = one / 2 if wanted < 2 else one
+    if weighed(one, two, groups) >= limit:
+        return None
+    one += _memory(c, plan, products, 1, False)
+    if weighed(one, two, groups) >= limit:
+        return None
+    if shared:
+        two += _memory(c, plan, half, 2, plan.blocks * images == 1)
+    else:
+        two = one / 2 if wanted < 2 else one
+    score = weighed(one, two, groups)
+    return None if score >= limit else (one, score)
 
 
 def choose(c: BlockedConvolution, description: Any) -> Plan:
@@ -225,8 +236,9 @@ def _best(c: BlockedConvolution, registers: int) -> Plan:
         if products >= least:
             break
         for plan in _plans(c, vectors, grid, wanted):
-            one, score = _cycles(c, plan, products, wanted)
-            if score < least:
-                best, least, cycles = plan, score, one
+            found = _cycles(c, plan, products, wanted, least)
+            if found is not None:
+                best, (cycles, least) = plan, found
     assert best is not None
-    return replace(best, cycles=cycles)
+    chunk = _chunk(c, best.vectors, best.bands * best.grid.height * best.grid.columns)
+    return replace(best, chunk=chunk, cycles=cycles)
