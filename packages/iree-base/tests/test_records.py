@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -62,6 +62,50 @@ class Same:
 @record
 class Empty:
     pass
+
+
+class Named:
+    """A base without fields."""
+
+    kind: ClassVar[str] = "plain"
+
+
+@record
+class Base(Named):
+    kind: ClassVar[str] = "base"
+    first: int
+    rest: list[int] = field(default_factory=list)
+
+
+@record
+class Derived(Base):
+    kind = "derived"
+    rest: list[int] = field(default_factory=lambda: [1])
+    last: str = "z"
+
+    @property
+    def all(self) -> tuple[int, list[int], str]:
+        return self.first, self.rest, self.last
+
+
+def test_fields_of_bases_come_first() -> None:
+    assert Base(1).rest == []
+    assert Derived(1).all == (1, [1], "z")
+    assert Derived(1, [2], "y") == Derived(first=1, rest=[2], last="y")
+    assert Derived(1) != Derived(1, last="y")
+    assert repr(Derived(1)) == "Derived(first=1, rest=[1], last='z')"
+    assert [f.name for f in dataclasses.fields(Derived(1))] == ["first", "rest", "last"]
+    assert (Base(1).kind, Derived.kind) == ("base", "derived")
+    assert dataclasses.replace(Derived(1), first=2) == Derived(2)
+
+
+def test_a_derived_class_may_have_an_init_of_its_own() -> None:
+    class Own(Base):
+        def __init__(self, number: int) -> None:
+            super().__init__(number, [number])
+
+    assert (Own(3).first, Own(4).rest) == (3, [4])
+    assert Base(5).rest == []
 
 
 def test_arguments_and_defaults() -> None:

@@ -7,8 +7,7 @@ a slab ``[keys][queries]`` that stays in the L1 cache.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.dims import Dim
@@ -28,7 +27,7 @@ MOST_VECTORS = 3
 """Vectors of queries in a block, at most."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Operand:
     """Elements of an argument at an address linear in the loops over rows, keys, depth and width."""
 
@@ -39,7 +38,7 @@ class Operand:
         return 0 if var is None else self.address.coefficient(var)
 
 
-@dataclass
+@record
 class AttentionRoles:
     """Roles of loops and operands; ``row`` is None when there is one query."""
 
@@ -76,7 +75,7 @@ class AttentionRoles:
         return extent
 
 
-@dataclass
+@record
 class AttentionPlan(AttentionRoles):
     """How queries are taken along lanes."""
 
@@ -101,7 +100,7 @@ class AttentionPlan(AttentionRoles):
         return -(-self.n_keys // -(-self.n_keys // most))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Head:
     """Where the operands of one head lie."""
 

@@ -9,8 +9,7 @@ in scratch from chunk to chunk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.attention_plan import AttentionRoles, find_attention
 from iree_codegen.dims import Dim
@@ -35,7 +34,7 @@ GROUPS = 2
 """Workgroups that an attention is cut into where heads alone give fewer, so that several workers share it."""
 
 
-@dataclass
+@record
 class TileAttentionPlan(AttentionRoles):
     """Sizes are in elements, those of what is packed in words of two numbers."""
 

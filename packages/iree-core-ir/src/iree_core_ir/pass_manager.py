@@ -1,8 +1,8 @@
 """Passes and the pass manager.
 
-A pass is a dataclass; its fields are its textual options::
+A pass is a record (or a dataclass); its fields are its textual options::
 
-    @dataclass
+    @record
     class Canonicalize(Pass):
         name: ClassVar[str] = "canonicalize"
         max_iterations: int = 10
@@ -18,10 +18,11 @@ import time
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from iree_base import debug
+from iree_base.records import field, record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.errors import CoreIrError, VerifyError
 from iree_core_ir.garbage import frozen_gc
@@ -31,7 +32,7 @@ SETTLED = "settled"
 """Where the memory holds, for each module, the passes that would leave it as it is: see ``Pass.settles``."""
 
 
-@dataclass
+@record
 class PassContext:
     """What passes of one compilation share.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+from iree_base.records import field, record
 
 Expression = list[Any]
 """An integer expression over a dispatch's scalar arguments, as plain lists.
@@ -26,7 +28,7 @@ class SupportLevel(enum.Enum):
     NO = "no"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Support:
     """The answer of ``query_support`` with its reasons (empty for a plain yes)."""
 
@@ -73,7 +75,7 @@ class TargetDescription:
         return json.dumps(self.to_json(), sort_keys=True)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ConstantLayout:
     """A target's wish: constant argument ``argument`` transformed before it is stored.
 
@@ -86,7 +88,7 @@ class ConstantLayout:
     type: Any
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class DispatchRequest:
     """One dispatch to compile. Picklable: it may be compiled in a worker process.
 
@@ -100,7 +102,7 @@ class DispatchRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExportObject:
     """One entry point of an executable object; see ``iree_hal.abi`` for how it is called.
 
@@ -119,7 +121,7 @@ class ExportObject:
     workspace: Expression | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ExecutableObject:
     """What ``compile_dispatch`` returns: bytes for a loader of the target's format."""
 

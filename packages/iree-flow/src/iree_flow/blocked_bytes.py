@@ -7,9 +7,9 @@ integers times weights of zero are zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen.integer_panels import GROUP
 from iree_codegen.integer_plan import is_integer_product
 from iree_codegen.window import step_of
@@ -33,7 +33,7 @@ from iree_flow.channel_blocks import CHANNEL, ChannelBlocks, constant_of
 ROW, COLUMN = 2, 3
 
 
-@dataclass
+@record
 class _Slid(Windowed):
     """``steps``: (stride, dilation) of rows and columns."""
 
@@ -48,7 +48,7 @@ class _Slid(Windowed):
         ]
 
 
-@dataclass
+@record
 class _Products(_Slid):
     @property
     def only_in_blocks(self) -> bool:
@@ -56,7 +56,7 @@ class _Products(_Slid):
         return bool(self.op.results[0].type.shape[0] == DYNAMIC)
 
 
-@dataclass
+@record
 class ByteProducts(_Products):
     """A convolution over all channels."""
 
@@ -78,7 +78,7 @@ class ByteProducts(_Products):
         return useful, -(-out // lanes) * -(-own // lanes) * lanes * lanes * ky * kx // GROUP - useful
 
 
-@dataclass
+@record
 class ByteStem(_Products):
     """A convolution of an image of few channels that is not in blocks."""
 
@@ -91,7 +91,7 @@ class ByteStem(_Products):
         return self.make(blocks, builder, [self.op.inputs[0], weights], maps, 3)
 
 
-@dataclass
+@record
 class ByteMaxima(_Slid):
     """Maxima of windows, every channel for itself."""
 

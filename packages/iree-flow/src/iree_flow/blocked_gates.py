@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineMap
 from iree_core_ir.ir.builder import Builder
@@ -20,7 +20,7 @@ from iree_flow.blocked_ops import IMAGE, Dense, Elementwise
 from iree_flow.channel_blocks import CHANNEL, ChannelBlocks
 
 
-@dataclass
+@record
 class GatedDense(Dense):
     """A convolution over all channels of an image times a gate."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_codegen.blocked_image import CHANNELS
 from iree_core_ir.dialects import linalg
 from iree_core_ir.ir.affine import AffineDim, AffineMap
@@ -33,7 +33,7 @@ def is_image(value: Value, elements: Sequence[Type] = (f32,)) -> bool:
     return c > 0 and not (h == 1 and w == 1) and 0 not in (n, h, w)
 
 
-@dataclass
+@record
 class Node(ABC):
     """One op that can work on blocks."""
 
@@ -97,7 +97,7 @@ def _over_blocks(
     return result
 
 
-@dataclass
+@record
 class Windowed(Node):
     """Ops with windows over a destination that is filled with one number."""
 

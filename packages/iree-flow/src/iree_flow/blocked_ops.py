@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
@@ -57,7 +57,7 @@ def _select(n_loops: int, *loops: int) -> AffineMap:
     return AffineMap.select(n_loops, loops)
 
 
-@dataclass
+@record
 class Dense(Windowed):
     """A convolution over all channels."""
 
@@ -86,7 +86,7 @@ class Dense(Windowed):
         return useful, -(-out // lanes) * -(-own // lanes) * lanes * lanes * kh * kw - useful
 
 
-@dataclass
+@record
 class Stem(Windowed):
     """A convolution of an image of few channels that is not in blocks."""
 
@@ -99,7 +99,7 @@ class Stem(Windowed):
         return self.make(blocks, builder, inputs, [read, _select(8, fb, c, kh, kw, fi)], 3)
 
 
-@dataclass
+@record
 class Depthwise(Windowed):
     """A convolution of every channel by itself."""
 
@@ -118,7 +118,7 @@ class Depthwise(Windowed):
         return useful, 0
 
 
-@dataclass
+@record
 class Pooled(Windowed):
     """Sums or maxima of windows; the second operand gives the window's shape."""
 
@@ -159,7 +159,7 @@ def _lanewise_window(kind: type[Node]) -> Callable[..., Node | None]:
 # -- moving pixels ----------------------------------------------------------------------------------------
 
 
-@dataclass
+@record
 class Padded(Node):
     """More rows and columns."""
 
@@ -192,7 +192,7 @@ def _padded(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node | Non
     return Padded(op, (image,), op.result)
 
 
-@dataclass
+@record
 class Concatenated(Node):
     """Images one behind the other; along channels all but the last fill their blocks."""
 
@@ -216,7 +216,7 @@ def _concatenated(op: Any, blocks: ChannelBlocks, is_blocked: IsBlocked) -> Node
 # -- pixel by pixel ---------------------------------------------------------------------------------------
 
 
-@dataclass
+@record
 class Elementwise(Node):
     """All loops parallel, every operand read at the pixel at hand or not at all by channel."""
 
@@ -318,7 +318,7 @@ def mask(image: Value, channels: int, blocks: ChannelBlocks, builder: Builder) -
 # -- leaving images -----------------------------------------------------------------------------------------
 
 
-@dataclass
+@record
 class Reduced(Node):
     """All pixels of a channel become one number: ``[N][C]``, out of blocks. A window over everything."""
 

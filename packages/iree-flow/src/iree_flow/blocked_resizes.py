@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.attributes import DenseResourceAttr
@@ -39,7 +39,7 @@ def _moved(source: Value, sizes: Sequence[Dim], reads: Sequence[AffineExpr], bui
     return result
 
 
-@dataclass
+@record
 class Repeated(Node):
     """Every row or column several times: a broadcast between two reshapes. ``op`` is the last of them."""
 
@@ -87,7 +87,7 @@ def _repeated(op: Any) -> Node | None:
     return Repeated(op, (image,), op.result, axis, spread)
 
 
-@dataclass
+@record
 class Enlarged(Node):
     """A transposed convolution whose window is its stride: each pixel becomes ``ky`` x ``kx`` pixels.
 

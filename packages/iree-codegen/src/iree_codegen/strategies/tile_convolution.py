@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen.blocked_image import BlockedConvolution, match
 from iree_codegen.blocked_tile_grid import Patches, Run
@@ -75,7 +75,7 @@ def _parameters(c: BlockedConvolution, plan: PatchPlan) -> dict[str, Any]:
     return blocked_tile_parameters(c.weight_shape(), plan.parts, c.stem)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Behind:
     """The epilogue of the patch before, done while the next one is multiplied."""
 

@@ -7,9 +7,10 @@ scratch; its results are computed and stored while the next tile is multiplied.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from iree_base.records import record
 from iree_codegen import dims as dim_ops
 from iree_codegen import indexing
 from iree_codegen.contraction import operand_forms
@@ -209,7 +210,7 @@ class _Emitter(ProductTiles):
         return k.select(beside, k.value(k.add(b, plan.n_steps * step)), behind)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Work:
     """What a workgroup does: rows of A by panels ``first`` to ``last``."""
 

@@ -9,9 +9,9 @@ against each other.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.canonicalize import canonicalization_patterns
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.pass_manager import Pass, PassContext
@@ -25,7 +25,7 @@ _LEVELS = 2
 """How far around a changed op others are looked at again: patterns look through an op or two."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Seen:
     """A module as it was: every op's look, and the dialects whose patterns had been applied."""
 
@@ -33,7 +33,7 @@ class Seen:
     dialects: frozenset[str]
 
 
-@dataclass
+@record
 class Canonicalize(Pass):
     """Bring ops into their canonical form. ``max_iterations`` bounds the sweeps over the module."""
 

@@ -6,9 +6,9 @@ the others; bodies are compared structurally.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.ir.dominance import dominator_tree
 from iree_core_ir.ir.effects import is_dead, is_pure
 from iree_core_ir.ir.location import Location, fuse
@@ -17,7 +17,7 @@ from iree_core_ir.ir.traits import ISOLATED
 from iree_core_ir.pass_manager import Pass, PassContext
 
 
-@dataclass
+@record
 class Cse(Pass):
     """Merge equal pure ops."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.ir.dominance import reachable_postorder
 from iree_core_ir.ir.effects import is_dead
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.pass_manager import Pass, PassContext
 
 
-@dataclass
+@record
 class Dce(Pass):
     """Remove dead ops and unreachable blocks."""
 

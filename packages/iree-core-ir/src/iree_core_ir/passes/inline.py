@@ -6,9 +6,9 @@ is located at ``callsite(callee at caller)``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects.func import CallOp, FuncOp, ReturnOp
 from iree_core_ir.ir.location import UNKNOWN, CallSiteLoc, Location
 from iree_core_ir.ir.operation import Block, Op, SymbolTable, Value
@@ -16,7 +16,7 @@ from iree_core_ir.ir.traits import SINGLE_BLOCK, SYMBOL_TABLE
 from iree_core_ir.pass_manager import Pass, PassContext
 
 
-@dataclass
+@record
 class Inline(Pass):
     """Inline ``func.call``. ``max_ops`` spares larger functions (0: no limit)."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.ir.effects import is_pure
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.ir.traits import LOOP, TERMINATOR
 from iree_core_ir.pass_manager import Pass, PassContext
 
 
-@dataclass
+@record
 class Licm(Pass):
     """Hoist loop-invariant code. Nothing of ours traps, so speculating is safe."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.ir.attributes import ArrayAttr, Attribute, DictAttr, SymbolRefAttr
 from iree_core_ir.ir.operation import Op, symbol_name
 from iree_core_ir.ir.traits import SYMBOL_TABLE
 from iree_core_ir.pass_manager import Pass, PassContext
 
 
-@dataclass
+@record
 class SymbolDce(Pass):
     """Remove unused private symbols, in nested symbol tables too."""
 

@@ -8,9 +8,9 @@ the transform as JSON, which say how its memory is laid out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import DenseResourceAttr
@@ -22,7 +22,7 @@ from iree_flow.dialects import flow
 from iree_flow.packed_arguments import layout_text, mark_packed
 
 
-@dataclass
+@record
 class ApplyConstantLayouts(Pass):
     name: ClassVar[str] = "apply-constant-layouts"
 

@@ -8,9 +8,9 @@ keeps its images. A region of such ops packs what enters it and unpacks what lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Block, Op, Value
@@ -26,7 +26,7 @@ from iree_flow.passes.fuse_elementwise import generalize_elementwise
 from iree_flow.symbolic_dims import argument_dim_names
 
 
-@dataclass
+@record
 class BlockChannels(Pass):
     name: ClassVar[str] = "block-channels"
     lanes: int | None = None

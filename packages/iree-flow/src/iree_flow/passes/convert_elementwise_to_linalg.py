@@ -6,9 +6,9 @@ schedules all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineMap
@@ -21,7 +21,7 @@ from iree_flow.dims import DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 
 
-@dataclass
+@record
 class ConvertElementwiseToLinalg(Pass):
     name: ClassVar[str] = "convert-elementwise-to-linalg"
 

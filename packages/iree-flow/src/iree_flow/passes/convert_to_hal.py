@@ -9,9 +9,9 @@ parameter by the host.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_codegen.kernel import WORKSPACE_ALIGNMENT
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
@@ -39,7 +39,7 @@ _EXPRESSION_OPS: dict[str, type[Op]] = {
 }
 
 
-@dataclass
+@record
 class ConvertToHal(Pass):
     name: ClassVar[str] = "convert-to-hal"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from iree_base.records import record
@@ -31,7 +30,7 @@ from iree_flow.symbolic_dims import argument_dim_names
 from iree_flow.unit_dims import add_axes, drop_axes, is_unit_reshape, strip
 
 
-@dataclass
+@record
 class DropUnitDims(Pass):
     name: ClassVar[str] = "drop-unit-dims"
 

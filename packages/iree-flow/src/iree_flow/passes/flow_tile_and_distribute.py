@@ -10,9 +10,9 @@ that reads it, and stands alone when nothing does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, scf, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineDim, AffineExpr
@@ -31,7 +31,7 @@ ROOTS = frozenset({fusion.CONTRACTION, fusion.CONVOLUTION})
 MAX_TILED = 3
 
 
-@dataclass
+@record
 class FlowTileAndDistribute(Pass):
     name: ClassVar[str] = "flow-tile-and-distribute"
 

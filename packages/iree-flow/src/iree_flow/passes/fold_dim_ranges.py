@@ -7,9 +7,9 @@ inputs' dims these fold, and with them the checks and copies that the doubt made
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.builder import Builder
@@ -19,7 +19,7 @@ from iree_core_ir.pass_manager import Pass, PassContext
 from iree_flow.dim_ranges import Range, RangeAnalysis
 
 
-@dataclass
+@record
 class FoldDimRanges(Pass):
     name: ClassVar[str] = "fold-dim-ranges"
 

@@ -7,9 +7,9 @@ reshapes outside are ``flow.tensor.reshape``; what remains outside computes scal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import DenseElementsAttr
@@ -31,7 +31,7 @@ SEARCH_LIMIT = 256
 RESHAPES = frozenset({"tensor.expand_shape", "tensor.collapse_shape", "tensor.reshape", "tensor.cast"})
 
 
-@dataclass
+@record
 class FormDispatchRegions(Pass):
     """The default dispatch creation; tiling is left to the target's strategies."""
 

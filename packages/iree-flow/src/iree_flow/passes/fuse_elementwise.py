@@ -8,9 +8,9 @@ iteration space when its body is expensive (division, roots, transcendentals): i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import linalg
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dialects.linalg_structured import StructuredOp
@@ -29,7 +29,7 @@ EXPENSIVE = frozenset(
 _CHEAP_MATH = frozenset({"math.absf", "math.absi", "math.fma", "math.floor", "math.ceil", "math.copysign"})
 
 
-@dataclass
+@record
 class FuseElementwise(Pass):
     name: ClassVar[str] = "fuse-elementwise"
 

@@ -6,9 +6,9 @@ gather, then the op on the elements that were gathered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, linalg_ext, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineMap
@@ -20,7 +20,7 @@ from iree_flow.dims import DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 
 
-@dataclass
+@record
 class GatherFirst(Pass):
     name: ClassVar[str] = "gather-first"
 

@@ -10,11 +10,11 @@ dequantized tensors lose their scales, too, and stay in f32 where that is exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineDim, AffineMap
 from iree_core_ir.ir.attributes import DenseResourceAttr
@@ -32,7 +32,7 @@ COLUMNS = {"linalg.matmul": (1, 1), "linalg.conv_2d_nchw_fchw": (1, 0)}
 Array = np.ndarray[Any, Any]
 
 
-@dataclass
+@record
 class IntegerProducts(Pass):
     name: ClassVar[str] = "integer-products"
     always: bool = False
@@ -59,7 +59,7 @@ def _block(block: Block, context: PassContext, resolver: DimResolver) -> bool:
     return changed
 
 
-@dataclass
+@record
 class _Product:
     op: Any
     context: PassContext

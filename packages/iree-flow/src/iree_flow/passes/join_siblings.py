@@ -9,9 +9,9 @@ maps, so nothing is sliced. Products that anything else reads stay apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_codegen import indexing
 from iree_codegen.indexing import Affine, Var
 from iree_core_ir.constants import ConstantStore
@@ -40,7 +40,7 @@ from iree_flow.moved_elements import (
 from iree_flow.symbolic_dims import argument_dim_names
 
 
-@dataclass
+@record
 class JoinSiblings(Pass):
     name: ClassVar[str] = "join-siblings"
 
@@ -58,7 +58,7 @@ class JoinSiblings(Pass):
         return changed
 
 
-@dataclass
+@record
 class _Part:
     """An operand of the attention: elements of a product with a constant, and its bias."""
 

@@ -10,9 +10,9 @@ which sizes are whose. Blocks stand in an order in which definitions come before
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, cf, scf, tensor
 from iree_core_ir.dialects.func import FuncOp, ReturnOp
 from iree_core_ir.ir.builder import Builder
@@ -23,7 +23,7 @@ from iree_flow.blocks import Edge, extend_edge, incoming_edges
 from iree_flow.dialects import flow
 
 
-@dataclass
+@record
 class LowerControlFlow(Pass):
     name: ClassVar[str] = "lower-control-flow"
 

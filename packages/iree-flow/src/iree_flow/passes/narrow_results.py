@@ -7,9 +7,9 @@ say: ``rounded_arguments``), it is stored as bf16: the same numbers in half the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.dialects.linalg_ext_attention import Attention
@@ -30,7 +30,7 @@ Changes = tuple[tuple[tuple[int, Type], ...], tuple[tuple[int, Type], ...]]
 SAME: Changes = ((), ())
 
 
-@dataclass
+@record
 class NarrowResults(Pass):
     name: ClassVar[str] = "narrow-results"
 

@@ -11,9 +11,9 @@ Symbols: ``{function}_dispatch_{n}`` and the export ``{function}_dispatch_{n}_{r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from iree_base.records import field, record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.dialects.func import FuncOp, ReturnOp
@@ -47,7 +47,7 @@ DESTINATIONS = "iree.destinations"
 """Per result of a dispatch function: the argument whose memory it is stored to."""
 
 
-@dataclass
+@record
 class OutlineDispatchRegions(Pass):
     name: ClassVar[str] = "outline-dispatch-regions"
 
@@ -67,7 +67,7 @@ class OutlineDispatchRegions(Pass):
                         counter += Outliner(op, resolver, base, symbols, known, function).run()
 
 
-@dataclass
+@record
 class _Arguments:
     """The captured values of a region, in argument order."""
 

@@ -9,9 +9,9 @@ as fast. So do integers, and sums wider than what they are of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineMap
 from iree_core_ir.ir.builder import Builder
@@ -27,7 +27,7 @@ LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 """Dims of an image, channels last in those of one with channels first, and the other way round."""
 
 
-@dataclass
+@record
 class PatchProducts(Pass):
     name: ClassVar[str] = "patch-products"
 

@@ -7,9 +7,9 @@ that lists *all* refused ops with their source nodes; partial support is noted w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.pass_manager import Pass, PassContext
@@ -18,7 +18,7 @@ from iree_flow.errors import FlowError
 from iree_flow.report import PlacementRow
 
 
-@dataclass
+@record
 class Place(Pass):
     name: ClassVar[str] = "place"
 

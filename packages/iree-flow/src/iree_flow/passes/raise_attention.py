@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from iree_base.records import field, record
 from iree_codegen import indexing
 from iree_codegen.contraction import product_operands
 from iree_codegen.indexing import Affine, Var
@@ -59,7 +59,7 @@ NAME = "linalg_ext.attention"
 MOST_SPLITS = 4
 
 
-@dataclass
+@record
 class RaiseAttention(Pass):
     name: ClassVar[str] = "raise-attention"
 
@@ -105,7 +105,7 @@ def lower_attention(block: Block) -> bool:
     return changed
 
 
-@dataclass
+@record
 class _Match:
     """An attention that ends in the product ``root``, found so far."""
 
@@ -364,7 +364,7 @@ def _factors(
     return query, keys, depth
 
 
-@dataclass
+@record
 class _Builder:
     """Makes the attention that was matched."""
 

@@ -7,9 +7,9 @@ op's body runs on the host. A condition that a model takes from an argument cost
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.attributes import DenseElementsAttr
@@ -53,7 +53,7 @@ BODY = frozenset(f"arith.{name}" for name in ("constant", *_INTEGER, *_CASTS, *_
 _RENAMES = ("tensor.collapse_shape", "tensor.expand_shape", "tensor.cast", "tensor.extract_slice")
 
 
-@dataclass
+@record
 class ReadOnHost(Pass):
     name: ClassVar[str] = "read-on-host"
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects import math as math_ops
@@ -48,7 +49,7 @@ EXACT = 1e-5
 """How far a bias may be from a multiple of the factor, in units of the result."""
 
 
-@dataclass
+@record
 class Requantize(Pass):
     name: ClassVar[str] = "requantize"
     always: bool = False
@@ -82,7 +83,7 @@ def _block(block: Block, constants: ConstantStore, resolver: DimResolver, floats
     return changed
 
 
-@dataclass
+@record
 class _Quantization:
     """``clamp(round(exact) + zero_point, low, high)`` as bytes."""
 
@@ -246,7 +247,7 @@ def _is_zero(operand: int | Array) -> bool:
 # -- what is quantized ----------------------------------------------------------------------------------
 
 
-@dataclass
+@record
 class _Rounding:
     """``clamp(round(value) + zero_point, low, high)`` made a byte."""
 

@@ -6,9 +6,9 @@ value per distinct name) and from index arithmetic, never from the shape of an i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.known_values import known_integer
@@ -18,7 +18,7 @@ from iree_flow.dims import DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 
 
-@dataclass
+@record
 class ResolveDims(Pass):
     name: ClassVar[str] = "resolve-dims"
 

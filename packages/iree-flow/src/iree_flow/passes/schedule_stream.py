@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.builder import Builder
@@ -61,7 +61,7 @@ LARGEST_SHOWN = 8
 """Of what fills an arena at its fullest, so many are named in the report."""
 
 
-@dataclass
+@record
 class ScheduleStream(Pass):
     name: ClassVar[str] = "schedule-stream"
 

@@ -7,9 +7,9 @@ tensor is an ordinary input with an indexing map, which fuses and vectorizes lik
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
@@ -23,7 +23,7 @@ from iree_flow.dims import Dim, DimResolver
 from iree_flow.symbolic_dims import argument_dim_names
 
 
-@dataclass
+@record
 class SimplifyElementReads(Pass):
     name: ClassVar[str] = "simplify-element-reads"
 

@@ -9,9 +9,9 @@ size 1 is treated alike, whatever the operands. Reductions too, so a mean's divi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from iree_base.records import record
 from iree_core_ir.dialects import linalg, tensor
 from iree_core_ir.dialects.func import FuncOp
 from iree_core_ir.ir.affine import AffineConstant, AffineDim, AffineExpr, AffineMap
@@ -28,7 +28,7 @@ from iree_flow.unit_dims import is_unit_reshape
 ROOTS = frozenset({fusion.CONTRACTION, fusion.REDUCTION})
 
 
-@dataclass
+@record
 class SinkReshapes(Pass):
     name: ClassVar[str] = "sink-reshapes"
 

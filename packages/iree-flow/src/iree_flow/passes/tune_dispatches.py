@@ -5,9 +5,9 @@ Nothing happens unless tuning is asked for; see :mod:`iree_flow.tuning`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from iree_base.records import record
 from iree_core_ir.ir.attributes import StringAttr
 from iree_core_ir.ir.operation import Op
 from iree_core_ir.pass_manager import Pass, PassContext
@@ -16,7 +16,7 @@ from iree_flow.dialects import flow
 from iree_flow.report import CompileReport, TuningRow
 
 
-@dataclass
+@record
 class TuneDispatches(Pass):
     name: ClassVar[str] = "tune-dispatches"
 
