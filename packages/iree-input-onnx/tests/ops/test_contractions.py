@@ -60,6 +60,13 @@ def test_gemm(transposed, bias, agree):
         agree(model, [a], **TOLERANCE)
 
 
+def test_a_bias_that_counts_nothing_may_be_nan(agree):
+    a, b, c = tensor(3, 5), tensor(5, 7), np.full((3, 7), np.nan, np.float32)
+    for alpha in (1.0, 0.5):
+        model = one_node("Gemm", {"a": a, "b": b, "c": c}, {"alpha": alpha, "beta": 0.0}, constants=["b"])
+        agree(model, [a, c], **TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("equation", "shapes"),
     [

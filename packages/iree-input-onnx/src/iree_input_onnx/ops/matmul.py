@@ -152,7 +152,8 @@ def gemm(e: Emitter, node: Node) -> Tensor:
     if node.int("transB", 0):
         b = e.transpose(b, [1, 0])
     result = matmul(e, a, b)
-    if c is None:
+    if c is None or beta == 0:
+        # What counts nothing is not read, as in BLAS: it may be NaN.
         if alpha == 1:
             return result
         return e.elementwise([result], lambda x: _scaled(x, alpha), element)
