@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from iree_codegen.decompose import decomposed
+from iree_codegen.decompose import in_structured_ops
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.matmul_plan import panel_layout, plan_matmul
 from iree_codegen.packing import PANELS, panel_shape
@@ -26,7 +26,7 @@ from iree_core_ir.target import ConstantLayout
 
 def constant_layout(func: Any, description: WorkgroupDescription) -> Sequence[ConstantLayout]:
     """The layouts that the strategy taking ``func`` asks for."""
-    dispatch = Dispatch(decomposed(func))
+    dispatch = Dispatch(in_structured_ops(func))
     for strategy in (
         tile_convolution, tile_matmul, integer_convolution, integer_matmul, blocked_convolution, convolution,
     ):  # fmt: skip

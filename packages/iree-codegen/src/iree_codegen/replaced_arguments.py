@@ -6,7 +6,7 @@ from typing import Any
 
 from iree_codegen.blocked_image import match
 from iree_codegen.blocked_tile_plan import plan_patches
-from iree_codegen.decompose import decomposed
+from iree_codegen.decompose import in_structured_ops
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.tile_plan import plan_tiles
 from iree_codegen.window import ops_behind
@@ -18,7 +18,7 @@ def replaced_arguments(func: Any, description: WorkgroupDescription) -> tuple[in
     """Images that a blocked convolution adds to its sums: each element is read once, by the epilogue that
     writes the result at its place.
     """
-    dispatch = Dispatch(decomposed(func))
+    dispatch = Dispatch(in_structured_ops(func))
     c = match(dispatch, description)
     if c is None or (plan_patches(c, description) is None and plan_tiles(dispatch, description) is not None):
         return ()

@@ -7,7 +7,7 @@ from typing import Any
 from iree_codegen.blocked_image import match
 from iree_codegen.blocked_tile_plan import plan_patches
 from iree_codegen.contraction import MOVEMENT
-from iree_codegen.decompose import decomposed
+from iree_codegen.decompose import in_structured_ops
 from iree_codegen.dispatch import Dispatch
 from iree_codegen.lanewise_window import MAXIMUM
 from iree_codegen.lanewise_window import match as match_window
@@ -32,7 +32,7 @@ def rounded_arguments(func: Any, description: WorkgroupDescription) -> dict[int,
         bindings = [attention.query.binding, attention.keys.binding, attention.values.binding]
         alone = all(user is attention.op for value in values for user in value.users)
         return {b.argument: bf16 for b in bindings} if alone else {}
-    dispatch = Dispatch(decomposed(func))
+    dispatch = Dispatch(in_structured_ops(func))
     c = match(dispatch, description)
     if c is not None and plan_patches(c, description) is not None:
         value = c.source.value
