@@ -137,6 +137,26 @@ def test_weights_of_less_than_a_byte_are_neither(tmp_path, dtype):
     loaded_in_little(path)
 
 
+@pytest.mark.parametrize("field", ["op_type", "name", "input"])
+def test_names_are_text(field):
+    """Metadata, which nobody reads, may hold anything."""
+    model = holding(initializers())
+    node = model.graph.node[0]
+    node.metadata_props.add(key="k", value="METADATA")
+    node.doc_string = "METADATA"
+    plain = model.SerializeToString()
+    assert plain.count(b"METADATA") == 2
+    check(plain.replace(b"METADATA", b"\xff" * 8))
+    if field == "input":
+        node.input.append("PLACE")
+    else:
+        setattr(node, field, "PLACE")
+    with pytest.raises(OnnxError) as caught:
+        read(model.SerializeToString().replace(b"PLACE", b"\xff" * 5))
+    assert caught.value.code == "IREE-ONNX-003"
+    assert f"NodeProto.{field}" in str(caught.value)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(OnnxError) as caught:
         read(tmp_path / "nothing.onnx")

@@ -173,9 +173,7 @@ def has_unknown_op(case: Any) -> bool:
         domain = domain_of(node.domain)
         schema = find_schema(node.op_type, domain, opsets.get(domain, 1))
         if schema is None or (
-            find(domain, node.op_type, schema.since_version) is None
-            and not schema.has_function
-            and not schema.has_context_dependent_function
+            find(domain, node.op_type, schema.since_version) is None and not schema.has_body
         ):
             return True
     return False

@@ -26,7 +26,7 @@ from iree_input_onnx.dims import Expr
 from iree_input_onnx.elements import onnx_name, storage_name, to_code
 from iree_input_onnx.emit import Emitter
 from iree_input_onnx.errors import INVALID_GRAPH, UNSUPPORTED, OnnxError, Unsupported
-from iree_input_onnx.node import Node, attribute_value, check_schema, find_schema
+from iree_input_onnx.node import Node, Schema, attribute_value, check_schema, find_schema
 from iree_input_onnx.reader import MAX_RANK, ModelFile, TensorData
 from iree_input_onnx.signature import Input, read_inputs
 from iree_input_onnx.table import Entry, find
@@ -297,11 +297,11 @@ class Importer:
         poisoned: Sequence[Bound] = [POISON] * len(proto.output)
         function = self.functions.get((domain, proto.op_type, proto.overload))
         entry = find(domain, proto.op_type, schema.since_version) if schema is not None else None
-        body = function is not None or (schema is not None and _has_body(schema))
         tensors = [t if isinstance(t, Tensor) else None for t in inputs]
         version = schema.since_version if schema is not None else opset
         subgraphs = LOWERINGS.get(proto.op_type) if not domain else None
-        if entry is None and not body and subgraphs is None:
+        defined = schema is not None and (entry is not None or schema.has_body or subgraphs is not None)
+        if function is None and not defined:
             self._record(proto, domain, version, tensors, label, _why(schema, domain, opset))
             return poisoned
         if any(t is POISON for t in inputs):
@@ -311,7 +311,8 @@ class Importer:
             node = Node(proto, label, schema, opset, values, tensors)
             if function is not None:
                 return self._call(function, node, opsets, depth, local=True)
-            check_schema(node)
+            assert schema is not None
+            check_schema(node, schema)
             if entry is not None:
                 try:
                     return self._lower(entry, node)
@@ -373,7 +374,7 @@ class Importer:
         for default in function.attribute_proto:
             attributes.setdefault(default.name, attribute_value(default))
         if not local:
-            for name in node.schema.attributes:
+            for name in node.schema.attributes if node.schema is not None else ():
                 if name not in attributes and node.get(name) is not None:
                     attributes[name] = node.get(name)
         opsets = {**outer, **{domain_of(o.domain): o.version for o in function.opset_import}}
@@ -427,11 +428,7 @@ def _attributes(proto: Any, outer: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _has_body(schema: Any) -> bool:
-    return bool(schema.has_function or schema.has_context_dependent_function)
-
-
-def _why(schema: Any, domain: str, opset: int) -> str:
+def _why(schema: Schema | None, domain: str, opset: int) -> str:
     if not opset:
         return f"the model does not import operator set '{domain}'"
     if schema is None:
@@ -441,7 +438,8 @@ def _why(schema: Any, domain: str, opset: int) -> str:
 
 def _standard_body(node: Node, inputs: Sequence[Tensor | None]) -> Any:
     """The function body that the ONNX standard gives for a node. Raises Unsupported without one."""
-    schema = node.schema
+    assert node.schema is not None
+    schema = node.schema.definition
     body = onnx.FunctionProto()
     if schema.has_function:
         versions = list(schema.function_opset_versions)

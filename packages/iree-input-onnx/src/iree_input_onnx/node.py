@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
 from onnx import AttributeProto
 
+from iree_base.records import record
 from iree_input_onnx.errors import INVALID_NODE, OnnxError, Unsupported
 from iree_input_onnx.values import Tensor
 
@@ -42,10 +44,41 @@ def attribute_value(attribute: Any) -> Any:
     return list(value) if field in ("ints", "floats") else value
 
 
-def find_schema(op_type: str, domain: str, opset: int) -> Any:
+@record(frozen=True)
+class AttributeSchema:
+    """``type`` is an ``AttributeProto.AttributeType``; ``default`` None where there is none."""
+
+    type: int
+    required: bool
+    default: Any
+
+
+class Schema:
+    """What a node is checked against: one definition of an op. The library's ``definition`` makes each of its
+    attributes anew when it is asked, so they are read once.
+    """
+
+    def __init__(self, definition: Any) -> None:
+        self.definition = definition
+        self.since_version: int = definition.since_version
+        self.min_input: int = definition.min_input
+        self.max_input: int = definition.max_input
+        self.max_output: int = definition.max_output
+        self.has_body = bool(definition.has_function or definition.has_context_dependent_function)
+        """The standard gives a function body."""
+        self.attributes: dict[str, AttributeSchema] = {}
+        for name, attribute in definition.attributes.items():
+            given = attribute.default_value
+            default = None if given.type == AttributeProto.UNDEFINED else attribute_value(given)
+            self.attributes[name] = AttributeSchema(int(attribute.type.value), attribute.required, default)
+        self.required = [name for name, attribute in self.attributes.items() if attribute.required]
+
+
+@functools.cache
+def find_schema(op_type: str, domain: str, opset: int) -> Schema | None:
     """The schema in force for an op in an opset version, or None."""
     try:
-        return onnx.defs.get_schema(op_type, opset, domain)
+        return Schema(onnx.defs.get_schema(op_type, opset, domain))
     except onnx.defs.SchemaError:
         return None
 
@@ -57,7 +90,7 @@ class Node:
         self,
         proto: Any,
         label: str,
-        schema: Any,
+        schema: Schema | None,
         opset: int,
         attributes: Mapping[str, Any],
         inputs: Sequence[Tensor | None],
@@ -113,9 +146,9 @@ class Node:
         if name in self.attributes:
             return self.attributes[name]
         if self.schema is not None and name in self.schema.attributes:
-            given = self.schema.attributes[name].default_value
-            if given.type != AttributeProto.UNDEFINED:
-                return attribute_value(given)
+            given = self.schema.attributes[name].default
+            if given is not None:
+                return list(given) if isinstance(given, list) else given
         return default
 
     def int(self, name: str, default: Any = None) -> Any:
@@ -144,12 +177,11 @@ class Node:
         return value if value is None else list(value)
 
 
-def check_schema(node: Node) -> None:
+def check_schema(node: Node, schema: Schema) -> None:
     """Number of inputs and outputs, names and types of attributes as the schema says.
 
     Raises OnnxError 5.
     """
-    schema = node.schema
     n_inputs = len(node.proto.input)
     if not schema.min_input <= n_inputs <= schema.max_input:
         raise node.error(f"{n_inputs} inputs, expected {schema.min_input} to {schema.max_input}")
@@ -160,10 +192,10 @@ def check_schema(node: Node) -> None:
         wanted = declared.get(attribute.name)
         if wanted is None:
             raise node.error(f"unknown attribute '{attribute.name}'")
-        if not attribute.ref_attr_name and int(wanted.type.value) != attribute.type:
+        if not attribute.ref_attr_name and wanted.type != attribute.type:
             raise node.error(f"attribute '{attribute.name}' has the wrong type")
-    for name, wanted in declared.items():
-        if wanted.required and name not in node.attributes:
+    for name in schema.required:
+        if name not in node.attributes:
             raise node.error(f"attribute '{name}' is missing")
 
 

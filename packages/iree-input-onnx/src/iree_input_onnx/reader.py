@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
@@ -44,6 +43,41 @@ NEWEST_OPSET = 28
 MAX_RANK = 32
 _MAX_SPARSE_ELEMENTS = 1 << 28
 _NOT_ONNX_HINT = "pass a .onnx file as an ONNX exporter writes it"
+
+_TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "ModelProto": ((), (), ("opset_import", "functions")),
+    "OperatorSetIdProto": (("domain",), (), ()),
+    "GraphProto": (("name",), (), ("node", "initializer", "sparse_initializer", "input", "output")),
+    "FunctionProto": (
+        ("name", "domain", "overload"),
+        ("input", "output"),
+        ("node", "opset_import", "attribute_proto"),
+    ),
+    "NodeProto": (("name", "op_type", "domain", "overload"), ("input", "output"), ("attribute",)),
+    "AttributeProto": (
+        ("name", "ref_attr_name"),
+        (),
+        ("tensors", "graphs", "sparse_tensors"),
+    ),
+    "TensorProto": (("name",), (), ("external_data",)),
+    "StringStringEntryProto": (("key", "value"), (), ()),
+    "SparseTensorProto": ((), (), ()),
+    "ValueInfoProto": (("name",), (), ()),
+    "TypeProto": ((), (), ()),
+    "Tensor": ((), (), ()),
+    "TensorShapeProto": ((), (), ("dim",)),
+    "Dimension": (("dim_param",), (), ()),
+}
+"""Message -> those of its fields that are read and hold a text, texts, messages."""
+_SINGLE_CHILDREN = {
+    "ModelProto": ("graph",),
+    "AttributeProto": ("t", "g", "sparse_tensor"),
+    "SparseTensorProto": ("values", "indices"),
+    "ValueInfoProto": ("type",),
+    "TypeProto": ("tensor_type",),
+    "Tensor": ("shape",),
+}
+"""Message -> those of its fields that are read and hold one message."""
 
 
 @record(frozen=True)
@@ -217,18 +251,29 @@ def _parse(view: memoryview, name: str) -> Any:
 
 
 def _check_text(message: Any, name: str) -> None:
-    """Names are text: ONNX's protobuf dialect hands out bytes where they are not UTF-8."""
-    for field, value in message.ListFields():
-        if field.type not in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING):
-            continue
-        for item in (
-            value if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else (value,)
-        ):
-            if field.type == FieldDescriptor.TYPE_MESSAGE:
-                _check_text(item, name)
-            elif isinstance(item, bytes):
-                cause = f"{message.DESCRIPTOR.name}.{field.name} is not UTF-8 text"
-                raise OnnxError(DAMAGED, name, cause=cause, hint="fetch or export the model again")
+    """Names are text: ONNX's protobuf dialect hands out bytes where they are not UTF-8. What nobody reads
+    (documentation, metadata, what shape inference left) may hold anything.
+    """
+    kind = message.DESCRIPTOR.name
+    texts, lists, children = _TEXTS[kind]
+    for field in texts:
+        if isinstance(getattr(message, field), bytes):
+            raise _no_text(kind, field, name)
+    for field in lists:
+        for item in getattr(message, field):
+            if isinstance(item, bytes):
+                raise _no_text(kind, field, name)
+    for field in children:
+        for item in getattr(message, field):
+            _check_text(item, name)
+    for field in _SINGLE_CHILDREN.get(kind, ()):
+        if message.HasField(field):
+            _check_text(getattr(message, field), name)
+
+
+def _no_text(kind: str, field: str, name: str) -> OnnxError:
+    cause = f"{kind}.{field} is not UTF-8 text"
+    return OnnxError(DAMAGED, name, cause=cause, hint="fetch or export the model again")
 
 
 def _check_header(proto: Any, name: str) -> None:
