@@ -26,6 +26,7 @@ from iree_core_ir.dialects.linalg_structured import (
     PARALLEL,
     REDUCTION,
     StructuredOp,
+    maps_of,
     output_types,
 )
 from iree_core_ir.dialects.linalg_windows import *  # noqa: F403
@@ -87,11 +88,6 @@ class Index(Op, name="linalg.index", traits=(PURE,)):
 
 
 # Attributes are interned, so what follows from one is worked out once.
-@functools.lru_cache(maxsize=1 << 12)
-def _maps_of(maps: ArrayAttr) -> tuple[AffineMap, ...]:
-    return tuple(m.value for m in maps if isinstance(m, AffineMapAttr))
-
-
 @functools.lru_cache(maxsize=1 << 10)
 def _kinds_of(iterators: ArrayAttr) -> tuple[str, ...]:
     return tuple(i.value for i in iterators if isinstance(i, (IteratorTypeAttr, StringAttr)))
@@ -164,7 +160,7 @@ class Generic(StructuredOp, name="linalg.generic"):
 
     @property
     def indexing_maps(self) -> tuple[AffineMap, ...]:
-        return _maps_of(self.maps)
+        return maps_of(self.maps)
 
     @property
     def iterator_types(self) -> tuple[str, ...]:
@@ -362,6 +358,17 @@ class _DataMovement(StructuredOp):
         types["result_tensors"] = [t for t in types["init"] if isinstance(t, TensorType)]
 
 
+@functools.lru_cache(maxsize=1 << 10)
+def _transposed(permutation: tuple[int, ...]) -> tuple[AffineMap, ...]:
+    rank = len(permutation)
+    return AffineMap.select(rank, permutation).inverse_permutation(), AffineMap.identity(rank)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _broadcast(added: tuple[int, ...], rank: int) -> tuple[AffineMap, ...]:
+    return AffineMap.select(rank, [i for i in range(rank) if i not in added]), AffineMap.identity(rank)
+
+
 class Transpose(_DataMovement, name="linalg.transpose"):
     """Output dim ``i`` is input dim ``permutation[i]``."""
 
@@ -377,9 +384,7 @@ class Transpose(_DataMovement, name="linalg.transpose"):
 
     @property
     def indexing_maps(self) -> tuple[AffineMap, ...]:
-        rank = self.init.type.rank
-        output = AffineMap.select(rank, self.permutation.values).inverse_permutation()
-        return (AffineMap.select(rank, list(output.dim_positions())), AffineMap.identity(rank))  # type: ignore[arg-type]
+        return _transposed(self.permutation.values)
 
     def verify_op(self) -> None:
         rank = self.input.type.rank
@@ -403,9 +408,7 @@ class Broadcast(_DataMovement, name="linalg.broadcast"):
 
     @property
     def indexing_maps(self) -> tuple[AffineMap, ...]:
-        rank = self.init.type.rank
-        kept = [i for i in range(rank) if i not in self.dimensions.values]
-        return (AffineMap.select(rank, kept), AffineMap.identity(rank))
+        return _broadcast(self.dimensions.values, self.init.type.rank)
 
     def verify_op(self) -> None:
         dims, rank = self.dimensions.values, self.init.type.rank

@@ -19,9 +19,15 @@ from iree_core_ir.dialects.linalg_attributes import (
     TypeFnAttr,
     UnaryFnAttr,
 )
-from iree_core_ir.dialects.linalg_structured import PARALLEL, REDUCTION, StructuredOp, output_types
+from iree_core_ir.dialects.linalg_structured import (
+    PARALLEL,
+    REDUCTION,
+    StructuredOp,
+    maps_of,
+    output_types,
+)
 from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
-from iree_core_ir.ir.attributes import AffineMapAttr, ArrayAttr, Attribute, DenseElementsAttr
+from iree_core_ir.ir.attributes import ArrayAttr, Attribute, DenseElementsAttr
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.declaration import (
     attribute,
@@ -303,7 +309,7 @@ class Elementwise(ElementwiseOp, name="linalg.elementwise"):
     def indexing_maps(self) -> tuple[AffineMap, ...]:
         if self.maps is None:
             return super().indexing_maps
-        return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+        return maps_of(self.maps)
 
     def build_body(self, builder: Builder, *values: Value) -> Value:
         name = self.kind.value
@@ -384,7 +390,7 @@ class MappedContraction(Contraction):
     def indexing_maps(self) -> tuple[AffineMap, ...]:
         if self.maps is None:
             return super().indexing_maps
-        return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+        return maps_of(self.maps)
 
 
 class Contract(Contraction, name="linalg.contract"):
@@ -395,7 +401,7 @@ class Contract(Contraction, name="linalg.contract"):
 
     @property
     def indexing_maps(self) -> tuple[AffineMap, ...]:
-        return tuple(m.value for m in self.maps if isinstance(m, AffineMapAttr))
+        return maps_of(self.maps)
 
     @property
     def iterator_types(self) -> tuple[str, ...]:

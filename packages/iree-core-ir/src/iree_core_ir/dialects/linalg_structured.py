@@ -15,7 +15,7 @@ from typing import Any
 from iree_core_ir.dialects.effects import TensorOrMemRefOp
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.affine import AffineBinary, AffineConstant, AffineDim, AffineExpr, AffineMap
-from iree_core_ir.ir.attributes import Type
+from iree_core_ir.ir.attributes import AffineMapAttr, ArrayAttr, Type
 from iree_core_ir.ir.operation import Block, Value
 from iree_core_ir.ir.traits import DESTINATION_STYLE, SINGLE_BLOCK
 from iree_core_ir.ir.types import DYNAMIC, MemRefType, ShapedType, TensorType, element_of
@@ -104,6 +104,13 @@ class StructuredOp(TensorOrMemRefOp, traits=(DESTINATION_STYLE, SINGLE_BLOCK)):
 
     def verify_op(self) -> None:
         verify_structured(self)
+
+
+# Attributes are interned: what follows from one is worked out once.
+@functools.lru_cache(maxsize=1 << 12)
+def maps_of(maps: ArrayAttr) -> tuple[AffineMap, ...]:
+    """The maps that an attribute ``indexing_maps`` holds."""
+    return tuple(m.value for m in maps if isinstance(m, AffineMapAttr))
 
 
 def loop_ranges(maps: Sequence[AffineMap], types: Sequence[Type], n_loops: int) -> tuple[LoopRange, ...]:

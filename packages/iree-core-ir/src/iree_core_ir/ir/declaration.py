@@ -15,6 +15,7 @@ verifier. More than one variadic group of operands (results) needs ``operandSegm
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, overload
@@ -441,6 +442,11 @@ def declare(cls: type[Op], name: str | None, traits: Iterable[str]) -> None:
 
 def segment_sizes(*groups: Iterable[Value]) -> DenseArrayAttr:
     """``operandSegmentSizes`` for operand groups given in declaration order."""
+    return _sizes(tuple([len(tuple(g)) for g in groups]))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _sizes(sizes: tuple[int, ...]) -> DenseArrayAttr:
     from iree_core_ir.ir.types import i32
 
-    return DenseArrayAttr(i32, [len(tuple(g)) for g in groups])
+    return DenseArrayAttr(i32, sizes)

@@ -48,6 +48,8 @@ def is_private(op: Op) -> bool:
 def erase_unused_symbols(table: Op) -> bool:
     """Erase private symbols of ``table`` that no live op refers to; tells whether there were any."""
     members = [op for region in table.regions for block in region.blocks for op in block]
+    if not any(is_private(op) or SYMBOL_TABLE in op.traits for op in members):
+        return False
     by_name = {symbol_name(op): op for op in members if symbol_name(op) is not None}
     live: set[Op] = set()
     entered: set[str] = set()
