@@ -12,7 +12,6 @@ from iree_core_ir.pass_manager import Pass, PassContext, PassManager
 from iree_core_ir.passes.canonicalize import Canonicalize
 from iree_core_ir.passes.cse import Cse
 from iree_core_ir.text.parser import parse_module
-from iree_core_ir.verifier import verify
 
 
 def run(
@@ -26,8 +25,9 @@ def run(
     store = ConstantStore() if constants is None else constants
     module = parse_module(text, constants=store)
     after = [Canonicalize(), Cse()] if clean else []
-    PassManager([*passes, *after]).run(module, PassContext(constants=store, options=options))
-    verify(module)
+    context = PassContext(constants=store, options=options)
+    # Verified after each: what a pass says to have left as it was must be.
+    PassManager([*passes, *after], verify_each=True).run(module, context)
     return module
 
 

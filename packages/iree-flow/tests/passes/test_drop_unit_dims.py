@@ -37,6 +37,12 @@ def test_a_batch_of_one_between_reshapes_is_gone() -> None:
     same(text, module, *floats((3, 8), (1, 8)))
 
 
+def test_reshapes_that_serve_nobody_are_gone_without_canonicalization() -> None:
+    text = CHAIN.format(n=3, size=3)
+    module = run(text, ConvertElementwiseToLinalg(), DropUnitDims(), clean=False)
+    assert not {"tensor.expand_shape", "tensor.collapse_shape"} & set(names(module))
+
+
 ROWS = """
 #full = affine_map<(b, i, j) -> (b, i, j)>
 #kept = affine_map<(b, i, j) -> (b, i, 0)>

@@ -189,8 +189,9 @@ def merge(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> 
     computed = _prepend_body(producer, consumer, [new_args[i] for i in producer_args], body)
     for old, index in zip(old_args, consumer_args, strict=True):
         old.replace_all_uses_with(computed if index is None else new_args[index])
-    for _ in old_args:
-        body.erase_arg(0)
+    body.args = new_args
+    for i, arg in enumerate(new_args):
+        arg.index = i
     body.terminator.location = consumer.location
     maps = [map for _, map in operands] + list(old_maps[len(old_inputs) :])
     builder = Builder.before_op(consumer)
