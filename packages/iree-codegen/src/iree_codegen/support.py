@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from iree_core_ir.ir.types import ComplexType, FloatType, IndexType, IntegerType, TensorType
@@ -16,17 +17,20 @@ def query_support(op: Any) -> Support:
     dialect = op.name.partition(".")[0]
     if dialect not in DIALECTS:
         return Support.no(f"{op.name}: no kernels for dialect {dialect}")
-    # A body may read tensors that are no operands.
-    read = [v for inner in op.walk() for v in inner.operands if isinstance(v.type, TensorType)]
-    for value in (*op.operands, *op.results, *read):
-        type = value.type
-        element = type.element_type if isinstance(type, TensorType) else type
-        reason = type_reason(element)
+    types = dict.fromkeys([v.type for v in (*op.operands, *op.results)])
+    if op.regions:
+        # A body may read tensors that are no operands.
+        types |= dict.fromkeys(
+            [v.type for inner in op.walk() for v in inner.operands if isinstance(v.type, TensorType)]
+        )
+    for type in types:
+        reason = type_reason(type.element_type if isinstance(type, TensorType) else type)
         if reason is not None:
             return Support.no(f"{op.name}: {reason}")
     return Support.yes()
 
 
+@functools.lru_cache(maxsize=256)
 def type_reason(type: Any) -> str | None:
     """Why kernels cannot hold an element of ``type``; None when they can."""
     if isinstance(type, FloatType):

@@ -394,7 +394,7 @@ def wrap(group: Group, resolver: DimResolver) -> None:
         body.append(op.detach())
     inside = Builder.at_start(body)
     for op in list(body):
-        for inner in list(op.walk()):
+        for inner in op.walk():
             _clone_operands(inner, members, clones, inside)
     for old, new in zip(results, region.results, strict=True):
         new.hint = old.hint
@@ -415,15 +415,15 @@ def _inside(op: Op, members: set[Op]) -> bool:
 
 def _clone_operands(op: Op, members: set[Op], clones: dict[Value, Value], inside: Builder) -> None:
     """Clone the empties and constants that ``op`` uses to the start of the region."""
-    new = []
+    new: dict[Value, Value] = {}
     for value in op.operands:
         producer = value.defining_op
-        if producer is not None and producer not in members and is_cloned(producer):
-            if not _inside(producer, members):
-                value = _clone(value, clones, inside)
-        new.append(value)
-    if any(a is not b for a, b in zip(new, op.operands, strict=True)):
-        op.set_operands(new)
+        if producer is None or producer.parent is op.parent or producer in members:
+            continue
+        if is_cloned(producer) and not _inside(producer, members):
+            new[value] = _clone(value, clones, inside)
+    if new:
+        op.set_operands([new.get(value, value) for value in op.operands])
 
 
 def _clone(value: Value, clones: dict[Value, Value], inside: Builder) -> Value:
