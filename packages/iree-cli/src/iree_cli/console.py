@@ -1,4 +1,7 @@
-"""Where text goes: results to stdout, everything else to stderr, JSON without anything around it."""
+"""Where text goes: results to stdout, everything else to stderr, JSON without anything around it.
+
+What draws on terminals is imported when something is drawn.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def stdout() -> Console:
@@ -25,14 +28,23 @@ def stderr() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
     console = Console(stderr=stderr, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 10_000  # a pipe has no width; tables must not be cut to 80 columns
     return console
 
 
+def note(text: str) -> None:
+    """A line on stderr."""
+    click.echo(text, err=True)
+
+
 def plain(value: Any) -> Any:
     """``value`` in terms of JSON: numpy scalars and paths converted, non-finite floats as strings."""
+    import numpy as np
+
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (str, bool, int)) or value is None:
@@ -58,6 +70,8 @@ def print_json(value: Any) -> None:
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """A table on stdout, columns in ``right`` aligned to the right."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in header:
         table.add_column(title, justify="right" if title in right else "left", no_wrap=True)

@@ -6,13 +6,16 @@ its name, ``done`` of ``total`` phases are behind), event ``kernel`` when a disp
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from iree_cli import console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Listener(Protocol):
@@ -25,6 +28,8 @@ class Display:
     """``[phase 5/9 executable] kernels 12/37 ... 0:00:03`` while the compiler runs."""
 
     def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.fields[phase]}"),
@@ -54,10 +59,11 @@ class Display:
 
 
 @contextmanager
-def listening(console: Console) -> Iterator[Listener | None]:
-    """A listener that draws on ``console``, or None where nobody is looking."""
-    if not console.is_terminal:
+def listening(given: Console | None = None) -> Iterator[Listener | None]:
+    """A listener that draws on a console (default: stderr), or None where nobody is looking."""
+    looking = sys.stderr.isatty() if given is None else given.is_terminal
+    if not looking:
         yield None
         return
-    with Display(console) as display:
+    with Display(console.stderr() if given is None else given) as display:
         yield display

@@ -122,7 +122,7 @@ def command(
         arguments["output"] = target
     flow = import_flow()
     start = time.monotonic()
-    with progress.listening(console.stderr()) as listener:
+    with progress.listening() as listener:
         if listener is not None:
             arguments["progress"] = listener
         compiled = flow.compile(source, **arguments)
@@ -144,7 +144,7 @@ def command(
         click.echo(str(compiled.report))
     if arena_report:
         click.echo("\n".join(compiled.report.arena_lines(each=True)))
-    console.stderr().print(f"{target}: {console.size_text(size)} in {seconds:.1f} s")
+    console.note(f"{target}: {console.size_text(size)} in {seconds:.1f} s")
 
 
 def import_flow() -> ModuleType:

@@ -161,7 +161,7 @@ def verify_source(path: Path, plan: Plan, target: str | None, against: Path | No
     objects = None if against is None else _digests(against)
     rows = []
     kernels: Any = "always" if plan.kernels else "differing"
-    with progress.listening(console.stderr()) as listener:
+    with progress.listening() as listener:
         checks = source.checks([values[slot.name] for slot in signature.inputs], signature.name,
                                seed=plan.seed, kernels=kernels)  # fmt: skip
         for number, check in enumerate(checks, 1):
