@@ -44,19 +44,21 @@ def shared_phases(
     ``own``: the part that this workgroup prefers. ``patience``: how many pauses it waits for another.
     """
 
-    def attempt(turn: Index, phase: Index) -> None:
+    def attempt(turn: Index, did: Value, phase: Index) -> list[Value]:
+        """``did``, or one more if there was a part to do."""
         part = k.mod(k.add(own, turn), parts)
         at, free = k.mul(part, LINE_WORDS), k.mul(phase, 2)
 
-        def claim() -> None:
-            def work() -> None:
-                body(phase, part)
-                k.set_word(words, at, k.add(free, 2))
+        def work() -> list[Value]:
+            body(phase, part)
+            k.set_word(words, at, k.add(free, 2))
+            return [k.value(k.add(did, 1))]
 
-            k.if_(k.exchange_word(words, at, free, k.add(free, 1)), work)
+        def claim() -> list[Value]:
+            return k.if_(k.exchange_word(words, at, free, k.add(free, 1)), work, lambda: [did])
 
         # A look disturbs the thread that has it less than an attempt.
-        k.if_(k.compare("eq", k.word(words, at), free), claim)
+        return k.if_(k.compare("eq", k.word(words, at), free), claim, lambda: [did])
 
     def wait(phase: Index) -> Value:
         """How many parts of ``phase`` were seen done, the first ones."""
@@ -83,8 +85,10 @@ def shared_phases(
         return [k.compare("slt", phase, phases), phase]
 
     def one(phase: Value) -> list[Value]:
-        k.loop(0, parts, 1, (), lambda turn: attempt(turn, phase))
-        complete = k.compare("eq", wait(phase), parts)
+        did = k.loop(0, parts, 1, [k.value(0)], lambda turn, did: attempt(turn, did, phase))[0]
+        every = k.value(parts)
+        done = k.if_(k.compare("eq", did, parts), lambda: [every], lambda: [wait(phase)])[0]
+        complete = k.compare("eq", done, parts)
         return [k.select(complete, k.value(k.add(phase, 1)), k.value(phases))]
 
     # Who comes late begins where the others are.
