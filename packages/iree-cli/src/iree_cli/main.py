@@ -166,8 +166,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``iree`` script."""
+    # A compile ends with its process, and all its memory with it: nothing is gained by a search for cycles,
+    # of which a compiler leaves many. Other commands may run for long.
+    if sys.argv[1:2] == ["compile"]:
+        gc.disable()
     status = run(sys.argv[1:])
-    # The process ends and all its memory with it: nothing is gained by a search for cycles, of which a
-    # compiler leaves many.
     gc.freeze()
     raise SystemExit(status)
