@@ -11,7 +11,6 @@ from typing import Any
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.garbage import frozen_gc
 from iree_core_ir.plugins import manager
-from iree_core_ir.text.parser import parse_module
 from iree_core_ir.verifier import verify
 from iree_flow.assemble import assemble
 from iree_flow.errors import FlowError
@@ -137,6 +136,8 @@ def _path(source: Any) -> Path | None:
 
 
 def _parse(path: Path | None, source: Any, session: Session) -> ModuleOp:
+    from iree_core_ir.text.parser import parse_module
+
     if session.options.input_shapes:
         raise FlowError(4, "input_shapes", cause="MLIR sources fix their own shapes")
     try:

@@ -10,7 +10,6 @@ from iree_base.records import record
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects.builtin import ModuleOp
 from iree_core_ir.ir.attributes import ArrayAttr, StringAttr
-from iree_core_ir.text.parser import parse_module
 from iree_core_ir.text.printer import print_op
 from iree_core_ir.verifier import verify
 from iree_flow.errors import FlowError
@@ -71,6 +70,8 @@ def _asked(phase: str, session: Any) -> tuple[str, ...]:
 
 def read_phase(source: Any, session: Any) -> ModuleOp:
     """The module of a phase file; fills the session's constants. Raises FlowError 1 or 11."""
+    from iree_core_ir.text.parser import parse_module
+
     path = Path(source)
     if not path.is_file():
         raise FlowError(1, str(path), cause="there is no such file", hint="check the path")

@@ -222,7 +222,7 @@ class ModuleBuilder:
 
     def __init__(self, name: str, version: int = 0, known: Mapping[str, Import] | None = None) -> None:
         if known is None:
-            from iree_vm.modules.hal import IMPORTS
+            from iree_vm.modules.hal_signatures import IMPORTS
 
             known = IMPORTS
         self.program = Program(name, version)

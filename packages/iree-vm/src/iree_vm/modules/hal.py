@@ -1,4 +1,4 @@
-"""The VM module ``hal``: what bytecode can ask of devices. ``IMPORTS`` lists every function.
+"""The VM module ``hal``: what bytecode can ask of devices. ``hal_signatures`` lists every function.
 
 One instance serves one load: it holds the artefact, the chosen variant and the devices. On the host a buffer
 view is a C-contiguous numpy array (an ``iree_hal.BufferView`` for sub-byte element types), which is also the
@@ -31,15 +31,14 @@ from iree_hal import (
 from iree_hal.recording import Recording
 from iree_vm.artifact.manifest import ExecutableEntry, Variant
 from iree_vm.artifact.reader import Artifact
-from iree_vm.bytecode.program import Import
 from iree_vm.bytecode.translate import ImportTarget
-from iree_vm.bytecode.types import Signature, parse_signature
+from iree_vm.bytecode.types import Signature
 from iree_vm.element_codes import CODES, from_code
 from iree_vm.errors import VmError
 from iree_vm.modules.hal_inline import INLINE
+from iree_vm.modules.hal_signatures import IMPORTS, VERSION
 from iree_vm.values import VmBuffer
 
-VERSION = 1
 Array = np.ndarray[Any, np.dtype[Any]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -57,9 +56,10 @@ TABLE: dict[str, Row] = {}
 """Function name (without ``hal.``) -> row."""
 
 
-def _export(name: str, signature: str) -> Callable[[_F], _F]:
+def _export(name: str) -> Callable[[_F], _F]:
     def register(method: _F) -> _F:
-        TABLE[name] = Row(parse_signature(signature), method.__name__, method.__doc__ or "")
+        signature = IMPORTS[f"hal.{name}"].signature
+        TABLE[name] = Row(signature, method.__name__, method.__doc__ or "")
         return method
 
     return register
@@ -134,14 +134,14 @@ class HalModule:
 
     # devices and what is loaded onto them
 
-    @_export("device.get", "(i64) -> (ref)")
+    @_export("device.get")
     def device_get(self, index: int) -> Device:
         """Device ``index`` of those given at load."""
         if not 0 <= index < len(self.devices):
             raise VmError(42, f"device {index}", cause=f"{len(self.devices)} given at load")
         return self.devices[index]
 
-    @_export("executable.load", "(ref, i64) -> (ref)")
+    @_export("executable.load")
     def executable_load(self, device: Any, index: int) -> Executable:
         """(device, index into the variant's executables): load it."""
         if self.artifact is None or self.variant is None or not 0 <= index < len(self.variant.executables):
@@ -152,7 +152,7 @@ class HalModule:
             executable_spec(entry, self.artifact.executable(number))
         )
 
-    @_export("constants.map", "(ref, i64) -> (ref)")
+    @_export("constants.map")
     def constants_map(self, device: Any, index: int) -> Buffer:
         """(device, index into the variant's constants): the segment as a read-only buffer of the device."""
         if self.artifact is None:
@@ -164,7 +164,7 @@ class HalModule:
         memory = self.artifact.constant(numbers[index])
         return _need(device, Device, "a device").import_constants(memory)
 
-    @_export("command_buffer.load", "(ref, ref, [ref]...) -> (ref)")
+    @_export("command_buffer.load")
     def command_buffer_load(self, device: Any, recording: Any, executables: tuple[Any, ...]) -> CommandBuffer:
         """(device, serialized recording, executables): the command buffer."""
         data = _need(recording, VmBuffer, "a buffer").data
@@ -174,24 +174,24 @@ class HalModule:
             Recording.deserialize(data), executables
         )
 
-    @_export("command_buffer.param", "(ref, i64, [i64]...) -> (i64)")
+    @_export("command_buffer.param")
     def command_buffer_param(self, command_buffer: Any, index: int, params: tuple[int, ...]) -> int:
         """(command buffer, number of an exported parameter, parameters): its value."""
         return _need(command_buffer, CommandBuffer, "a command buffer").param(index, params)
 
     # buffer views
 
-    @_export("buffer_view.assert", "(ref, ref, i32, [i64]...)")
+    @_export("buffer_view.assert")
     def buffer_view_assert(self, view: Any, message: Any, element_type: int, shape: tuple[int, ...]) -> None:
         """(view, name, element type, dims): stop unless dtype and dims are these; -1 accepts any size."""
         check_view(view, message, element_type, shape)
 
-    @_export("dim.assert", "(ref, i64, i64, i64, i64)")
+    @_export("dim.assert")
     def dim_assert(self, message: Any, value: int, low: int, high: int, divisor: int) -> None:
         """(name, value, min, max or -1, divisor): stop unless the value is in range."""
         check_range(message, value, low, high, divisor)
 
-    @_export("buffer_view.dim", "(ref, i64) -> (i64)")
+    @_export("buffer_view.dim")
     def buffer_view_dim(self, view: Any, axis: int) -> int:
         """(view, axis): its size."""
         shape: tuple[int, ...] = _need(view, (np.ndarray, BufferView), "a buffer view").shape
@@ -199,22 +199,22 @@ class HalModule:
             raise VmError(10, f"axis {axis} of rank {len(shape)}")
         return int(shape[axis])
 
-    @_export("buffer_view.rank", "(ref) -> (i64)")
+    @_export("buffer_view.rank")
     def buffer_view_rank(self, view: Any) -> int:
         """Number of dimensions."""
         return len(_need(view, (np.ndarray, BufferView), "a buffer view").shape)
 
-    @_export("buffer_view.element_type", "(ref) -> (i32)")
+    @_export("buffer_view.element_type")
     def buffer_view_element_type(self, view: Any) -> int:
         """Element type code."""
         return CODES[_element(_need(view, (np.ndarray, BufferView), "a buffer view"))]
 
-    @_export("buffer_view.buffer", "(ref) -> (ref)")
+    @_export("buffer_view.buffer")
     def buffer_view_buffer(self, view: Any) -> Any:
         """The buffer behind a view, to bind it."""
         return view.buffer if isinstance(view, BufferView) else view
 
-    @_export("buffer_view.create", "(ref, i32, [i64]...) -> (ref)")
+    @_export("buffer_view.create")
     def buffer_view_create(self, buffer: Any, element_type: int, shape: tuple[int, ...]) -> Any:
         """(buffer, element type, dims): a view of the buffer's first bytes."""
         element = from_code(element_type)
@@ -222,7 +222,7 @@ class HalModule:
         view = BufferView(Buffer.wrap(data), shape, element.name)
         return view if element.bits < 8 else view.to_numpy()
 
-    @_export("result.alloca", "(ref, ref, ref, i32, [i64]...) -> (ref)")
+    @_export("result.alloca")
     def result_alloca(
         self, device: Any, storage: Any, message: Any, element_type: int, shape: tuple[int, ...]
     ) -> Any:
@@ -238,84 +238,84 @@ class HalModule:
 
     # buffers
 
-    @_export("buffer.length", "(ref) -> (i64)")
+    @_export("buffer.length")
     def buffer_length(self, buffer: Any) -> int:
         """Bytes."""
         return host_bytes(buffer).nbytes
 
-    @_export("buffer.load.i8.s", "(ref, i64) -> (i32)")
+    @_export("buffer.load.i8.s")
     def load_i8(self, buffer: Any, offset: int) -> int:
         """(buffer, byte offset): read a scalar back; the work that writes it must be complete."""
         return int(_load(buffer, offset, "<b"))
 
-    @_export("buffer.load.i8.u", "(ref, i64) -> (i32)")
+    @_export("buffer.load.i8.u")
     def load_u8(self, buffer: Any, offset: int) -> int:
         """As ``buffer.load.i8.s``, unsigned (also for i1)."""
         return int(_load(buffer, offset, "<B"))
 
-    @_export("buffer.load.i16.s", "(ref, i64) -> (i32)")
+    @_export("buffer.load.i16.s")
     def load_i16(self, buffer: Any, offset: int) -> int:
         """As ``buffer.load.i8.s``."""
         return int(_load(buffer, offset, "<h"))
 
-    @_export("buffer.load.i16.u", "(ref, i64) -> (i32)")
+    @_export("buffer.load.i16.u")
     def load_u16(self, buffer: Any, offset: int) -> int:
         """As ``buffer.load.i8.s``, unsigned."""
         return int(_load(buffer, offset, "<H"))
 
-    @_export("buffer.load.i32", "(ref, i64) -> (i32)")
+    @_export("buffer.load.i32")
     def load_i32(self, buffer: Any, offset: int) -> int:
         """As ``buffer.load.i8.s``."""
         return int(_load(buffer, offset, "<i"))
 
-    @_export("buffer.load.i64", "(ref, i64) -> (i64)")
+    @_export("buffer.load.i64")
     def load_i64(self, buffer: Any, offset: int) -> int:
         """As ``buffer.load.i8.s``."""
         return int(_load(buffer, offset, "<q"))
 
-    @_export("buffer.load.f32", "(ref, i64) -> (f32)")
+    @_export("buffer.load.f32")
     def load_f32(self, buffer: Any, offset: int) -> float:
         """As ``buffer.load.i8.s``."""
         return float(_load(buffer, offset, "<f"))
 
-    @_export("buffer.load.f64", "(ref, i64) -> (f64)")
+    @_export("buffer.load.f64")
     def load_f64(self, buffer: Any, offset: int) -> float:
         """As ``buffer.load.i8.s``."""
         return float(_load(buffer, offset, "<d"))
 
-    @_export("buffer.store.i8", "(ref, i64, i32)")
+    @_export("buffer.store.i8")
     def store_i8(self, buffer: Any, offset: int, value: int) -> None:
         """(buffer, byte offset, value): write a scalar now; no device work may use the bytes."""
         _store(buffer, offset, "<B", value & 0xFF)
 
-    @_export("buffer.store.i16", "(ref, i64, i32)")
+    @_export("buffer.store.i16")
     def store_i16(self, buffer: Any, offset: int, value: int) -> None:
         """As ``buffer.store.i8``."""
         _store(buffer, offset, "<H", value & 0xFFFF)
 
-    @_export("buffer.store.i32", "(ref, i64, i32)")
+    @_export("buffer.store.i32")
     def store_i32(self, buffer: Any, offset: int, value: int) -> None:
         """As ``buffer.store.i8``."""
         _store(buffer, offset, "<i", value)
 
-    @_export("buffer.store.i64", "(ref, i64, i64)")
+    @_export("buffer.store.i64")
     def store_i64(self, buffer: Any, offset: int, value: int) -> None:
         """As ``buffer.store.i8``."""
         _store(buffer, offset, "<q", value)
 
-    @_export("buffer.store.f32", "(ref, i64, f32)")
+    @_export("buffer.store.f32")
     def store_f32(self, buffer: Any, offset: int, value: float) -> None:
         """As ``buffer.store.i8``."""
         _store(buffer, offset, "<f", value)
 
-    @_export("buffer.store.f64", "(ref, i64, f64)")
+    @_export("buffer.store.f64")
     def store_f64(self, buffer: Any, offset: int, value: float) -> None:
         """As ``buffer.store.i8``."""
         _store(buffer, offset, "<d", value)
 
     # queue operations
 
-    @_export("device.queue.alloca", "(ref, ref, ref, i64) -> (ref)")
+    @_export("device.queue.alloca")
     def queue_alloca(self, device: Any, wait: Any, signal: Any, nbytes: int) -> Buffer:
         """(device, wait, signal, bytes): a buffer, usable once ``signal`` is reached."""
         if not 0 <= nbytes < 1 << 62:
@@ -326,13 +326,13 @@ class HalModule:
             return target.allocator.allocate(nbytes)
         return target.queue_alloca(nbytes, wait=_fence(wait), signal=_fence(signal))
 
-    @_export("device.queue.dealloca", "(ref, ref, ref, ref)")
+    @_export("device.queue.dealloca")
     def queue_dealloca(self, device: Any, wait: Any, signal: Any, buffer: Any) -> None:
         """(device, wait, signal, buffer): release memory now; else it lives as long as its references."""
         target: Device = _need(device, Device, "a device")
         target.queue_dealloca(_need(buffer, Buffer, "a buffer"), wait=_fence(wait), signal=_fence(signal))
 
-    @_export("device.queue.execute", "(ref, ref, ref, ref, [i64]..., [ref]...)")
+    @_export("device.queue.execute")
     def queue_execute(
         self,
         device: Any,
@@ -354,7 +354,7 @@ class HalModule:
         else:
             target.queue_execute(commands, buffers, params, wait=_fence(wait), signal=_fence(signal))
 
-    @_export("device.queue.copy", "(ref, ref, ref, ref, i64, ref, i64, i64)")
+    @_export("device.queue.copy")
     def queue_copy(
         self,
         device: Any,
@@ -379,7 +379,7 @@ class HalModule:
 
         _order(device, wait, signal, copy)
 
-    @_export("device.queue.fill", "(ref, ref, ref, ref, i64, i64, i64, i32)")
+    @_export("device.queue.fill")
     def queue_fill(
         self,
         device: Any,
@@ -406,56 +406,50 @@ class HalModule:
 
         _order(device, wait, signal, fill)
 
-    @_export("device.queue.barrier", "(ref, ref, ref)")
+    @_export("device.queue.barrier")
     def queue_barrier(self, device: Any, wait: Any, signal: Any) -> None:
         """(device, wait, signal): reach ``signal`` once ``wait`` is reached."""
         _order(device, wait, signal, lambda: None)
 
     # fences
 
-    @_export("fence.create", "(ref) -> (ref)")
+    @_export("fence.create")
     def fence_create(self, device: Any) -> Fence:
         """(device): a fence not yet reached."""
         return Fence.create()
 
-    @_export("fence.chain", "(ref) -> (ref)")
+    @_export("fence.chain")
     def fence_chain(self, signal: Any) -> Fence | None:
         """(fence): a new fence, or null if the one given is null: for the steps of one function."""
         return None if signal is None else Fence.create()
 
-    @_export("fence.join", "([ref]...) -> (ref)")
+    @_export("fence.join")
     def fence_join(self, fences: tuple[Any, ...]) -> Fence | None:
         """A fence that is reached when all are; null if all are null."""
         made = [_need(f, Fence, "a fence") for f in fences if f is not None]
         return Fence.join(made) if made else None
 
-    @_export("fence.query", "(ref) -> (i32)")
+    @_export("fence.query")
     def fence_query(self, fence: Any) -> int:
         """1 if reached; stops with the failure if it failed."""
         return 1 if fence is None or _need(fence, Fence, "a fence").query() else 0
 
-    @_export("fence.await", "(ref)")
+    @_export("fence.await")
     def fence_await(self, fence: Any) -> None:
         """Wait; stops with the failure if it failed."""
         _await(fence)
 
-    @_export("fence.signal", "(ref)")
+    @_export("fence.signal")
     def fence_signal(self, fence: Any) -> None:
         """Reach it now."""
         if fence is not None:
             _need(fence, Fence, "a fence").signal()
 
-    @_export("fence.fail", "(ref, ref)")
+    @_export("fence.fail")
     def fence_fail(self, fence: Any, message: Any) -> None:
         """(fence, message): fail it; all who wait for it stop with the message."""
         if fence is not None:
             _need(fence, Fence, "a fence").fail(VmError(31, _message(message)))
-
-
-IMPORTS: dict[str, Import] = {
-    f"hal.{name}": Import(f"hal.{name}", row.signature, VERSION) for name, row in TABLE.items()
-}
-"""The import declarations, for builders."""
 
 
 def executable_spec(entry: ExecutableEntry, data: memoryview) -> ExecutableSpec:
@@ -559,4 +553,4 @@ def _order(device: Any, wait: Any, signal: Any, work: Callable[[], None]) -> Non
         target.queue_host_call(work, wait=_fence(wait), signal=_fence(signal))
 
 
-__all__ = ["IMPORTS", "TABLE", "VERSION", "HalModule", "executable_spec"]
+__all__ = ["TABLE", "HalModule", "executable_spec"]
