@@ -241,10 +241,11 @@ class _Worklist(Listener):
                 self.push(owner)
 
     def pop(self) -> Op | None:
-        while self.stack:
-            op = self.stack.pop()
-            if op in self.waiting:
-                self.waiting.discard(op)
+        stack, waiting = self.stack, self.waiting
+        while stack:
+            op = stack.pop()
+            if op in waiting:
+                waiting.remove(op)
                 return op
         return None
 
