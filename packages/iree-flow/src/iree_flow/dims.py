@@ -51,8 +51,10 @@ class DimResolver:
 
     def dynamic(self, value: Value) -> list[Value]:
         """The index values of the dynamic axes, in order."""
-        dims = self.dims(value)
-        return [self.value(d) for d, size in zip(dims, value.type.shape, strict=True) if size < 0]
+        type: TensorType = value.type
+        if type.is_static:
+            return []
+        return [self.value(d) for d, size in zip(self.dims(value), type.shape, strict=True) if size < 0]
 
     def value(self, dim: Dim) -> Value:
         """``dim`` as an index value (a constant at the start of the function for a static size)."""
