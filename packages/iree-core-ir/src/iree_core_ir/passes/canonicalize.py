@@ -59,8 +59,8 @@ def sweep(root: Op, seen: Seen | None, max_iterations: int = 10) -> tuple[bool, 
     if that changed nothing.
     """
     changed = False
+    ops = list(root.walk())
     for _ in range(max_iterations):
-        ops = list(root.walk())
         looks, edge = _compare(ops, seen.looks if seen is not None else {})
         dialects = frozenset([name.partition(".")[0] for name in {op.name for op in ops}])
         start = None
@@ -70,7 +70,11 @@ def sweep(root: Op, seen: Seen | None, max_iterations: int = 10) -> tuple[bool, 
         if start is None or start:
             patterns = _pattern_set(tuple(canonicalization_patterns(dialects)))
             again = apply_patterns(root, patterns, start=start)
-        again |= erase_unreachable_blocks(root if again else ops)
+        if again:
+            ops = list(root.walk())
+        if erase_unreachable_blocks(ops):
+            again = True
+            ops = list(root.walk())
         seen = Seen(looks, dialects)
         if not again:
             break

@@ -19,7 +19,7 @@ class Dce(Pass):
     name: ClassVar[str] = "dce"
 
     def run(self, module: Any, context: PassContext) -> None:
-        erase_unreachable_blocks(module)
+        erase_unreachable_blocks(list(module.walk()))
         erase_dead_ops(module)
 
 
@@ -39,12 +39,10 @@ def erase_dead_ops(root: Op) -> bool:
     return changed
 
 
-def erase_unreachable_blocks(inside: Op | Iterable[Op]) -> bool:
-    """Erase blocks of these ops, or of an op and all inside, that control never reaches; tells whether there
-    were any.
-    """
+def erase_unreachable_blocks(ops: Iterable[Op]) -> bool:
+    """Erase blocks of the ops that control never reaches; tells whether there were any."""
     changed = False
-    for op in list(inside.walk()) if isinstance(inside, Op) else inside:
+    for op in ops:
         for region in op.regions:
             if len(region.blocks) < 2:
                 continue
