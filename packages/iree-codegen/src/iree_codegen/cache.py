@@ -8,7 +8,6 @@ their sources. An entry is written to a temporary file and renamed; a damaged on
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from iree_base.blake2 import blake2b
 from iree_base.cache_directory import cache_directory
 from iree_base.disk_cache import DiskCache
 from iree_base.entry_points import distribution, version
@@ -56,7 +56,7 @@ class CompileCache:
             "code": [code_version(name) for name in sorted(set(distributions))],
         }
         text = json.dumps(parts, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+        return blake2b(text.encode(), digest_size=20).hexdigest()
 
     @staticmethod
     def _name(key: str) -> str:
@@ -92,7 +92,7 @@ def _encode(compiled: ExecutableObject) -> bytes:
     }
     header = json.dumps(head, sort_keys=True).encode()
     body = len(header).to_bytes(8, "little") + header + compiled.data
-    return FORMAT + hashlib.blake2b(body, digest_size=32).digest() + body
+    return FORMAT + blake2b(body, digest_size=32).digest() + body
 
 
 def _decode(data: bytes) -> ExecutableObject | None:
@@ -100,7 +100,7 @@ def _decode(data: bytes) -> ExecutableObject | None:
     body = data[start:]
     if (
         data[: len(FORMAT)] != FORMAT
-        or hashlib.blake2b(body, digest_size=32).digest() != data[len(FORMAT) : start]
+        or blake2b(body, digest_size=32).digest() != data[len(FORMAT) : start]
     ):
         return None
     size = int.from_bytes(body[:8], "little")
@@ -131,7 +131,7 @@ def _source_digest(module: str) -> str:
     import importlib.util
 
     spec = importlib.util.find_spec(module)
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     for location in (spec.submodule_search_locations or ()) if spec is not None else ():
         for folder, _, names in sorted(os.walk(location)):
             for name in sorted(name for name in names if name.endswith(".py")):

@@ -7,7 +7,6 @@ alone.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -142,6 +141,8 @@ class _Compilation:
         first = self._next()
         if first is None:
             return
+        import subprocess
+
         worker = subprocess.Popen(
             [sys.executable, "-m", "iree_codegen.worker"],
             stdin=subprocess.PIPE,

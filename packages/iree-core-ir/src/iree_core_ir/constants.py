@@ -7,7 +7,6 @@ transforms are evaluated when their bytes are first needed, one constant at a ti
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import os
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from iree_base.blake2 import blake2b
 from iree_base.element_types import ElementType, element_type, from_dtype
 from iree_base.packed_rows import from_bytes, pack_rows, packed_bytes
 from iree_base.records import field, record
@@ -291,7 +291,7 @@ class ConstantStore:
         """blake2b-256 of the stored bytes, hexadecimal; computed once."""
         found = self._digests.get(key)
         if found is None:
-            state = hashlib.blake2b(digest_size=DIGEST_BYTES)
+            state = blake2b(digest_size=DIGEST_BYTES)
             for chunk in self.chunks(key):
                 state.update(chunk)
             found = self._digests[key] = state.hexdigest()

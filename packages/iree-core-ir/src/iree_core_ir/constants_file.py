@@ -7,13 +7,13 @@ their digest (checked by ``check_digests``, not at load); transforms stay lazy.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iree_base.blake2 import blake2b
 from iree_core_ir.errors import CoreIrError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def save(store: ConstantStore, path: Path) -> None:
             offset = file.tell()
             data = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
             file.write(data)
-            digest = hashlib.blake2b(data, digest_size=32).digest()
+            digest = blake2b(data, digest_size=32).digest()
             file.write(_FOOTER.pack(offset, len(data), digest, MAGIC))
         os.replace(temporary, path)
     finally:
@@ -51,7 +51,7 @@ def _save_entry(store: ConstantStore, entry: ConstantEntry, path: Path, file: An
     if entry.kind == "array":
         file.write(b"\0" * (-file.tell() % ALIGNMENT))
         row["offset"] = file.tell()
-        state = hashlib.blake2b(digest_size=32)
+        state = blake2b(digest_size=32)
         for chunk in store.chunks(entry.key):
             file.write(chunk)
             state.update(chunk)
@@ -92,7 +92,7 @@ def load(store: ConstantStore, path: Path) -> ConstantStore:
             data = file.read(length)
     except OSError as error:
         raise CoreIrError(10, f"'{path}'", cause=error.strerror) from None
-    if hashlib.blake2b(data, digest_size=32).digest() != digest:
+    if blake2b(data, digest_size=32).digest() != digest:
         raise CoreIrError(10, f"'{path}'", cause="the index does not match its digest")
     for row in json.loads(data):
         _load_entry(store, row, path)

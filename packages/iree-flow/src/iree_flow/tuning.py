@@ -10,7 +10,6 @@ target's choice.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import iree_hal
+from iree_base.blake2 import blake2b
 from iree_base.cache_directory import cache_directory
 from iree_base.disk_cache import DiskCache
 from iree_base.element_types import element_type
@@ -160,7 +160,7 @@ class Tuner:
             ],
             "processor": sorted(platform.current().cpu_features()),
         }
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
+        return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=20).hexdigest()
 
     def _read(self, key: str) -> Choice | None:
         data = self.database.read(f"{key[:2]}/{key}") if self.cache else None
