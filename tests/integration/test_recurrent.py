@@ -61,7 +61,8 @@ class Layer:
         arrays: list[Any] = [rng.standard_normal((self.steps, self.batch, width)).astype(np.float32)]
         if self.lengths:
             inputs.append(("lengths", helper.TensorProto.INT32, [b]))
-            arrays.append(rng.integers(0, self.steps + 1, self.batch).astype(np.int32))
+            # No row of no steps: its last states are the first ones here, and 0 for onnxruntime.
+            arrays.append(rng.integers(1, self.steps + 1, self.batch).astype(np.int32))
         states = ["h", "c"] if self.kind == "LSTM" else ["h"]
         for name in states:
             inputs.append((name, tiny.F32, [d, b, n]))
