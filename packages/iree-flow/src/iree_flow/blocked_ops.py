@@ -21,7 +21,7 @@ from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.ir.affine import AffineDim, AffineExpr, AffineMap
 from iree_core_ir.ir.builder import Builder
 from iree_core_ir.ir.operation import Op, Value, single_block_region
-from iree_core_ir.ir.types import DYNAMIC, TensorType, element_of, f32
+from iree_core_ir.ir.types import DYNAMIC, TensorType, f32
 from iree_flow.blocked_bytes import byte_window
 from iree_flow.blocked_node import (
     PARALLEL,
@@ -36,6 +36,7 @@ from iree_flow.blocked_node import (
 )
 from iree_flow.blocked_resizes import resized
 from iree_flow.channel_blocks import BLOCK, CHANNEL, LANE, RANK, ChannelBlocks, constant_of
+from iree_flow.generics import on_operands
 
 IDENTITY = AffineMap.identity(RANK)
 IMAGE = AffineMap.identity(4)
@@ -234,18 +235,11 @@ class Elementwise(Node):
             inputs.append(read[0])
             maps.append(read[1])
         target = blocks.empty(builder, blocks.dims(op.results[0]), op.results[0].type.element_type)
-        region = single_block_region([element_of(v.type) for v in (*inputs, target)])
-        mapping: dict[Any, Any] = dict(zip(op.body.args, region.block.args, strict=True))
-        inside = Builder.at_end(region.block)
         for inner in op.body:
             if inner.name == "tensor.extract" and inner.operands[0] in self.images:
-                at = [mapping.get(v, v) for v in inner.operands[1:]]
-                at.append(inside.create(linalg.Index, LANE).result)
-                source = blocks.image(inner.operands[0], builder)
-                mapping[inner.results[0]] = inside.create(tensor.Extract, source, at).result
-            else:
-                region.block.append(inner.clone(mapping))
-        made = builder.create(linalg.Generic, inputs, [target], [*maps, IDENTITY], [PARALLEL] * RANK, region)
+                lane = Builder.before_op(inner).create(linalg.Index, LANE).result
+                inner.set_operands([blocks.image(inner.operands[0], builder), *inner.operands[1:], lane])
+        made = on_operands(builder, op, inputs, [target], [*maps, IDENTITY], [PARALLEL] * RANK)
         result: Value = made.results[0]
         return result
 
