@@ -6,6 +6,7 @@ is unsigned is known from its ``ElementType`` and decides which op is emitted (`
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ def onnx_name(element: ElementType) -> str:
     return code_name(to_code(element))
 
 
+@functools.cache
 def ir_type(element: ElementType) -> Type:
     """The signless scalar type that stands for ``element`` in the IR."""
     if element.kind == "f":

@@ -191,6 +191,8 @@ class ElementwiseEmitter(ValueEmitter):
 
     def broadcast_map(self, shape: Sequence[Dim], target: Sequence[Dim]) -> AffineMap | None:
         """The map from loops over ``target`` to an operand of ``shape``; None when a dim may be 1 or not."""
+        if shape == target:
+            return AffineMap.identity(len(target))
         results: list[AffineExpr] = []
         first = len(target) - len(shape)
         for axis, dim in enumerate(shape):

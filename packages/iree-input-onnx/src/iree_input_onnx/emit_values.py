@@ -7,12 +7,13 @@ the ConstantStore. Every destination is a ``tensor.empty``, filled where an op a
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from iree_base.element_types import ElementType
+from iree_base.element_types import ElementType, element_type
 from iree_core_ir.constants import ConstantStore
 from iree_core_ir.dialects import arith, linalg, tensor
 from iree_core_ir.dialects.mixed import Mixed
@@ -274,10 +275,9 @@ def static_shape(shape: Sequence[Dim]) -> tuple[int, ...]:
     return tuple(d if isinstance(d, int) else DYNAMIC for d in shape)
 
 
+@functools.cache
 def plain_dtype(element: ElementType) -> np.dtype[Any]:
     """The numpy dtype under which the IR stores ``element``: the signed one of the same width."""
-    from iree_base.element_types import element_type
-
     return element_type(storage_name(element)).dtype
 
 
