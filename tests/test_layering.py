@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -154,6 +155,40 @@ def test_listing_all_plugins_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere LLVM may be asked what the machine can do")
+def test_a_compile_from_the_cache_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """Not LLVM where all kernels are known, not the runtime, not the parser of IR, nothing that draws."""
+    from onnx import helper
+
+    node = helper.make_node("Relu", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, 1, [4]) for name in ("x", "y")]
+    model = helper.make_model(
+        helper.make_graph([node], "g", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    avoided = {"llvmlite", "iree_hal.device", "iree_vm.loading", "iree_core_ir.text.parser", "rich.console"}
+    code = (
+        "import sys; from iree_cli.main import run; "
+        "assert run(['compile', 'm.onnx', '--target', 'llvm-cpu', '-o', 'm.vmfb']) == 0; "
+        f"print(*sorted({avoided!r} & sys.modules.keys()))"
+    )
+    loaded = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "IREE_CACHE_DIR": str(tmp_path / "cache")},
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert "llvmlite" in loaded[0]
+    assert loaded[1] == []
 
 
 def constants(tree: ast.Module) -> Iterator[tuple[str, int]]:

@@ -19,7 +19,6 @@ from iree_core_ir.target import (
     Support,
     TargetDescription,
 )
-from iree_core_ir.text.parser import parse_module
 from iree_target_reference.errors import UNKNOWN_OPTION, ReferenceError
 
 FORMAT = "iree-ir"
@@ -53,6 +52,8 @@ class ReferenceTarget:
 
     def compile_dispatch(self, request: DispatchRequest) -> ExecutableObject:
         """The object is the module's text; one workgroup does all."""
+        from iree_core_ir.text.parser import parse_module
+
         module = parse_module(request.text, request.name)
         function = next(op for op in module.regions[0].block if isinstance(op, FuncOp))
         bindings: list[str] = []
