@@ -3,10 +3,10 @@
     python benchmarks/compile.py                        all models of zoo.py
     python benchmarks/compile.py resnet50 --profile     where its time goes, by function
 
-Every compile is a process of its own, so imports are in the figures. ``cold`` has an empty cache of kernels;
-``warm`` compiles the same network with one weight changed under another name, so that kernels are all that
-can be known of it. CPU time is that of the process and its workers; memory is the largest sum of what they
-held resident at a time, sampled every few milliseconds.
+What is measured is the command ``iree compile``, a process each time, so imports are in the figures. ``cold``
+has an empty cache of kernels; ``warm`` compiles the same network with one weight changed under another name,
+so that kernels are all that can be known of it. CPU time is that of the process and its workers; memory is
+the largest sum of what they held resident at a time, sampled every few milliseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pstats
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from typing import Any
 import plots
 import terminal
 import zoo
-from engines import peak_bytes
 from peers_table import number
 from topologies import replace
 from workers import Failure, environment, run
@@ -81,21 +80,6 @@ class Row:
 # -- one compile, in a process of its own -----------------------------------------------------------
 
 
-def compile_here(onnx: Path, artifact: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """Compile and tell what the report says."""
-    import iree_flow
-
-    extra: dict[str, Any] = {"input_shapes": shapes} if shapes else {}
-    made = iree_flow.compile(onnx, output=artifact, **extra)
-    dispatches = made.report.dispatches
-    return {
-        "phases": dict(made.report.phases),
-        "kernels": len(dispatches),
-        "cached": sum(row.cached for row in dispatches),
-        "peak_bytes": peak_bytes(),
-    }
-
-
 @dataclass(frozen=True)
 class Compiled:
     """One compile as seen from outside, and what it told."""
@@ -103,16 +87,21 @@ class Compiled:
     cpu_s: float
     wall_s: float
     peak_bytes: int
-    told: dict[str, Any]
+    report: dict[str, Any]
+
+
+COMMAND = "import sys; from iree_cli.main import main; sys.exit(main())"
+"""What the script ``iree`` does, whichever folder it lies in."""
 
 
 def compile_apart(onnx: Path, artifact: Path, model: zoo.Model, kernels: Path) -> Compiled:
     """Compile in a new process with its cache of kernels in ``kernels``. Raises Failure."""
-    shapes = json.dumps(model.input_shapes)
-    command = [sys.executable, __file__, "--one", str(onnx), str(artifact), shapes]
+    shapes = [
+        f"--input-shape={name}={'x'.join(map(str, sizes))}" for name, sizes in model.input_shapes.items()
+    ]
+    command = [sys.executable, "-c", COMMAND, "compile", str(onnx), "-o", str(artifact), "--json", *shapes]
     done = run(command, {**environment(1, kernels), "IREE_CACHE_DIR": str(kernels)})
-    told = json.loads(done.output)
-    return Compiled(done.cpu_s, done.wall_s, max(done.peak_bytes, told["peak_bytes"]), told)
+    return Compiled(done.cpu_s, done.wall_s, done.peak_bytes, json.loads(done.output)["report"])
 
 
 # -- measuring --------------------------------------------------------------------------------------
@@ -164,9 +153,9 @@ def measure(model: zoo.Model, options: argparse.Namespace) -> Row:
     row.cold_wall_s = statistics.median(one.wall_s for one in cold)
     row.warm_wall_s = statistics.median(one.wall_s for one in warm)
     row.peak_bytes = max(one.peak_bytes for one in cold)
-    row.kernels = cold[0].told["kernels"]
-    row.recompiled = max(one.told["kernels"] - one.told["cached"] for one in warm)
-    row.phases, row.warm_phases = cold[0].told["phases"], warm[0].told["phases"]
+    row.kernels = len(cold[0].report["dispatches"])
+    row.recompiled = max(sum(not d["cached"] for d in one.report["dispatches"]) for one in warm)
+    row.phases, row.warm_phases = dict(cold[0].report["phases"]), dict(warm[0].report["phases"])
     return row
 
 
@@ -235,7 +224,9 @@ def profile(model: zoo.Model, cache: Path) -> None:
         os.environ["IREE_CACHE_DIR"] = folder
         profiler = cProfile.Profile()
         profiler.enable()
-        compile_here(path, Path(folder) / "model.vmfb", model.input_shapes)
+        import iree_flow
+
+        iree_flow.compile(path, output=Path(folder) / "model.vmfb", input_shapes=model.input_shapes)
         profiler.disable()
     statistic = pstats.Stats(profiler)
     statistic.sort_stats("cumulative").print_stats(45)
@@ -243,10 +234,6 @@ def profile(model: zoo.Model, cache: Path) -> None:
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--one"]:
-        onnx, artifact, shapes = sys.argv[2:]
-        print(json.dumps(compile_here(Path(onnx), Path(artifact), json.loads(shapes))))
-        return 0
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
