@@ -51,6 +51,8 @@ def test_a_model_runs_on_vulkan_as_in_onnxruntime(name: str, model_file: Callabl
         text=True,
         timeout=1800,
     )
+    if "IREE-VK-027" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])  # larger than a buffer of this device may be
     assert done.returncode == 0, done.stderr[-4000:]
     report = json.loads(done.stdout.splitlines()[-1])
     print(report)
