@@ -264,7 +264,7 @@ def test_quiet_rounds_alone_count_on_a_shared_core(cache: Path) -> None:
 
 
 def test_errors_over_inputs_are_those_of_each_input(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="torch, which computes in float64, is a download of its own")
     path = cache / "errors.json"
     arguments = ["mlp_1", "--cache", str(cache), "--engines", "ours", "onnxruntime", "float64"]
     assert peers.main([*arguments, "--errors", "3", "--json", str(path)]) == 0

@@ -166,10 +166,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``iree`` script."""
-    # A compile ends with its process, and all its memory with it: nothing is gained by a search for cycles,
-    # of which a compiler leaves many. Other commands may run for long.
-    if sys.argv[1:2] == ["compile"]:
-        gc.disable()
     status = run(sys.argv[1:])
+    # All memory goes with the process: a search for cycles, of which a compiler leaves many, gains nothing.
     gc.freeze()
     raise SystemExit(status)

@@ -98,10 +98,7 @@ def _encode(compiled: ExecutableObject) -> bytes:
 def _decode(data: bytes) -> ExecutableObject | None:
     start = len(FORMAT) + 32
     body = data[start:]
-    if (
-        data[: len(FORMAT)] != FORMAT
-        or blake2b(body, digest_size=32).digest() != data[len(FORMAT) : start]
-    ):
+    if data[: len(FORMAT)] != FORMAT or blake2b(body, digest_size=32).digest() != data[len(FORMAT) : start]:
         return None
     size = int.from_bytes(body[:8], "little")
     head: dict[str, Any] = json.loads(body[8 : 8 + size])

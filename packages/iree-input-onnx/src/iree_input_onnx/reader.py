@@ -7,6 +7,7 @@ the ConstantStore can map it without a copy. Damage of any kind ends in an OnnxE
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
@@ -43,41 +45,6 @@ NEWEST_OPSET = 28
 MAX_RANK = 32
 _MAX_SPARSE_ELEMENTS = 1 << 28
 _NOT_ONNX_HINT = "pass a .onnx file as an ONNX exporter writes it"
-
-_TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "ModelProto": ((), (), ("opset_import", "functions")),
-    "OperatorSetIdProto": (("domain",), (), ()),
-    "GraphProto": (("name",), (), ("node", "initializer", "sparse_initializer", "input", "output")),
-    "FunctionProto": (
-        ("name", "domain", "overload"),
-        ("input", "output"),
-        ("node", "opset_import", "attribute_proto"),
-    ),
-    "NodeProto": (("name", "op_type", "domain", "overload"), ("input", "output"), ("attribute",)),
-    "AttributeProto": (
-        ("name", "ref_attr_name"),
-        (),
-        ("tensors", "graphs", "sparse_tensors"),
-    ),
-    "TensorProto": (("name",), (), ("external_data",)),
-    "StringStringEntryProto": (("key", "value"), (), ()),
-    "SparseTensorProto": ((), (), ()),
-    "ValueInfoProto": (("name",), (), ()),
-    "TypeProto": ((), (), ()),
-    "Tensor": ((), (), ()),
-    "TensorShapeProto": ((), (), ("dim",)),
-    "Dimension": (("dim_param",), (), ()),
-}
-"""Message -> those of its fields that are read and hold a text, texts, messages."""
-_SINGLE_CHILDREN = {
-    "ModelProto": ("graph",),
-    "AttributeProto": ("t", "g", "sparse_tensor"),
-    "SparseTensorProto": ("values", "indices"),
-    "ValueInfoProto": ("type",),
-    "TypeProto": ("tensor_type",),
-    "Tensor": ("shape",),
-}
-"""Message -> those of its fields that are read and hold one message."""
 
 
 @record(frozen=True)
@@ -251,28 +218,45 @@ def _parse(view: memoryview, name: str) -> Any:
 
 
 def _check_text(message: Any, name: str) -> None:
-    """Names are text: ONNX's protobuf dialect hands out bytes where they are not UTF-8. What nobody reads
-    (documentation, metadata, what shape inference left) may hold anything.
-    """
-    kind = message.DESCRIPTOR.name
-    texts, lists, children = _TEXTS[kind]
-    for field in texts:
+    """Names are text: ONNX's protobuf dialect hands out bytes where they are not UTF-8."""
+    fields = _fields(message.DESCRIPTOR)
+    for field in fields.texts:
         if isinstance(getattr(message, field), bytes):
-            raise _no_text(kind, field, name)
-    for field in lists:
+            raise _no_text(message, field, name)
+    for field in fields.lists:
         for item in getattr(message, field):
             if isinstance(item, bytes):
-                raise _no_text(kind, field, name)
-    for field in children:
+                raise _no_text(message, field, name)
+    for field in fields.children:
         for item in getattr(message, field):
             _check_text(item, name)
-    for field in _SINGLE_CHILDREN.get(kind, ()):
+    for field in fields.single_children:
         if message.HasField(field):
             _check_text(getattr(message, field), name)
 
 
-def _no_text(kind: str, field: str, name: str) -> OnnxError:
-    cause = f"{kind}.{field} is not UTF-8 text"
+@record(frozen=True)
+class _Fields:
+    """The names of a message's fields that hold a text, texts, messages, a message."""
+
+    texts: tuple[str, ...]
+    lists: tuple[str, ...]
+    children: tuple[str, ...]
+    single_children: tuple[str, ...]
+
+
+@functools.cache
+def _fields(descriptor: Any) -> _Fields:
+    def of(type: int, repeated: bool) -> tuple[str, ...]:
+        # In ONNX's dialect all fields know whether they were given, but for repeated ones.
+        return tuple(f.name for f in descriptor.fields if f.type == type and f.has_presence != repeated)
+
+    text, message = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE
+    return _Fields(of(text, False), of(text, True), of(message, True), of(message, False))
+
+
+def _no_text(message: Any, field: str, name: str) -> OnnxError:
+    cause = f"{message.DESCRIPTOR.name}.{field} is not UTF-8 text"
     return OnnxError(DAMAGED, name, cause=cause, hint="fetch or export the model again")
 
 

@@ -158,8 +158,7 @@ class _Emitter:
         sizes += [block * op.stage_gates(s) for s in range(op.n_stages - 1)]
         workspace = None
         if self.parts > 1:
-            bytes = [-(-n * self.element.width // 512) * 64 for n in sizes]
-            self.block_bytes = words_bytes(self.parts) + sum(bytes)
+            self.block_bytes = words_bytes(self.parts) + sum(map(self._lines, sizes))
             workspace = dim_ops.mul(self.blocks, self.block_bytes)
         self.frame = KernelFrame(dispatch, fma=description.fma, workspace=workspace)
         self.kernel = self.frame.kernel
@@ -180,6 +179,11 @@ class _Emitter:
         self.weights: list[Value] = []
         self.first_row: Index = 0
 
+    def _lines(self, n: int) -> int:
+        """Bytes of the cache lines that ``n`` elements take."""
+        width: int = self.element.width
+        return -(-n * width // 512) * 64
+
     def _shared(self, sizes: Sequence[int]) -> tuple[Value, list[Value]]:
         """The words of the block's parts, and memory for its elements behind them."""
         k, memory = self.kernel, self.frame.workspace
@@ -190,7 +194,7 @@ class _Emitter:
         views = []
         for n in sizes:
             views.append(k.view(memory, at, n, self.element))
-            at = k.add(at, -(-n * self.element.width // 512) * 64)
+            at = k.add(at, self._lines(n))
         return words, views
 
     def run(self) -> Kernel:

@@ -268,10 +268,13 @@ class AffineMap(Attribute):
     def evaluate(self, dims: Sequence[Any], symbols: Sequence[Any] = ()) -> tuple[Any, ...]:
         return tuple(r.evaluate(dims, symbols) for r in self.results)
 
+    # Maps are interned, and few are composed or inverted again and again.
+    @functools.lru_cache(maxsize=1 << 12)  # noqa: B019 (interned maps stay anyway)
     def compose(self, inner: AffineMap) -> AffineMap:
         """``self o inner``: this map's dims are ``inner``'s results (symbols: inner's only)."""
         return AffineMap(inner.n_dims, inner.n_symbols, [r.replace(inner.results) for r in self.results])
 
+    @functools.lru_cache(maxsize=1 << 10)  # noqa: B019
     def inverse_permutation(self) -> AffineMap:
         """The inverse of a permutation."""
         positions = self.dim_positions()

@@ -7,7 +7,6 @@ iteration space when its body is expensive (division, roots, transcendentals): i
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -137,7 +136,7 @@ def _keeps_extents(producer: linalg.Generic, consumer: linalg.Generic, position:
     to_producer = _producer_loops(producer, consumer.indexing_maps[position])
     value = producer.results[0]
     maps = [m for i, m in enumerate(consumer.indexing_maps) if consumer.operands[i] is not value]
-    maps += [_composed(m, to_producer) for m in producer.indexing_maps[: len(producer.inputs)]]
+    maps += [m.compose(to_producer) for m in producer.indexing_maps[: len(producer.inputs)]]
     found = {e.position for m in maps for e in m.results if isinstance(e, AffineDim)}
     return len(found) == len(consumer.iterator_types)
 
@@ -174,7 +173,7 @@ def merge(producer: linalg.Generic, consumer: linalg.Generic, position: int) -> 
     to_producer = _producer_loops(producer, old_maps[position])
     operands: list[tuple[Value, AffineMap]] = []
     producer_args = [
-        _operand(operands, value, _composed(map, to_producer))
+        _operand(operands, value, map.compose(to_producer))
         for value, map in zip(producer.inputs, producer.indexing_maps, strict=False)
     ]
     consumer_args: list[int | None] = []
@@ -215,18 +214,8 @@ def _copy_discardable(source: Op, target: Op) -> None:
 
 def _producer_loops(producer: linalg.Generic, consumer_map: AffineMap) -> AffineMap:
     """Consumer loops -> producer loops: the inverse of the result's map behind the operand's map."""
-    return _composed(_inverse(producer.indexing_maps[len(producer.inputs)]), consumer_map)
-
-
-# Maps are interned, and few are composed again and again.
-@functools.lru_cache(maxsize=1 << 10)
-def _inverse(map: AffineMap) -> AffineMap:
-    return map.inverse_permutation()
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _composed(outer: AffineMap, inner: AffineMap) -> AffineMap:
-    return outer.compose(inner)
+    result_map = producer.indexing_maps[len(producer.inputs)]
+    return result_map.inverse_permutation().compose(consumer_map)
 
 
 def _operand(operands: list[tuple[Value, AffineMap]], value: Value, map: AffineMap) -> int:

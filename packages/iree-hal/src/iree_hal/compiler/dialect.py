@@ -8,7 +8,7 @@ commands name binding slots (0 is the arena). Host functions work on buffer view
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from iree_core_ir.errors import VerifyError
 from iree_core_ir.ir.attributes import (
@@ -248,8 +248,8 @@ class CommandDispatch(Op, name="hal.command_buffer.dispatch"):
         printer.attribute_dict(self.attributes, hidden)
 
 
-class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
-    """``source(1[%o for %n]) target(2[%o for %n])``: equal lengths, no overlap."""
+class _OnRanges(Op):
+    """A command that is nothing but ranges of bound buffers."""
 
     __slots__ = ()
     slots = attribute(DenseArrayAttr)
@@ -257,12 +257,18 @@ class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
     lengths = variadic_operand(index)
 
     @classmethod
-    def make(cls, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> CommandCopy:
+    def make(cls, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> Self:
         return cls(
             [*offsets, *lengths],
             [],
             {"slots": DenseArrayAttr(i64, slots), "operandSegmentSizes": segment_sizes(offsets, lengths)},
         )
+
+
+class CommandCopy(_OnRanges, name="hal.command_buffer.copy_buffer"):
+    """``source(1[%o for %n]) target(2[%o for %n])``: equal lengths, no overlap."""
+
+    __slots__ = ()
 
     @classmethod
     def parse(cls, parser: Any) -> CommandCopy:
@@ -278,21 +284,10 @@ class CommandCopy(Op, name="hal.command_buffer.copy_buffer"):
             printer.write(f" {word}({text})")
 
 
-class CommandClear(Op, name="hal.command_buffer.clear_buffer"):
+class CommandClear(_OnRanges, name="hal.command_buffer.clear_buffer"):
     """``target(2[%o for %n])``: the bytes become 0."""
 
     __slots__ = ()
-    slots = attribute(DenseArrayAttr)
-    offsets = variadic_operand(index)
-    lengths = variadic_operand(index)
-
-    @classmethod
-    def make(cls, slots: Sequence[int], offsets: Sequence[Value], lengths: Sequence[Value]) -> CommandClear:
-        return cls(
-            [*offsets, *lengths],
-            [],
-            {"slots": DenseArrayAttr(i64, slots), "operandSegmentSizes": segment_sizes(offsets, lengths)},
-        )
 
     @classmethod
     def parse(cls, parser: Any) -> CommandClear:
